@@ -1,0 +1,134 @@
+//! The one error of the cold path: opaque, with a kind to match on, a message with cause and remedy, and the source kept.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What went wrong, for code that wants to react.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A metric, label, unit or field name that no export format can write.
+    InvalidName,
+    /// A recorder or runtime id that is blank.
+    InvalidId,
+    /// A limit outside its range: capacity 0, no bounds, unsorted bounds, cardinality 0.
+    InvalidLimit,
+    /// Two metrics of one name whose kind, unit, labels or bounds differ.
+    MetricConflict,
+    /// An event type that the event does not have.
+    UnknownEventType,
+    /// A recorder of this id exists already.
+    AlreadyExists,
+    /// No recorder of this id.
+    NotFound,
+    /// The recorder of this id takes another event type.
+    WrongEventType,
+    /// The operation is not possible in this state.
+    InvalidState,
+    /// A blocking call on one of the runtime's own threads, which would wait for itself.
+    WouldDeadlock,
+    /// The time given was over first.
+    Timeout,
+    /// The worker thread could not be started.
+    StartFailed,
+    /// The worker thread is gone.
+    WorkerLost,
+}
+
+/// An operation that failed: what was wrong, where, and what to do instead.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{ErrorKind, MetricsRuntime};
+///
+/// let error = MetricsRuntime::builder("  ").build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidId);
+/// assert!(error.to_string().contains("blank"));
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    states: Option<(&'static str, &'static str)>,
+    pending: Option<u64>,
+    source: Option<Box<dyn StdError + Send + Sync + 'static>>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), states: None, pending: None, source: None }))
+    }
+
+    pub(crate) fn with_states(mut self, actual: &'static str, expected: &'static str) -> Self {
+        self.0.states = Some((actual, expected));
+        self
+    }
+
+    pub(crate) fn with_pending(mut self, pending: u64) -> Self {
+        self.0.pending = Some(pending);
+        self
+    }
+
+    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Box::new(source));
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The state found, where the failure is about a state.
+    pub fn actual_state(&self) -> Option<&'static str> {
+        self.0.states.map(|(actual, _)| actual)
+    }
+
+    /// The state or states in which the operation is possible, where the failure is about a state.
+    pub fn expected_state(&self) -> Option<&'static str> {
+        self.0.states.map(|(_, expected)| expected)
+    }
+
+    /// How many accepted events were still pending, where a flush or a stop ran out of time.
+    pub fn pending(&self) -> Option<u64> {
+        self.0.pending
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some((actual, expected)) = self.0.states {
+            write!(f, " (state is {actual}, expected {expected})")?;
+        }
+        if let Some(pending) = self.0.pending {
+            write!(f, " ({pending} events pending)")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind).field("message", &self.0.message);
+        if let Some((actual, expected)) = self.0.states {
+            out.field("actual", &actual).field("expected", &expected);
+        }
+        if let Some(pending) = self.0.pending {
+            out.field("pending", &pending);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

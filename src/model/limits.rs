@@ -1,0 +1,39 @@
+//! Every bound in one place, with its default.
+
+use std::time::Duration;
+
+/// Pending events of a recorder whose builder names no capacity.
+pub const DEFAULT_CAPACITY: u32 = 8_192;
+
+/// The largest capacity that can be asked for.
+pub const MAX_CAPACITY: u32 = 1 << 24;
+
+/// Events dispatched in one turn of a recorder before another recorder gets its turn.
+pub const TURN_EVENTS: u64 = 64;
+
+/// Time after which a turn ends, checked between chunks of events.
+pub const TURN_TIME: Duration = Duration::from_millis(1);
+
+/// Series of one metric in one recorder.
+pub const DEFAULT_CARDINALITY: u32 = 2_000;
+
+/// The largest cardinality limit that can be asked for.
+pub const MAX_CARDINALITY: u32 = 1 << 20;
+
+/// Label keys of one metric.
+pub const MAX_LABELS: usize = 16;
+
+/// Bounds of one explicit-bucket histogram.
+pub const MAX_BOUNDS: usize = 512;
+
+/// Bytes of a metric name, as OpenTelemetry limits it.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// Bytes of a recorder id or entity.
+pub const MAX_ID_BYTES: usize = 1_024;
+
+/// How long an idle recorder keeps the memory of its queue.
+pub const RELEASE_AFTER: Duration = Duration::from_millis(500);
+
+/// How often the idle worker looks for recorders whose memory can be released.
+pub const RELEASE_PASS: Duration = Duration::from_millis(250);
