@@ -1,0 +1,301 @@
+//! The hand-off: events from many producers to one consumer, and back to nobody; the ready list; the publication cell.
+//!
+//! [`HandOff`] is what a recorder is built on. Its producer half takes events and kicks; its consumer half, the *seat*, is
+//! claimed by whoever drains, together with the actor that sits in it.
+
+pub(crate) mod locked;
+pub(crate) mod published;
+pub(crate) mod ready;
+pub(crate) mod ring;
+pub(crate) mod run;
+mod segment;
+#[cfg(all(test, not(mvx_loom)))]
+mod tests;
+pub(crate) mod word;
+
+use crate::queue::locked::Locked;
+use crate::queue::ring::Abandoned;
+use crate::queue::ring::Cursor;
+use crate::queue::ring::Refused;
+use crate::queue::ring::Ring;
+use crate::queue::run::Run;
+use crate::sync::Exclusive;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Which queue stands between the producers and the consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The ring: a full queue refuses the new event.
+    Ring,
+    /// The lock: a full queue refuses the new event. The ring's twin in tests.
+    #[cfg_attr(not(test), allow(dead_code, reason = "the twin is only chosen by tests"))]
+    LockedNewest,
+    /// The lock: a full queue pushes the oldest waiting event out.
+    LockedOldest,
+}
+
+/// What a successful hand-off leaves for its caller to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Handed {
+    /// Nothing: the recorder is on its way to be drained.
+    Done,
+    /// The recorder was idle: the caller puts it on the ready list.
+    Schedule,
+}
+
+/// The state of the consumer after it found nothing more to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// The queue is idle; the next event or kick schedules the recorder.
+    Idle,
+    /// Something came meanwhile: look again.
+    Busy,
+    /// A position is reserved and its event not written yet: come back later.
+    Stalled,
+}
+
+/// Events from many producers to one consumer, and the seat of that consumer.
+pub(crate) struct HandOff<E, A> {
+    queue: Queue<E>,
+    seat: Exclusive<Seat<E, A>>,
+}
+
+enum Queue<E> {
+    Ring(Ring<E>),
+    Locked(Locked<E>),
+}
+
+struct Seat<E, A> {
+    cursor: Cursor,
+    hand: VecDeque<E>,
+    actor: A,
+}
+
+impl<E, A> HandOff<E, A> {
+    pub(crate) fn new(kind: Kind, capacity: u64, actor: A) -> Self {
+        let queue = match kind {
+            Kind::Ring => Queue::Ring(Ring::new(capacity)),
+            Kind::LockedNewest => Queue::Locked(Locked::new(capacity, false)),
+            Kind::LockedOldest => Queue::Locked(Locked::new(capacity, true)),
+        };
+        let seat = Seat { cursor: Cursor::default(), hand: VecDeque::new(), actor };
+        Self { queue, seat: Exclusive::new(seat) }
+    }
+
+    /// Hands one event over, or gives it back with the reason.
+    #[inline(always)]
+    pub(crate) fn push(&self, event: E) -> Result<Handed, (Refused, E)> {
+        match &self.queue {
+            Queue::Ring(ring) => ring.push(event).map(handed),
+            Queue::Locked(locked) => push_locked(locked, event),
+        }
+    }
+
+    /// Hands over the events at the front that there is room for: how many, what is left to do, and why it stopped short.
+    pub(crate) fn push_many(&self, events: &mut Vec<E>) -> (usize, Handed, Option<Refused>) {
+        match &self.queue {
+            Queue::Ring(ring) => {
+                let (count, schedule, refused) = ring.push_many(events);
+                (count, handed(schedule), refused)
+            }
+            Queue::Locked(locked) => push_many_locked(locked, events),
+        }
+    }
+
+    /// Shuts the door. `.0` is true if it was open.
+    pub(crate) fn close(&self) -> (bool, Handed) {
+        let (was_open, schedule) = match &self.queue {
+            Queue::Ring(ring) => ring.word().close(),
+            Queue::Locked(locked) => locked.close(),
+        };
+        (was_open, handed(schedule))
+    }
+
+    /// Opens the door again, when everything accepted before is settled.
+    pub(crate) fn reopen(&self) {
+        match &self.queue {
+            Queue::Ring(ring) => ring.word().reopen(),
+            Queue::Locked(locked) => locked.reopen(),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.queue {
+            Queue::Ring(ring) => ring.word().read().is_closed(),
+            Queue::Locked(locked) => locked.is_closed(),
+        }
+    }
+
+    /// Makes sure that the consumer takes another look after this call.
+    pub(crate) fn kick(&self) -> Handed {
+        handed(match &self.queue {
+            Queue::Ring(ring) => ring.word().kick(),
+            Queue::Locked(locked) => locked.kick(),
+        })
+    }
+
+    /// Accepted, committed and evicted events. The committed are read first, so they never exceed the accepted.
+    pub(crate) fn counts(&self) -> Counts {
+        match &self.queue {
+            Queue::Ring(ring) => {
+                let committed = ring.committed();
+                Counts { accepted: ring.accepted(), committed, evicted: 0 }
+            }
+            Queue::Locked(locked) => {
+                let (accepted, committed, evicted) = locked.counts();
+                Counts { accepted, committed, evicted }
+            }
+        }
+    }
+
+    /// Gives up everything not committed, for ever: how much was committed, or `None` if that was done before.
+    pub(crate) fn abandon(&self) -> Option<u64> {
+        match &self.queue {
+            Queue::Ring(ring) => ring.abandon(),
+            Queue::Locked(locked) => locked.abandon(),
+        }
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match &self.queue {
+            Queue::Ring(ring) => ring.is_abandoned(),
+            Queue::Locked(locked) => locked.is_abandoned(),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        match &self.queue {
+            Queue::Ring(ring) => ring.capacity(),
+            Queue::Locked(locked) => locked.capacity(),
+        }
+    }
+
+    /// Bytes of slots now allocated.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.queue {
+            Queue::Ring(ring) => ring.heap_bytes(),
+            Queue::Locked(locked) => locked.heap_bytes(),
+        }
+    }
+
+    /// Takes the consumer's seat, if nobody sits in it, and shows what it sees to `shift`.
+    pub(crate) fn sit<R>(&self, shift: impl FnOnce(Consumer<'_, E>, &mut A) -> R) -> Option<R> {
+        let mut seat = self.seat.claim()?;
+        let Seat { cursor, hand, actor } = &mut *seat;
+        Some(shift(Consumer { queue: &self.queue, cursor, hand }, actor))
+    }
+}
+
+/// Where a queue's events stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) committed: u64,
+    pub(crate) evicted: u64,
+}
+
+/// The consumer's side of the queue, for as long as it sits.
+pub(crate) struct Consumer<'a, E> {
+    queue: &'a Queue<E>,
+    cursor: &'a mut Cursor,
+    hand: &'a mut VecDeque<E>,
+}
+
+impl<E> Consumer<'_, E> {
+    /// Takes note of a kick; what was queued before it is visible now.
+    pub(crate) fn take_kick(&self) -> bool {
+        match self.queue {
+            Queue::Ring(ring) => ring.word().take_kick(),
+            Queue::Locked(locked) => locked.take_kick(),
+        }
+    }
+
+    /// Up to `limit` events that stand ready, oldest first.
+    pub(crate) fn run(&mut self, limit: u64) -> Run<'_, E> {
+        match self.queue {
+            Queue::Ring(ring) => ring.run(self.cursor, limit),
+            Queue::Locked(locked) => locked.run(self.hand, limit),
+        }
+    }
+
+    /// Ends the first `count` events of the last run: drops them and commits.
+    pub(crate) fn finish(&mut self, count: u64) -> Result<(), Abandoned> {
+        match self.queue {
+            Queue::Ring(ring) => ring.finish(self.cursor, count),
+            Queue::Locked(locked) => locked.finish(self.hand, count),
+        }
+    }
+
+    /// Goes idle, if there is nothing more. After `Idle` another thread may take the seat: the caller must leave it.
+    pub(crate) fn rest(&mut self) -> Rest {
+        match self.queue {
+            Queue::Ring(ring) => match ring.word().rest(ring.head(self.cursor)) {
+                Ok(()) => Rest::Idle,
+                Err(seen) if seen.is_kicked() => Rest::Busy,
+                Err(_) if ring.is_ready(self.cursor) => Rest::Busy,
+                Err(_) => Rest::Stalled,
+            },
+            Queue::Locked(locked) if locked.rest() => Rest::Idle,
+            Queue::Locked(_) => Rest::Busy,
+        }
+    }
+
+    /// Frees the memory of an idle queue; false if there is nothing to free.
+    pub(crate) fn release(&mut self) -> bool {
+        match self.queue {
+            Queue::Ring(ring) => ring.release(self.cursor),
+            Queue::Locked(locked) => locked.release(self.hand),
+        }
+    }
+}
+
+#[inline(always)]
+fn handed(schedule: bool) -> Handed {
+    if schedule { Handed::Schedule } else { Handed::Done }
+}
+
+#[inline(never)]
+fn push_locked<E>(locked: &Locked<E>, event: E) -> Result<Handed, (Refused, E)> {
+    let pushed = locked.push(event)?;
+    if let Some(evicted) = pushed.evicted {
+        drop_quietly(evicted);
+    }
+    Ok(handed(pushed.schedule))
+}
+
+fn push_many_locked<E>(locked: &Locked<E>, events: &mut Vec<E>) -> (usize, Handed, Option<Refused>) {
+    let mut left = std::mem::take(events).into_iter();
+    let (mut count, mut outcome) = (0, Handed::Done);
+    let refused = loop {
+        let Some(event) = left.next() else { break None };
+        match push_locked(locked, event) {
+            Ok(handed) => {
+                count += 1;
+                outcome = if handed == Handed::Schedule { handed } else { outcome };
+            }
+            Err((refused, event)) => {
+                events.push(event);
+                break Some(refused);
+            }
+        }
+    };
+    events.extend(left);
+    (count, outcome, refused)
+}
+
+/// Drops a value whose destructor may panic: user code, which must end neither the worker nor a caller.
+pub(crate) fn drop_quietly<T>(value: T) {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
+    // The payload may panic when dropped, too; it is leaked instead, once per faulty destructor.
+    if let Err(payload) = result {
+        std::mem::forget(payload);
+    }
+}
+
+impl<E, A> fmt::Debug for HandOff<E, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandOff").field("counts", &self.counts()).field("capacity", &self.capacity()).finish()
+    }
+}

@@ -1,0 +1,497 @@
+//! The hand-off queue: many producers, one consumer, segmented, exactly bounded, with memory proportional to its load.
+//!
+//! A producer takes a position by one compare-exchange on the [reservation word](crate::queue::word), writes the event into
+//! the slot of that position and stamps the slot. The consumer reads stamped slots in the order of positions, and commits
+//! what it has dispatched by one exchange on the commit word. `pending = position - committed` is at most `capacity`.
+//!
+//! ```text
+//!   word:   position | LANE KICK IDLE CLOSED          commit: committed positions | ABANDONED
+//!   lane 0: base, first block (8 slots), table of blocks (64 slots each)      one lane is in use, the other is empty
+//!   lane 1: the same
+//! ```
+//!
+//! **Slots.** Position `p` is slot `p - base` of the lane in use: the first eight in a small block, the rest in blocks of 64
+//! that a table holds at `(number of the block) % (length of the table)`. Blocks and the table are allocated by the first producer
+//! that needs them. A block that the consumer has emptied moves to the next free place ahead of the producers, so a queue
+//! allocates nothing within its high-water mark.
+//!
+//! - S1 (safety) A slot is written by the one producer that reserved its position, and read by the consumer from its stamp to
+//!   its commit.
+//! - S2 A block is taken out of its place only when all its positions are dispatched, and *before* they are committed. A producer
+//!   gets into the next lap's block of the same place only after that commit, because the table is longer than the capacity
+//!   by at least a block: it can never meet a block that is about to be taken.
+//! - S3 A lane's memory is freed only after the word was switched to the other lane at a moment when every position was
+//!   committed: no producer that uses the old lane exists then, and later ones use the other.
+//! - L1 (liveness) A consumer that meets a reserved slot without a stamp stops there; it never waits for the producer.
+//! - L2 The queue is idle (IDLE set) or some thread owns the duty to schedule or drain it.
+//!
+//! The model `hand_off` checks S1 to S3 and L2; the test twin is [`Locked`](crate::queue::locked::Locked).
+
+use crate::queue::drop_quietly;
+use crate::queue::run::Run;
+use crate::queue::segment::BlockCell;
+use crate::queue::segment::LARGE;
+use crate::queue::segment::SMALL;
+use crate::queue::segment::Slot;
+use crate::queue::segment::free_block;
+use crate::queue::word::Reading;
+use crate::queue::word::Word;
+use crate::sync::OwnLine;
+use crate::sync::atomic::AtomicPtr;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering;
+use std::ptr;
+
+const ABANDONED: u64 = 1;
+
+/// Why an event was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Closed,
+}
+
+pub(crate) struct Ring<E> {
+    door: OwnLine<Door>,
+    commit: OwnLine<AtomicU64>,
+    lanes: [Lane<E>; 2],
+    capacity: u64,
+    mask: u64,
+    /// How far the consumer got without being able to commit, in a queue that was abandoned under its hands.
+    beyond: AtomicU64,
+}
+
+struct Door {
+    word: Word,
+    /// A position below which there is room, as far as somebody has looked: spares producers the consumer's cache line.
+    limit: AtomicU64,
+}
+
+struct Lane<E> {
+    /// The position of the lane's first slot. Written while the lane is not in use.
+    base: AtomicU64,
+    first: BlockCell<E>,
+    table: AtomicPtr<BlockCell<E>>,
+}
+
+/// The consumer's own place in the ring. There is one, and the seat that holds it makes it exclusive.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    head: u64,
+    lane: usize,
+    /// The block number from which a spare block has not been placed yet.
+    spare_from: u64,
+}
+
+// SAFETY: S1: every event is moved in by one thread and read by one thread, with a release/acquire pair in between; that is
+// sending, so `E: Send` is what it takes.
+unsafe impl<E: Send> Send for Ring<E> {}
+
+// SAFETY: as above; `&Ring` lets threads send events to the consumer and never share one.
+unsafe impl<E: Send> Sync for Ring<E> {}
+
+impl<E> Ring<E> {
+    pub(crate) fn new(capacity: u64) -> Self {
+        // S2: one block more than the capacity can touch.
+        let blocks = (capacity.div_ceil(LARGE) + 1).next_power_of_two();
+        Self {
+            door: OwnLine(Door { word: Word::new(), limit: AtomicU64::new(capacity) }),
+            commit: OwnLine(AtomicU64::new(0)),
+            lanes: [Lane::empty(), Lane::empty()],
+            capacity,
+            mask: blocks - 1,
+            beyond: AtomicU64::new(0),
+        }
+    }
+
+    /// Hands one event over; `Ok(true)` makes the caller schedule the recorder.
+    ///
+    /// A refusal for `Full` means that `capacity` events were pending when the commit word was read.
+    #[inline(always)]
+    pub(crate) fn push(&self, event: E) -> Result<bool, (Refused, E)> {
+        let mut seen = self.door.word.read();
+        loop {
+            if seen.is_closed() {
+                return Err((Refused::Closed, event));
+            }
+            if seen.position() >= self.door.limit.load(Ordering::Acquire) && !self.find_room(seen) {
+                return Err((Refused::Full, event));
+            }
+            match self.door.word.reserve(seen) {
+                Ok(()) => break,
+                Err(now) => seen = now,
+            }
+        }
+        self.write(seen, seen.position(), event);
+        Ok(seen.is_idle())
+    }
+
+    /// Hands over as many events from the front of `events` as there is room for, with one reservation.
+    pub(crate) fn push_many(&self, events: &mut Vec<E>) -> (usize, bool, Option<Refused>) {
+        let mut seen = self.door.word.read();
+        let (count, refused) = loop {
+            if seen.is_closed() {
+                return (0, false, Some(Refused::Closed));
+            }
+            let committed = self.committed();
+            let room = (committed + self.capacity).saturating_sub(seen.position());
+            let count = room.min(events.len() as u64);
+            if count == 0 {
+                return (0, false, (!events.is_empty()).then_some(Refused::Full));
+            }
+            match self.door.word.reserve_many(seen, count) {
+                Ok(()) => break (count, (count < events.len() as u64).then_some(Refused::Full)),
+                Err(now) => seen = now,
+            }
+        };
+        let first = seen.position();
+        for (position, event) in (first..).zip(events.drain(..count as usize)) {
+            self.write(seen, position, event);
+        }
+        (count as usize, seen.is_idle(), refused)
+    }
+
+    /// The slow half of the capacity check: reads the consumer's word and lifts the limit. False when the queue is full.
+    #[cold]
+    #[inline(never)]
+    fn find_room(&self, seen: Reading) -> bool {
+        // `seen` was read before the commit word, so at this load at least `position - committed` events are pending.
+        let limit = self.committed() + self.capacity;
+        if seen.position() >= limit {
+            return false;
+        }
+        // A late store of a lower limit costs another producer this call, nothing more. Release: whoever trusts the limit
+        // must also see that the consumer is done with the slots of the lap before.
+        self.door.limit.store(limit, Ordering::Release);
+        true
+    }
+
+    #[inline(always)]
+    fn write(&self, seen: Reading, position: u64, event: E) {
+        let slot = self.lanes[seen.lane()].slot_for_write(position, self.mask);
+        // SAFETY: `seen` was exchanged for a word with this position taken, so it is this call's alone. The slot's earlier
+        // position was committed, by the capacity check, and with that the consumer was done with it (S2).
+        unsafe { (*slot).write(position, event) };
+    }
+
+    pub(crate) fn word(&self) -> &Word {
+        &self.door.word
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.door.word.read().position()
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.commit.load(Ordering::Acquire) >> 1
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Whether the watchdog gave the rest of this queue up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.commit.load(Ordering::Acquire) & ABANDONED != 0
+    }
+
+    /// Gives everything not yet committed up, for ever; the number of positions committed until then, or `None` if it was
+    /// abandoned before. Decided on the word by which the consumer commits: a batch is on one side or the other.
+    pub(crate) fn abandon(&self) -> Option<u64> {
+        let old = self.commit.fetch_or(ABANDONED, Ordering::AcqRel);
+        (old & ABANDONED == 0).then_some(old >> 1)
+    }
+
+    /// Up to `limit` events that stand ready, in order, in one stretch of memory; empty when the next slot has no stamp.
+    pub(crate) fn run<'a>(&'a self, cursor: &'a mut Cursor, limit: u64) -> Run<'a, E> {
+        let lane = &self.lanes[cursor.lane];
+        let relative = cursor.head - lane.base.load(Ordering::Relaxed);
+        let (block, offset, slots) = lane.block_of(relative, self.mask);
+        let block = block.map_or(ptr::null_mut(), BlockCell::get);
+        if block.is_null() {
+            return Run::empty();
+        }
+        let most = limit.min(slots - offset);
+        // SAFETY: `offset < slots`, and the block lives: only this consumer takes blocks out, and it does so in `finish`.
+        let first = unsafe { block.add(offset as usize) };
+        let mut len = 0;
+        // SAFETY: `offset + len < slots` while `len < most`.
+        while len < most && unsafe { (*first.add(len as usize)).holds(cursor.head + len) } {
+            len += 1;
+        }
+        if len == 0 {
+            return Run::empty();
+        }
+        #[cfg(all(test, mvx_loom))]
+        for i in 0..len {
+            // SAFETY: as above. Tells the model that these are read now.
+            let _ = unsafe { (*first.add(i as usize)).event() };
+        }
+        // Not through a reference to the slot: the address must stay good for the whole block.
+        #[cfg(not(all(test, mvx_loom)))]
+        // SAFETY: the first slot is in bounds.
+        let events = unsafe { Slot::event_of(first) };
+        #[cfg(all(test, mvx_loom))]
+        // SAFETY: the first slot is in bounds.
+        let events = unsafe { (*first).event() };
+        // SAFETY: `len` slots from `first` on hold stamped events that are this consumer's until it finishes the run (S1); each
+        // starts one slot after the one before.
+        unsafe { Run::strided(events, size_of::<Slot<E>>(), len as usize) }
+    }
+
+    /// The consumer's position: everything before it was finished.
+    pub(crate) fn head(&self, cursor: &Cursor) -> u64 {
+        cursor.head
+    }
+
+    /// Whether the event at the cursor stands ready.
+    pub(crate) fn is_ready(&self, cursor: &mut Cursor) -> bool {
+        self.run(cursor, 1).len() == 1
+    }
+
+    /// Ends the first `count` events at the cursor: drops them, takes emptied blocks out and commits. `Err` when the queue was
+    /// abandoned meanwhile: then they are the watchdog's in the books.
+    pub(crate) fn finish(&self, cursor: &mut Cursor, count: u64) -> Result<(), Abandoned> {
+        let lane = &self.lanes[cursor.lane];
+        let base = lane.base.load(Ordering::Relaxed);
+        if std::mem::needs_drop::<E>() || cfg!(all(test, mvx_loom)) {
+            for position in cursor.head..cursor.head + count {
+                let (block, offset, _) = lane.block_of(position - base, self.mask);
+                let block = block.map_or(ptr::null_mut(), BlockCell::get);
+                debug_assert!(!block.is_null(), "a finished event has a block");
+                // SAFETY: `run` has seen the stamp of this position, and it was not finished before: the event is there.
+                unsafe { drop_in_slot((*block.add(offset as usize)).event_mut()) };
+            }
+        }
+        let (old, new) = (cursor.head, cursor.head + count);
+        lane.retire(old - base, new - base, self.mask, || self.accepted() - base, &mut cursor.spare_from);
+        cursor.head = new;
+        let committed = self.publish_commit(old, new);
+        if committed.is_err() {
+            self.beyond.store(new, Ordering::Release);
+        }
+        committed
+    }
+
+    fn publish_commit(&self, old: u64, new: u64) -> Result<(), Abandoned> {
+        #[cfg(mvx_bug = "commit_by_store")]
+        {
+            // Seeded: a batch that was given up in between is counted a second time.
+            let abandoned = self.commit.load(Ordering::Acquire) & ABANDONED;
+            self.commit.store(new << 1 | abandoned, Ordering::Release);
+            let _ = old;
+            return Ok(());
+        }
+        #[cfg(not(mvx_bug = "commit_by_store"))]
+        self.commit
+            .compare_exchange(old << 1, new << 1, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+            .map_err(|_| Abandoned)
+    }
+
+    /// Frees the memory of an idle queue; false if it is not idle (or if there is nothing to free).
+    pub(crate) fn release(&self, cursor: &mut Cursor) -> bool {
+        let old = &self.lanes[cursor.lane];
+        if cursor.head == old.base.load(Ordering::Relaxed) || self.is_abandoned() {
+            return false;
+        }
+        let other = 1 - cursor.lane;
+        // The other lane is not in use (S3), so this races with nobody; the switch releases it to the producers.
+        self.lanes[other].base.store(cursor.head, Ordering::Relaxed);
+        if !self.door.word.switch_lane(cursor.head) {
+            return false;
+        }
+        // SAFETY: S3: every position was committed and the word now sends producers to the other lane.
+        unsafe { old.free(self.mask) };
+        cursor.lane = other;
+        cursor.spare_from = 0;
+        true
+    }
+
+    /// Bytes of blocks and tables now allocated; a figure for reports, exact when no producer is in flight.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.heap_bytes(self.mask)).sum()
+    }
+}
+
+/// The watchdog gave the queue up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Abandoned;
+
+impl<E> Drop for Ring<E> {
+    fn drop(&mut self) {
+        // `&mut self`: no producer or consumer is left. What is stamped and was not consumed is dropped here; a position that
+        // was reserved and never stamped cannot exist, because its producer would hold the queue.
+        let consumed = self.committed().max(self.beyond.load(Ordering::Acquire));
+        let lane = &self.lanes[self.door.word.read().lane()];
+        let base = lane.base.load(Ordering::Relaxed);
+        for position in consumed..self.accepted() {
+            let (block, offset, _) = lane.block_of(position - base, self.mask);
+            let block = block.map_or(ptr::null_mut(), BlockCell::get);
+            if block.is_null() {
+                continue;
+            }
+            // SAFETY: in bounds; exclusive, as above.
+            let slot = unsafe { &*block.add(offset as usize) };
+            if slot.holds(position) {
+                // SAFETY: the stamp says that the event is there, and `&mut self` that it is ours.
+                unsafe { drop_in_slot(slot.event_mut()) };
+            }
+        }
+        for lane in &self.lanes {
+            // SAFETY: exclusive, and every event was dropped above or by the consumer.
+            unsafe { lane.free(self.mask) };
+        }
+    }
+}
+
+/// Drops the event in a slot.
+///
+/// # Safety
+///
+/// An event stands there, the caller owns it, and it is not touched again.
+unsafe fn drop_in_slot<E>(event: *mut E) {
+    // SAFETY: by the caller's promise.
+    drop_quietly(unsafe { event.read() });
+}
+
+impl<E> Lane<E> {
+    fn empty() -> Self {
+        Self { base: AtomicU64::new(0), first: BlockCell::empty(), table: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    #[inline(always)]
+    fn slot_for_write(&self, position: u64, mask: u64) -> *const Slot<E> {
+        let relative = position - self.base.load(Ordering::Relaxed);
+        let (block, offset) = if relative < SMALL {
+            (self.first.get_or_allocate(SMALL), relative)
+        } else {
+            let number = (relative - SMALL) / LARGE;
+            let table = self.table_or_allocate(mask);
+            // SAFETY: the table has `mask + 1` cells and lives as long as a producer uses the lane (S3).
+            let cell = unsafe { &*table.add((number & mask) as usize) };
+            (cell.get_or_allocate(LARGE), (relative - SMALL) % LARGE)
+        };
+        // SAFETY: `offset` is below the block's number of slots.
+        unsafe { block.add(offset as usize) }
+    }
+
+    #[inline(always)]
+    fn table_or_allocate(&self, mask: u64) -> *mut BlockCell<E> {
+        let table = self.table.load(Ordering::Acquire);
+        if table.is_null() { self.allocate_table(mask) } else { table }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn allocate_table(&self, mask: u64) -> *mut BlockCell<E> {
+        let fresh: Box<[BlockCell<E>]> = (0..=mask).map(|_| BlockCell::empty()).collect();
+        let fresh = Box::into_raw(fresh).cast::<BlockCell<E>>();
+        match self.table.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            Err(winner) => {
+                // SAFETY: made above, never published.
+                unsafe { free_table(fresh, mask) };
+                winner
+            }
+        }
+    }
+
+    /// The cell of the block that holds slot `relative`, the slot's place in it, and the block's number of slots.
+    #[inline(always)]
+    fn block_of(&self, relative: u64, mask: u64) -> (Option<&BlockCell<E>>, u64, u64) {
+        if relative < SMALL {
+            return (Some(&self.first), relative, SMALL);
+        }
+        let number = (relative - SMALL) / LARGE;
+        (self.cell(number, mask), (relative - SMALL) % LARGE, LARGE)
+    }
+
+    #[inline(always)]
+    fn cell(&self, number: u64, mask: u64) -> Option<&BlockCell<E>> {
+        let table = self.table.load(Ordering::Acquire);
+        if table.is_null() {
+            return None;
+        }
+        // SAFETY: the table has `mask + 1` cells, and only the consumer, who is calling, frees it.
+        Some(unsafe { &*table.add((number & mask) as usize) })
+    }
+
+    /// Takes out the blocks that lie wholly in `from..to` or end there, and places them ahead of the producers.
+    fn retire(&self, from: u64, to: u64, mask: u64, accepted: impl Fn() -> u64, spare_from: &mut u64) {
+        // The small first block stays in its place until the lane is released: a few hundred bytes.
+        if to < SMALL + LARGE || (to - SMALL) / LARGE == (from.max(SMALL) - SMALL) / LARGE {
+            return;
+        }
+        let done = (to - SMALL) / LARGE - 1;
+        let Some(cell) = self.cell(done, mask) else { return };
+        let block = cell.take();
+        if block.is_null() {
+            return;
+        }
+        let used_to = accepted().saturating_sub(SMALL) / LARGE;
+        let mut place = (used_to + 1).max(*spare_from);
+        while place <= done + mask + 1 {
+            let placed = self.cell(place, mask).is_some_and(|cell| cell.install(block).is_ok());
+            place += 1;
+            if placed {
+                *spare_from = place;
+                return;
+            }
+        }
+        *spare_from = place;
+        // SAFETY: taken out above with every event consumed (S2); no place ahead is free, so nobody else has it.
+        unsafe { free_block(block, LARGE) };
+    }
+
+    /// Frees blocks and table.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the lane, and it holds no live event.
+    unsafe fn free(&self, mask: u64) {
+        let first = self.first.take();
+        if !first.is_null() {
+            // SAFETY: by the caller's promise; first blocks have SMALL slots.
+            unsafe { free_block(first, SMALL) };
+        }
+        let table = self.table.swap(ptr::null_mut(), Ordering::AcqRel);
+        if table.is_null() {
+            return;
+        }
+        for index in 0..=mask {
+            // SAFETY: in bounds, and the table is still allocated.
+            let block = unsafe { (*table.add(index as usize)).take() };
+            if !block.is_null() {
+                // SAFETY: by the caller's promise; blocks of a table have LARGE slots.
+                unsafe { free_block(block, LARGE) };
+            }
+        }
+        // SAFETY: taken out of the lane above, its cells are empty.
+        unsafe { free_table(table, mask) };
+    }
+
+    fn heap_bytes(&self, mask: u64) -> usize {
+        let slot = size_of::<Slot<E>>();
+        let first = if self.first.get().is_null() { 0 } else { SMALL as usize * slot };
+        let blocks = (0..=mask)
+            .filter_map(|number| self.cell(number, mask))
+            .filter(|cell| !cell.get().is_null())
+            .count();
+        let table = if self.table.load(Ordering::Acquire).is_null() {
+            0
+        } else {
+            (mask as usize + 1) * size_of::<BlockCell<E>>()
+        };
+        first + blocks * LARGE as usize * slot + table
+    }
+}
+
+/// # Safety
+///
+/// `table` was made by `allocate_table` with the same mask and nobody else can reach it.
+unsafe fn free_table<E>(table: *mut BlockCell<E>, mask: u64) {
+    let table = ptr::slice_from_raw_parts_mut(table, mask as usize + 1);
+    // SAFETY: by the caller's promise this is the box that was leaked there.
+    drop(unsafe { Box::from_raw(table) });
+}

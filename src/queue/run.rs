@@ -1,0 +1,51 @@
+//! A stretch of events that stand ready.
+
+use std::marker::PhantomData;
+
+/// Events in the order of their acceptance, read in place: a first address and the distance to the next.
+///
+/// The distance lets one type serve the ring (event and stamp by turns) and the locked queue (events side by side).
+#[derive(Debug)]
+pub(crate) struct Run<'a, E> {
+    first: *const E,
+    stride: usize,
+    len: usize,
+    events: PhantomData<&'a E>,
+}
+
+impl<'a, E> Run<'a, E> {
+    pub(crate) const fn empty() -> Self {
+        Self { first: std::ptr::null(), stride: 0, len: 0, events: PhantomData }
+    }
+
+    /// # Safety
+    ///
+    /// `first` and the `len - 1` addresses after it, `stride` bytes apart, hold events that nobody changes for `'a`, all in
+    /// one allocation.
+    pub(crate) const unsafe fn strided(first: *const E, stride: usize, len: usize) -> Self {
+        Self { first, stride, len, events: PhantomData }
+    }
+
+    pub(crate) fn of(events: &'a [E]) -> Self {
+        Self { first: events.as_ptr(), stride: size_of::<E>(), len: events.len(), events: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, index: usize) -> Option<&'a E> {
+        if index >= self.len {
+            return None;
+        }
+        // SAFETY: `index < len`, so by the promise of `strided` (or because `of` was given a slice) an event stands there.
+        Some(unsafe { &*self.first.byte_add(index * self.stride) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a E> + '_ {
+        (0..self.len).filter_map(|index| self.get(index))
+    }
+}

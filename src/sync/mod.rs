@@ -1,0 +1,79 @@
+//! The one place that names atomics, `UnsafeCell`, locks and parking: std's, or loom's when models are checked.
+//!
+//! The switch is `all(test, mvx_loom)`: models see the crate's own queues on loom's primitives, users never see loom.
+
+mod exclusive;
+mod mutex;
+pub(crate) mod own_thread;
+
+pub(crate) use exclusive::Exclusive;
+pub(crate) use mutex::Mutex;
+
+#[cfg(not(all(test, mvx_loom)))]
+pub(crate) mod atomic {
+    pub(crate) use std::sync::atomic::AtomicBool;
+    pub(crate) use std::sync::atomic::AtomicPtr;
+    pub(crate) use std::sync::atomic::AtomicU8;
+    pub(crate) use std::sync::atomic::AtomicU64;
+    pub(crate) use std::sync::atomic::AtomicUsize;
+    pub(crate) use std::sync::atomic::Ordering;
+    pub(crate) use std::sync::atomic::fence;
+}
+
+#[cfg(all(test, mvx_loom))]
+pub(crate) mod atomic {
+    pub(crate) use loom::sync::atomic::AtomicBool;
+    pub(crate) use loom::sync::atomic::AtomicPtr;
+    pub(crate) use loom::sync::atomic::AtomicU8;
+    pub(crate) use loom::sync::atomic::AtomicU64;
+    pub(crate) use loom::sync::atomic::AtomicUsize;
+    pub(crate) use loom::sync::atomic::Ordering;
+    pub(crate) use loom::sync::atomic::fence;
+}
+
+#[cfg(not(all(test, mvx_loom)))]
+mod cell {
+    /// `UnsafeCell` with loom's closure interface, so that models see every access.
+    #[derive(Debug, Default)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+}
+
+#[cfg(all(test, mvx_loom))]
+mod cell {
+    pub(crate) use loom::cell::UnsafeCell;
+}
+
+pub(crate) use cell::UnsafeCell;
+
+/// A value on cache lines of its own, so that writers of a neighbour do not slow its readers.
+///
+/// 128 bytes: x86 fetches lines in pairs, and some ARM cores have lines of that size.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct OwnLine<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for OwnLine<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

@@ -1,0 +1,17 @@
+//! Which threads are ours: calls that wait for the worker must not be made on it.
+
+use std::cell::Cell;
+
+thread_local! {
+    static OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks the calling thread as one of the runtime's own, for the rest of its life.
+pub(crate) fn mark() {
+    OWN.with(|own| own.set(true));
+}
+
+/// Whether the calling thread is one of the runtime's own; false while a thread is being torn down.
+pub(crate) fn is_own() -> bool {
+    OWN.try_with(Cell::get).unwrap_or(false)
+}
