@@ -1,0 +1,79 @@
+//! Where recorders report that they have something to do: the ready list of one worker, and how to wake it.
+
+use crate::queue::ready::Erase;
+use crate::queue::ready::Node;
+use crate::queue::ready::ReadyList;
+use crate::recorder::hosted::Hosted;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::task::Waker;
+use std::thread::Thread;
+
+/// One worker's door bell.
+///
+/// The worker is in one of three conditions, and each is woken by the cheapest means that works: *working* (it takes the
+/// list when it is through; nothing to do), *napping* on its own parker with a bound of a fraction of a millisecond (events
+/// wait for it, commands unpark it), or *asleep* in its tokio loop (SLEEPING stands in the list's word; whoever replaces it
+/// calls the waker).
+pub(crate) struct Hub {
+    ready: ReadyList<dyn Hosted>,
+    /// The waker of the worker's root task, and its thread: set once, before the worker first sleeps or naps.
+    waker: OnceLock<Waker>,
+    thread: OnceLock<Thread>,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Self {
+        Self { ready: ReadyList::new(), waker: OnceLock::new(), thread: OnceLock::new() }
+    }
+
+    /// Puts a recorder that became busy on the list. A napping worker is left to its nap: this is the events' way in.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn schedule<T: Erase<dyn Hosted>>(&self, node: Arc<Node<T, dyn Hosted>>) {
+        if self.ready.push(node) {
+            self.wake_sleeper();
+        }
+    }
+
+    /// Ends a nap or a sleep now: for commands, whose callers wait.
+    pub(crate) fn hurry(&self) {
+        if self.ready.rouse() {
+            self.wake_sleeper();
+        } else if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    fn wake_sleeper(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Called by the worker before it first rests.
+    pub(crate) fn attach(&self, waker: &Waker) {
+        let _ = self.waker.set(waker.clone());
+        let _ = self.thread.set(std::thread::current());
+    }
+
+    pub(crate) fn take(&self, into: &mut Vec<Arc<dyn Hosted>>) {
+        self.ready.take(into);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// True when the worker may sleep: the next push wakes it.
+    pub(crate) fn try_sleep(&self) -> bool {
+        self.ready.try_sleep()
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("ready", &self.ready).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,41 @@
+//! Who a recorder is, and which of its lives this is.
+
+use crate::model::clock::Timestamp;
+use crate::model::name::RecorderId;
+use std::sync::Arc;
+
+/// Tells one life of a recorder from another: the process's start and the count of recorders made in it.
+///
+/// New when an id is created again, kept over stop and start, so a reader can tell a restart from a counter that wrapped.
+///
+/// # Examples
+///
+/// ```
+/// # use mvx_metrics::prelude::*;
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// let first = runtime.recorder::<Saved>("storage").create()?.snapshot().epoch();
+/// runtime.stop_and_remove("storage", std::time::Duration::from_secs(1))?;
+/// let second = runtime.recorder::<Saved>("storage").create()?.snapshot().epoch();
+/// assert_eq!(first.process_start, second.process_start);
+/// assert!(first.incarnation < second.incarnation);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct Epoch {
+    /// When the runtime that made the recorder was built.
+    pub process_start: Timestamp,
+    /// The number of the recorder among all that its runtime ever made, from 1.
+    pub incarnation: u64,
+}
+
+/// A recorder's names and birth.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: RecorderId,
+    pub(crate) entity: Arc<str>,
+    pub(crate) epoch: Epoch,
+}

@@ -1,0 +1,187 @@
+//! What readers see: the published cut, and the accounts at the moment of the call.
+
+use crate::model::accounts::Accounts;
+use crate::model::accounts::Tally;
+use crate::model::clock::Timestamp;
+use crate::model::name::RecorderId;
+use crate::model::snapshot::Family;
+use crate::model::snapshot::HistogramRef;
+use crate::model::snapshot::ValueRef;
+use crate::queue::published::Shared;
+use crate::recorder::identity::Epoch;
+use crate::recorder::identity::Identity;
+use crate::recorder::state::RecorderState;
+use std::fmt;
+use std::sync::Arc;
+
+/// One consistent state of a recorder, as it was published.
+pub(crate) struct Cut {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) version: u64,
+    pub(crate) sequence: u64,
+    pub(crate) taken_at: Timestamp,
+    pub(crate) metrics: Vec<MetricCut>,
+}
+
+pub(crate) struct MetricCut {
+    pub(crate) family: Family,
+    pub(crate) tally: Tally,
+    pub(crate) quarantined: bool,
+}
+
+/// The immutable state of one recorder after a whole number of events, and its accounts at the moment of the call.
+///
+/// Every metric is shown after the same event: a counter and a histogram that accept the same events have equal counts in
+/// every snapshot. Taking one is lock-free, costs a few nanoseconds, never visits the worker and works in every state. `Clone`
+/// shares the state.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::prelude::*;
+/// use std::time::Duration;
+///
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.start()?;
+/// let recorder = runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+/// recorder.register_event(Saved);
+/// recorder.flush_blocking(Duration::from_secs(5))?;
+///
+/// let snapshot = recorder.snapshot();
+/// assert_eq!(snapshot.counter("document.saves", &[]), Some(1));
+/// assert_eq!(snapshot.sequence(), 1);
+/// assert_eq!(snapshot.accounts().processed, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) cut: Shared<Cut>,
+    pub(crate) accounts: Accounts,
+    pub(crate) state: RecorderState,
+}
+
+impl Snapshot {
+    /// The recorder's id.
+    pub fn id(&self) -> &RecorderId {
+        &self.cut.identity.id
+    }
+
+    /// The entity the recorder measures; its id, unless the builder named another.
+    pub fn entity(&self) -> &str {
+        &self.cut.identity.entity
+    }
+
+    /// Which life of this id this is.
+    pub fn epoch(&self) -> Epoch {
+        self.cut.identity.epoch
+    }
+
+    /// How many events had been processed when the state was cut.
+    pub fn sequence(&self) -> u64 {
+        self.cut.sequence
+    }
+
+    /// The number of the publication; never lower in a snapshot taken later.
+    pub fn version(&self) -> u64 {
+        self.cut.version
+    }
+
+    /// When the state was cut.
+    pub fn taken_at(&self) -> Timestamp {
+        self.cut.taken_at
+    }
+
+    /// The recorder's state when the snapshot was taken.
+    pub fn state(&self) -> RecorderState {
+        self.state
+    }
+
+    /// Where every event offered to the recorder had ended when the snapshot was taken; at least as far as the cut.
+    pub fn accounts(&self) -> Accounts {
+        self.accounts
+    }
+
+    /// Every metric, in the order of registration.
+    pub fn metrics(&self) -> impl Iterator<Item = MetricView<'_>> {
+        self.cut.metrics.iter().map(|cut| MetricView { cut })
+    }
+
+    /// The metric of this name.
+    pub fn metric(&self, name: &str) -> Option<MetricView<'_>> {
+        self.metrics().find(|metric| metric.family().name() == name)
+    }
+
+    /// The value of one series; `None` if there is no such metric, or nothing was observed under these labels yet.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<ValueRef<'_>> {
+        self.cut.metrics.iter().find(|cut| cut.family.name() == name)?.family.find(labels)
+    }
+
+    /// The count of a counter's series. `None` for another kind of metric.
+    pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        self.value(name, labels)?.counter()
+    }
+
+    /// The value of a gauge's series. `None` for another kind of metric.
+    pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.value(name, labels)?.gauge()
+    }
+
+    /// The buckets of a histogram's series. `None` for another kind of metric.
+    pub fn histogram(&self, name: &str, labels: &[(&str, &str)]) -> Option<HistogramRef<'_>> {
+        self.value(name, labels)?.histogram()
+    }
+
+    /// The mean of an average's series. `None` for another kind of metric, and before the first observation.
+    pub fn mean(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.value(name, labels)?.mean()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("id", self.id())
+            .field("version", &self.version())
+            .field("sequence", &self.sequence())
+            .field("state", &self.state)
+            .field("accounts", &self.accounts)
+            .field("metrics", &self.metrics().map(|metric| metric.family().name().to_owned()).collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// One metric in a snapshot.
+#[derive(Clone, Copy)]
+pub struct MetricView<'a> {
+    cut: &'a MetricCut,
+}
+
+impl<'a> MetricView<'a> {
+    /// Its name, shape and series.
+    pub fn family(self) -> &'a Family {
+        &self.cut.family
+    }
+
+    /// What it answered to the events dispatched while it was registered, up to the cut.
+    pub fn tally(self) -> Tally {
+        self.cut.tally
+    }
+
+    /// Whether it has panicked and sees no more events.
+    pub fn is_quarantined(self) -> bool {
+        self.cut.quarantined
+    }
+}
+
+impl fmt::Debug for MetricView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricView")
+            .field("name", &self.family().name())
+            .field("tally", &self.cut.tally)
+            .field("quarantined", &self.cut.quarantined)
+            .finish()
+    }
+}
