@@ -18,6 +18,9 @@ use syn::Generics;
 use syn::Ident;
 use syn::ext::IdentExt;
 
+/// How many characters of a wrong name a message repeats.
+const MAX_SHOWN: usize = 40;
+
 /// The impl for `input`, or every mistake in it.
 pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut mistakes = Mistakes::default();
@@ -141,16 +144,15 @@ fn part(
 }
 
 fn refuse(ident: &Ident, settings: &Settings, name: &str, flaw: &Flaw, mistakes: &mut Mistakes) {
-    let remedy = if settings.name.is_some() {
-        "write words of ASCII letters, digits and `_`, a letter first, joined by single dots"
-    } else {
-        "give it a name of its own: `#[event(name = \"...\")]`"
+    let remedy = match (flaw, &settings.name) {
+        (Flaw::TooLong(_), _) => "shorten this part of it, or the other, by `#[event(name = \"...\")]`",
+        (_, Some(_)) => "write words of ASCII letters, digits and `_`, a letter first, joined by single dots",
+        (_, None) => "give it one of ASCII letters, digits and `_` by `#[event(name = \"...\")]`",
     };
-    mistakes.add(at_name(
-        ident,
-        settings,
-        &format!("`{name}` is not an event name, because {flaw}: {remedy}"),
-    ));
+    let shown: String = name.chars().take(MAX_SHOWN).collect();
+    let dots = if shown.len() < name.len() { "..." } else { "" };
+    let message = format!("{shown:?}{dots} is not an event name, because {flaw}: {remedy}");
+    mistakes.add(at_name(ident, settings, &message));
 }
 
 /// Where a name comes from: the literal if there is one, else the identifier.
@@ -161,6 +163,7 @@ fn at_name(ident: &Ident, settings: &Settings, message: &str) -> syn::Error {
     }
 }
 
+/// The impl. `deprecated` is allowed in it, because whoever keeps a deprecated event does not use it by deriving for it.
 fn expand(declared: &Declared<'_>, names: &[String]) -> TokenStream {
     let Declared { ident, generics, .. } = declared;
     let private = private(&declared.settings);
@@ -171,6 +174,7 @@ fn expand(declared: &Declared<'_>, names: &[String]) -> TokenStream {
     let variant_index = by_variant(&declared.kind, &indices);
     quote! {
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #impl_generics #private::MetricEvent for #ident #ty_generics #where_clause {
             const EVENT_TYPES: &'static [&'static #private::str] = &[#(#names),*];
 

@@ -112,6 +112,7 @@ use syn::parse_macro_input;
 /// }
 ///
 /// #[automatically_derived]
+/// #[allow(deprecated)]
 /// impl MetricEvent for StorageEvent {
 ///     const EVENT_TYPES: &'static [&'static str] = &["storage.saved", "storage.save_failed", "storage.closed"];
 ///
@@ -143,5 +144,5 @@ use syn::parse_macro_input;
 #[proc_macro_derive(MetricEvent, attributes(event))]
 pub fn derive_metric_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    event::derive(&input).unwrap_or_else(|mistakes| mistakes.into_compile_error()).into()
+    event::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

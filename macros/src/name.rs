@@ -90,10 +90,8 @@ impl fmt::Display for Flaw {
             Self::Empty => f.write_str("it is empty"),
             Self::TooLong(len) => write!(f, "it has {len} bytes, and {MAX_LEN} is the limit"),
             Self::NoLetterFirst(first) => write!(f, "it begins with {first:?} instead of an ASCII letter"),
-            Self::EmptyPart => f.write_str("nothing stands before, between or after its dots"),
-            Self::BadChar(bad) => {
-                write!(f, "it contains {bad:?}, and only ASCII letters, digits, `_` and `.` are allowed")
-            }
+            Self::EmptyPart => f.write_str("one of its dots has no word before or after it"),
+            Self::BadChar(bad) => write!(f, "it contains {bad:?}"),
         }
     }
 }
