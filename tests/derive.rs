@@ -247,7 +247,7 @@ fn names_of_the_longest_length_are_accepted() {
 #[test]
 fn inherent_items_of_the_same_names_do_not_interfere() {
     #[derive(MetricEvent)]
-    #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of the trait's items")]
+    #[expect(non_camel_case_types, reason = "the names of the trait's items")]
     enum Clash {
         EVENT_TYPES,
         event_type,
