@@ -1,0 +1,148 @@
+//! Derive macros of [`mvx-metrics`](https://docs.rs/mvx-metrics), which re-exports them: depend on that crate, not on this
+//! one.
+//!
+//! Whatever a macro here expands to can be written by hand with the public API.
+
+mod attrs;
+mod event;
+mod mistakes;
+mod name;
+
+use proc_macro::TokenStream;
+use syn::DeriveInput;
+use syn::parse_macro_input;
+
+/// Implements `MetricEvent`: gives each variant of an enum, or a struct, its stable event type.
+///
+/// # Names
+///
+/// An event type is `prefix.part`. The prefix is the type's name in snake case without a last word `Event`, the part is
+/// the variant's name in snake case. A struct is one kind of event, and its name is the prefix alone.
+///
+/// ```
+/// use mvx_metrics::MetricEvent;
+///
+/// #[derive(MetricEvent)]
+/// enum StorageEvent {
+///     Saved { bytes: u64 },
+///     SaveFailed(std::io::ErrorKind),
+///     Closed,
+/// }
+///
+/// assert_eq!(StorageEvent::EVENT_TYPES, ["storage.saved", "storage.save_failed", "storage.closed"]);
+/// assert_eq!(StorageEvent::Saved { bytes: 512 }.event_type(), "storage.saved");
+/// assert_eq!(StorageEvent::Closed.variant_index(), 2);
+///
+/// #[derive(MetricEvent)]
+/// struct CacheMiss;
+///
+/// assert_eq!(CacheMiss.event_type(), "cache_miss");
+/// ```
+///
+/// Runs of capitals are one word and digits belong to the word before them: `HTTPRequest2` is `http_request2`. Whoever
+/// wants another spelling (`IPv4Lost` is `i_pv4_lost`) says so:
+///
+/// | attribute | on | effect |
+/// |---|---|---|
+/// | `#[event(name = "...")]` | type | replaces the prefix |
+/// | `#[event(name = "...")]` | variant | replaces the variant's part |
+/// | `#[event(crate = "...")]` | type | the path of `mvx_metrics`, if it was renamed or is re-exported |
+///
+/// ```
+/// use mvx_metrics::MetricEvent;
+///
+/// #[derive(MetricEvent)]
+/// #[event(name = "document.storage")]
+/// enum StorageEvent {
+///     Saved,
+///     #[event(name = "save.failed")]
+///     CouldNotSave,
+/// }
+///
+/// assert_eq!(StorageEvent::EVENT_TYPES, ["document.storage.saved", "document.storage.save.failed"]);
+/// ```
+///
+/// Metrics are routed by these names and dashboards may show them, so keep a name when the Rust name changes: write the old
+/// one into the attribute. There is no way to leave the prefix out for one variant: one prefix for each type lets a reader
+/// find the type of an event by its name. The few types that need more are written by hand.
+///
+/// # Generics
+///
+/// Type and const parameters and `where` clauses work; the impl holds whenever the type is `Send + 'static`. Lifetimes are
+/// refused, because an event outlives the call that states it.
+///
+/// ```
+/// use mvx_metrics::MetricEvent;
+/// use std::sync::Arc;
+///
+/// #[derive(MetricEvent)]
+/// enum PoolEvent<K> where K: Ord {
+///     Opened(Arc<K>),
+///     Closed,
+/// }
+///
+/// assert_eq!(PoolEvent::Opened(Arc::new(7)).event_type(), "pool.opened");
+/// assert_eq!(PoolEvent::<u8>::Closed.event_type(), "pool.closed");
+/// ```
+///
+/// # Errors
+///
+/// All mistakes are compile errors at the place where they are, reported together, and say what to write instead:
+///
+/// - a name that is no metric name: words of ASCII letters, digits and `_`, joined by single dots, the first character a
+///   letter, at most 255 bytes;
+/// - two variants of one name;
+/// - unknown, repeated or misplaced keys, values that are no string literals, attributes that say nothing;
+/// - unions and lifetime parameters.
+///
+/// An enum without variants is accepted: it has no events, for example because each is behind a `#[cfg]` that is off.
+///
+/// # Expansion
+///
+/// The first example expands to this, with every path written through a hidden module so that nothing in scope can shadow
+/// it. The indices count the variants from 0 in the order written, whatever their discriminants.
+///
+/// ```
+/// use mvx_metrics::MetricEvent;
+///
+/// enum StorageEvent {
+///     Saved { bytes: u64 },
+///     SaveFailed(std::io::ErrorKind),
+///     Closed,
+/// }
+///
+/// #[automatically_derived]
+/// #[allow(deprecated)]
+/// impl MetricEvent for StorageEvent {
+///     const EVENT_TYPES: &'static [&'static str] = &["storage.saved", "storage.save_failed", "storage.closed"];
+///
+///     #[inline]
+///     fn event_type(&self) -> &'static str {
+///         match self {
+///             Self::Saved { .. } => "storage.saved",
+///             Self::SaveFailed { .. } => "storage.save_failed",
+///             Self::Closed { .. } => "storage.closed",
+///         }
+///     }
+///
+///     #[inline]
+///     fn variant_index(&self) -> usize {
+///         match self {
+///             Self::Saved { .. } => 0,
+///             Self::SaveFailed { .. } => 1,
+///             Self::Closed { .. } => 2,
+///         }
+///     }
+/// }
+///
+/// assert_eq!(StorageEvent::Saved { bytes: 1 }.event_type(), "storage.saved");
+/// assert_eq!(StorageEvent::SaveFailed(std::io::ErrorKind::NotFound).variant_index(), 1);
+/// assert_eq!(StorageEvent::EVENT_TYPES[StorageEvent::Closed.variant_index()], "storage.closed");
+/// ```
+///
+/// Cost: `event_type` and `variant_index` read the discriminant; nothing is allocated or formatted.
+#[proc_macro_derive(MetricEvent, attributes(event))]
+pub fn derive_metric_event(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    event::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}

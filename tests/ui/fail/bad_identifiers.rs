@@ -1,0 +1,9 @@
+use mvx_metrics::MetricEvent;
+
+#[derive(MetricEvent)]
+enum GrößeEvent {
+    Ärger,
+    __,
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use mvx_metrics::MetricEvent;
+
+#[derive(MetricEvent)]
+#[event]
+enum StorageEvent {
+    #[event()]
+    Saved,
+    #[event = "removed"]
+    Removed,
+}
+
+fn main() {}
