@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What went wrong, for code that wants to react.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +36,7 @@ pub enum ErrorKind {
     WorkerLost,
 }
 
-/// An operation that failed: what was wrong, where, and what to do instead.
+/// An operation that failed: what was wrong, where, and what to do instead. `Clone` shares it.
 ///
 /// # Examples
 ///
@@ -46,7 +47,8 @@ pub enum ErrorKind {
 /// assert_eq!(error.kind(), ErrorKind::InvalidId);
 /// assert!(error.to_string().contains("blank"));
 /// ```
-pub struct Error(Box<Inner>);
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
 struct Inner {
     kind: ErrorKind,
@@ -58,21 +60,26 @@ struct Inner {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), states: None, pending: None, source: None }))
+        Self(Arc::new(Inner { kind, message: message.into(), states: None, pending: None, source: None }))
     }
 
-    pub(crate) fn with_states(mut self, actual: &'static str, expected: &'static str) -> Self {
-        self.0.states = Some((actual, expected));
-        self
+    pub(crate) fn with_states(self, actual: &'static str, expected: &'static str) -> Self {
+        self.with(|inner| inner.states = Some((actual, expected)))
     }
 
-    pub(crate) fn with_pending(mut self, pending: u64) -> Self {
-        self.0.pending = Some(pending);
-        self
+    pub(crate) fn with_pending(self, pending: u64) -> Self {
+        self.with(|inner| inner.pending = Some(pending))
     }
 
-    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.0.source = Some(Box::new(source));
+    pub(crate) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.with(|inner| inner.source = Some(Box::new(source)))
+    }
+
+    /// Changes an error that is still being made, and so has one owner.
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            change(inner);
+        }
         self
     }
 

@@ -37,3 +37,24 @@ pub const RELEASE_AFTER: Duration = Duration::from_millis(500);
 
 /// How often the idle worker looks for recorders whose memory can be released.
 pub const RELEASE_PASS: Duration = Duration::from_millis(250);
+
+/// The least time between two publication passes of the worker.
+pub const PUBLISH_INTERVAL: Duration = Duration::from_micros(100);
+
+/// How many times its own duration a publication pass is put off: nine keep it to a tenth of the worker's time.
+pub const PUBLISH_PAUSE: u32 = 9;
+
+/// How long a nap of the worker lasts at most; commands end it earlier, events wait for it.
+pub const NAP: Duration = Duration::from_micros(200);
+
+/// Naps without anything to do before the worker sleeps.
+pub const NAPS: u32 = 16;
+
+/// How long a start may take until the worker has reported.
+pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The deadline of the shutdown that dropping the last handle of a runtime begins.
+pub const DROP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a shutdown grants the worker, after its deadline, to end.
+pub const EXIT_GRACE: Duration = Duration::from_millis(50);

@@ -16,6 +16,8 @@ pub mod limits;
 #[cfg(feature = "runtime")]
 pub mod name;
 #[cfg(feature = "runtime")]
+pub mod policy;
+#[cfg(feature = "runtime")]
 pub mod snapshot;
 #[cfg(feature = "runtime")]
 pub mod unit;

@@ -144,6 +144,11 @@ impl<D: ?Sized> ReadyList<D> {
         head.is_null() || head == sleeping()
     }
 
+    /// Whether SLEEPING stands in the word.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.head.load(Ordering::Acquire) == sleeping()
+    }
+
     /// Ends a sleep on the caller's behalf; true if the worker slept and the caller must wake it.
     pub(crate) fn rouse(&self) -> bool {
         self.head

@@ -3,6 +3,8 @@
 use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::model::accounts::Tally;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
@@ -21,8 +23,8 @@ use std::sync::Arc;
 /// and readers cannot, because only whole batches are published.
 pub(crate) struct Slot<E> {
     metric: Box<dyn Batched<E>>,
-    /// Bit per variant; `None` shows every event.
-    route: Option<Vec<bool>>,
+    /// One flag per variant; `None` shows every event.
+    route: Option<Box<[bool]>>,
     pub(crate) tally: Tally,
     pub(crate) quarantined: bool,
     /// The number of the cut in which the last change is first seen.
@@ -30,9 +32,12 @@ pub(crate) struct Slot<E> {
 }
 
 impl<E: MetricEvent> Slot<E> {
-    pub(crate) fn new<M: Metric<E>>(metric: M) -> Self {
-        let route = route_of::<E>(&metric.interests());
-        Self { metric: Box::new(metric), route, tally: Tally::default(), quarantined: false, changed_at: 0 }
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownEventType`] if the metric asks for an event type that `E` does not have.
+    pub(crate) fn new<M: Metric<E>>(metric: M) -> Result<Self, Error> {
+        let route = route_of::<E>(metric.descriptor(), &metric.interests())?;
+        Ok(Self { metric: Box::new(metric), route, tally: Tally::default(), quarantined: false, changed_at: 0 })
     }
 
     pub(crate) fn descriptor(&self) -> &Arc<Descriptor> {
@@ -76,13 +81,21 @@ impl<E: MetricEvent> Slot<E> {
     }
 }
 
-fn route_of<E: MetricEvent>(interests: &Interests) -> Option<Vec<bool>> {
-    match interests {
-        Interests::Only(wanted) if !E::EVENT_TYPES.is_empty() => {
-            Some(E::EVENT_TYPES.iter().map(|event_type| wanted.contains(event_type)).collect())
-        }
-        _ => None,
+fn route_of<E: MetricEvent>(of: &Descriptor, interests: &Interests) -> Result<Option<Box<[bool]>>, Error> {
+    let Interests::Only(wanted) = interests else { return Ok(None) };
+    let known = E::EVENT_TYPES;
+    if known.is_empty() {
+        let message = format!(
+            "metric {} asks for event types, but the event lists none in EVENT_TYPES; list them, or look at the event in the metric",
+            of.name
+        );
+        return Err(Error::new(ErrorKind::UnknownEventType, message));
     }
+    if let Some(unknown) = wanted.iter().find(|wanted| !known.contains(*wanted)) {
+        let message = format!("metric {} asks for event type {unknown:?}; the event has {}", of.name, known.join(", "));
+        return Err(Error::new(ErrorKind::UnknownEventType, message));
+    }
+    Ok(Some(known.iter().map(|event_type| wanted.contains(event_type)).collect()))
 }
 
 /// A batch on its way through one metric.

@@ -3,8 +3,8 @@
 use crate::model::accounts::Accounts;
 use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
-use crate::model::error::Error;
 use crate::recorder::identity::Identity;
+use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Snapshot;
 use std::any::Any;
@@ -19,14 +19,30 @@ pub(crate) struct Desk {
     pub(crate) alone: bool,
 }
 
-/// How a turn ended, and with that who owns the duty to give the next one.
+/// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turned {
-    /// Nothing left; the next event or command puts the recorder on the list again.
+pub(crate) struct Turned {
+    pub(crate) next: Next,
+    /// Something is to be published, and the worker was not told of it before.
+    pub(crate) newly_dirty: bool,
+    /// There is memory to be released, and the worker was not told of it before.
+    pub(crate) newly_fed: bool,
+}
+
+impl Turned {
+    pub(crate) const fn idle() -> Self {
+        Self { next: Next::Idle, newly_dirty: false, newly_fed: false }
+    }
+}
+
+/// Who owns the duty to give the next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nobody: the next event or command puts the recorder on the list again.
     Idle,
-    /// There is more: the worker gives it another turn after the others.
+    /// The worker, after the others that wait.
     More,
-    /// A producer has not finished writing: the worker comes back after a moment.
+    /// The worker, after a moment: a producer has not finished writing.
     Stalled,
 }
 
@@ -40,17 +56,14 @@ pub(crate) trait Hosted: Send + Sync {
     /// Dispatches what is ready, obeys commands, ends in one of the ways of [`Turned`].
     fn turn(&self, desk: &mut Desk) -> Turned;
 
-    /// Whether something changed since the last publication.
-    fn is_dirty(&self) -> bool;
-
     /// Publishes a cut, if something changed.
     fn publish(&self, now: Timestamp);
 
-    /// Gives the memory of an idle queue back.
-    fn release(&self) -> bool;
+    /// Gives the memory of the queue back if it has been idle since `before`; false if the worker is to ask again later.
+    fn release(&self, before: Timestamp) -> bool;
 
     /// Shuts the door and schedules the end; `done` is told when everything accepted is settled.
-    fn stop(self: Arc<Self>, done: flume::Sender<Result<(), Error>>);
+    fn stop(self: Arc<Self>, done: Completer);
 
     /// Shuts the door and gives up what is pending: for deadlines, and for a worker that is not there. How many were given up.
     fn abandon(&self, reason: Abandonment) -> u64;

@@ -3,6 +3,7 @@
 use crate::queue::ready::Erase;
 use crate::queue::ready::Node;
 use crate::queue::ready::ReadyList;
+use crate::recorder::catalogue::Catalogue;
 use crate::recorder::hosted::Hosted;
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ pub(crate) struct Hub {
     /// The waker of the worker's root task, and its thread: set once, before the worker first sleeps or naps.
     waker: OnceLock<Waker>,
     thread: OnceLock<Thread>,
+    pub(crate) catalogue: Catalogue,
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        Self { ready: ReadyList::new(), waker: OnceLock::new(), thread: OnceLock::new() }
+        Self { ready: ReadyList::new(), waker: OnceLock::new(), thread: OnceLock::new(), catalogue: Catalogue::default() }
     }
 
     /// Puts a recorder that became busy on the list. A napping worker is left to its nap: this is the events' way in.
@@ -58,12 +60,22 @@ impl Hub {
         let _ = self.thread.set(std::thread::current());
     }
 
+    /// Whether a worker has ever come to this hub.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.thread.get().is_some()
+    }
+
     pub(crate) fn take(&self, into: &mut Vec<Arc<dyn Hosted>>) {
         self.ready.take(into);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty()
+    }
+
+    /// Whether the next push wakes a worker that went to sleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.ready.is_asleep()
     }
 
     /// True when the worker may sleep: the next push wakes it.

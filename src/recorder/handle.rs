@@ -1,0 +1,371 @@
+//! The handle: what production code holds.
+
+use crate::metric::Metric;
+use crate::model::accounts::Accounts;
+use crate::model::error::Error;
+use crate::model::event::EventSink;
+use crate::model::event::MetricEvent;
+use crate::model::name::RecorderId;
+use crate::queue::Handed;
+use crate::queue::drop_quietly;
+use crate::queue::ring::Refused;
+use crate::recorder::actor::Command;
+use crate::recorder::core::Asks;
+use crate::recorder::core::CoreNode;
+use crate::recorder::dispatch::Slot;
+use crate::recorder::hosted::Hosted;
+use crate::recorder::operation::Operation;
+use crate::recorder::state::RecorderState;
+use crate::recorder::view::Snapshot;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The handle of a recorder: takes events from any thread, and shows what they came to.
+///
+/// `Clone` gives another handle to the same recorder, for one increment. Handles keep a recorder usable; whether it is
+/// registered is its runtime's business. A handle may outlive the runtime: events are then refused and counted, reads go on.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::prelude::*;
+/// use std::time::Duration;
+///
+/// enum StorageEvent {
+///     Saved { bytes: u64 },
+/// }
+///
+/// impl MetricEvent for StorageEvent {
+///     fn event_type(&self) -> &'static str { "storage.saved" }
+/// }
+///
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.start()?;
+/// let recorder = runtime
+///     .recorder::<StorageEvent>("storage")
+///     .counter("storage.bytes", |c| c.unit(Unit::Bytes).value(|StorageEvent::Saved { bytes }| Some(*bytes)))
+///     .create()?;
+/// recorder.register_event(StorageEvent::Saved { bytes: 512 });
+/// recorder.flush_blocking(Duration::from_secs(5))?;
+/// assert_eq!(recorder.snapshot().counter("storage.bytes", &[]), Some(512));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Recorder<E: MetricEvent> {
+    node: Arc<CoreNode<E>>,
+}
+
+/// An event that was not taken, given back.
+///
+/// # Examples
+///
+/// ```
+/// # use mvx_metrics::prelude::*;
+/// use mvx_metrics::RegisterError;
+/// # struct Saved(u32); impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?; // not started: nobody drains
+/// let recorder = runtime.recorder::<Saved>("storage").capacity(1).create()?;
+/// recorder.register_event(Saved(1));
+/// match recorder.try_register_event(Saved(2)) {
+///     Err(RegisterError::Full(Saved(number))) => assert_eq!(number, 2),
+///     other => unreachable!("{other:?}"),
+/// }
+/// assert_eq!(recorder.accounts().rejected.full, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[non_exhaustive]
+pub enum RegisterError<E> {
+    /// As many events as the capacity were pending. Retry later, or let it go: it is counted.
+    Full(E),
+    /// The recorder is stopping or stopped, or its runtime is gone.
+    Closed(E),
+    /// The recorder has failed.
+    Failed(E),
+}
+
+impl<E> RegisterError<E> {
+    /// The event.
+    pub fn into_event(self) -> E {
+        match self {
+            Self::Full(event) | Self::Closed(event) | Self::Failed(event) => event,
+        }
+    }
+
+    const fn phrase(&self) -> &'static str {
+        match self {
+            Self::Full(_) => "the recorder is full",
+            Self::Closed(_) => "the recorder is closed",
+            Self::Failed(_) => "the recorder has failed",
+        }
+    }
+}
+
+impl<E> fmt::Debug for RegisterError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+            Self::Failed(_) => "Failed(..)",
+        })
+    }
+}
+
+impl<E> fmt::Display for RegisterError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.phrase())
+    }
+}
+
+impl<E> std::error::Error for RegisterError<E> {}
+
+impl<E: MetricEvent> Recorder<E> {
+    pub(crate) fn new(node: Arc<CoreNode<E>>) -> Self {
+        Self { node }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<CoreNode<E>> {
+        &self.node
+    }
+
+    /// Hands an event over: synchronous, from any thread, inside or outside any async runtime, also from a metric.
+    ///
+    /// It never blocks and never panics, and it allocates nothing within the queue's high-water mark (growing allocates at most one
+    /// block). At the limit the recorder's [`OverflowPolicy`](crate::OverflowPolicy) decides, and the loss is counted.
+    #[inline]
+    pub fn register_event(&self, event: E) {
+        match self.node.queue.push(event) {
+            Ok(Handed::Done) => {}
+            Ok(Handed::Schedule) => self.node.schedule(Handed::Schedule),
+            Err((refused, event)) => self.lose(refused, event),
+        }
+    }
+
+    /// Hands an event over, or gives it back.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] with the event inside; it is counted as rejected.
+    #[inline]
+    pub fn try_register_event(&self, event: E) -> Result<(), RegisterError<E>> {
+        match self.node.queue.push(event) {
+            Ok(handed) => {
+                self.node.schedule(handed);
+                Ok(())
+            }
+            Err((refused, event)) => Err(self.give_back(refused, event)),
+        }
+    }
+
+    /// Hands over as many events from the front of `events` as there is room for, with one reservation, and says how many.
+    ///
+    /// What stays in the vector was refused, and is counted as rejected; under `DropOldest` nothing stays while the recorder
+    /// is open.
+    pub fn register_events(&self, events: &mut Vec<E>) -> usize {
+        let (count, handed, refused) = self.node.queue.push_many(events);
+        self.node.schedule(handed);
+        if let Some(refused) = refused {
+            self.node.count_refusal(refused, events.len() as u64);
+        }
+        count
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lose(&self, refused: Refused, event: E) {
+        self.node.count_refusal(refused, 1);
+        drop_quietly(event);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back(&self, refused: Refused, event: E) -> RegisterError<E> {
+        self.node.count_refusal(refused, 1);
+        match refused {
+            Refused::Full => RegisterError::Full(event),
+            Refused::Closed if self.state() == RecorderState::Failed => RegisterError::Failed(event),
+            Refused::Closed => RegisterError::Closed(event),
+        }
+    }
+
+    /// The last published state, and the accounts as they are now. Lock-free; works in every state.
+    #[inline]
+    pub fn snapshot(&self) -> Snapshot {
+        self.node.snapshot()
+    }
+
+    /// Where every event offered so far has ended. A few atomic reads; right in every state, after stop and shutdown too.
+    pub fn accounts(&self) -> Accounts {
+        self.node.accounts()
+    }
+
+    /// Makes everything accepted before this call visible: the operation ends when it is processed (or counted as dropped) and
+    /// the published cut includes it.
+    ///
+    /// The future has no timer of its own; dropping it loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldDeadlock`](crate::ErrorKind::WouldDeadlock) on one of the runtime's own threads;
+    /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if events are pending and the runtime was never started;
+    /// [`ErrorKind::WorkerLost`](crate::ErrorKind::WorkerLost) if the worker ended with events pending. The error says how many.
+    pub fn flush(&self) -> Operation {
+        self.node.flush()
+    }
+
+    /// [`flush`](Self::flush) for plain threads: blocks until it is done, at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As `flush`; and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), with the number of events pending then.
+    pub fn flush_blocking(&self, timeout: Duration) -> Result<(), Error> {
+        self.flush().wait(timeout)
+    }
+
+    /// Adds a metric to the running recorder; it sees the events dispatched from then on.
+    ///
+    /// # Errors
+    ///
+    /// The operation ends in [`ErrorKind::MetricConflict`](crate::ErrorKind::MetricConflict) if the recorder has a metric of
+    /// this name, or another recorder of the runtime has one of another shape.
+    pub fn register_metric(&self, metric: impl Metric<E>) -> Operation {
+        let slot = match Slot::new(metric) {
+            Ok(slot) => slot,
+            Err(error) => return Operation::done(Err(error)),
+        };
+        if let Err(error) = self.node.declare(&slot) {
+            return Operation::done(Err(error));
+        }
+        let (operation, done) = Operation::new(None);
+        if let Err(command) = self.node.post(Command::Register { slot, done }) {
+            command.answer(Err(self.node.gone()));
+        }
+        operation
+    }
+
+    /// Shuts the door; the operation ends when everything accepted is settled, and the state is `Stopped`.
+    ///
+    /// Events offered from now on are refused and counted as `rejected.closed`. Stopping a stopped recorder succeeds.
+    pub fn stop(&self) -> Operation {
+        let (operation, done) = Operation::new(None);
+        self.node.stop_with(done);
+        operation
+    }
+
+    /// Opens the door, again if the recorder was stopped; metrics and accounts are kept.
+    ///
+    /// # Errors
+    ///
+    /// The operation ends in [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if the recorder was removed, its
+    /// runtime is gone, or events of it were given up at a deadline.
+    pub fn start(&self) -> Operation {
+        let (operation, done) = Operation::new(None);
+        self.node.start_with(done);
+        operation
+    }
+
+    /// The recorder's state.
+    pub fn state(&self) -> RecorderState {
+        self.node.state()
+    }
+
+    /// The recorder's id.
+    pub fn id(&self) -> &RecorderId {
+        &self.node.identity().id
+    }
+
+    /// The entity that the recorder measures.
+    pub fn entity(&self) -> &str {
+        &self.node.identity().entity
+    }
+
+    /// How many events may be pending.
+    pub fn capacity(&self) -> u64 {
+        self.node.queue.capacity()
+    }
+
+    /// A sink for events of another type, each turned into this recorder's type and handed over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// struct CacheHit;
+    /// impl MetricEvent for CacheHit { fn event_type(&self) -> &'static str { "cache.hit" } }
+    ///
+    /// enum AppEvent { Cache(CacheHit) }
+    /// impl MetricEvent for AppEvent { fn event_type(&self) -> &'static str { "app.cache" } }
+    /// impl From<CacheHit> for AppEvent { fn from(hit: CacheHit) -> Self { Self::Cache(hit) } }
+    ///
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let app = runtime.recorder::<AppEvent>("app").counter("app.events", |c| c).create()?;
+    /// let cache = app.adapt::<CacheHit>();
+    /// cache.register_event(CacheHit);
+    /// app.flush_blocking(Duration::from_secs(5))?;
+    /// assert_eq!(app.snapshot().counter("app.events", &[]), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn adapt<O: MetricEvent>(&self) -> Adapter<E, O>
+    where
+        E: From<O>,
+    {
+        Adapter { recorder: self.clone(), from: PhantomData }
+    }
+}
+
+impl<E: MetricEvent> Clone for Recorder<E> {
+    fn clone(&self) -> Self {
+        Self { node: Arc::clone(&self.node) }
+    }
+}
+
+impl<E: MetricEvent> fmt::Debug for Recorder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("id", self.id())
+            .field("state", &self.state())
+            .field("accounts", &self.accounts())
+            .finish()
+    }
+}
+
+impl<E: MetricEvent> EventSink<E> for Recorder<E> {
+    #[inline]
+    fn register_event(&self, event: E) {
+        Self::register_event(self, event);
+    }
+}
+
+/// A sink for `O` in front of a recorder of `E`; see [`Recorder::adapt`]. `Clone` gives another handle to the same recorder.
+pub struct Adapter<E: MetricEvent, O> {
+    recorder: Recorder<E>,
+    from: PhantomData<fn(O)>,
+}
+
+impl<E: MetricEvent + From<O>, O: MetricEvent> EventSink<O> for Adapter<E, O> {
+    #[inline]
+    fn register_event(&self, event: O) {
+        self.recorder.register_event(E::from(event));
+    }
+}
+
+impl<E: MetricEvent, O> Clone for Adapter<E, O> {
+    fn clone(&self) -> Self {
+        Self { recorder: self.recorder.clone(), from: PhantomData }
+    }
+}
+
+impl<E: MetricEvent, O> fmt::Debug for Adapter<E, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adapter").field("recorder", &self.recorder).finish()
+    }
+}

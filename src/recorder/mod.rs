@@ -1,0 +1,13 @@
+//! The recorder: a handle that takes events, an actor that turns them into metrics, and the snapshot that readers see.
+
+mod actor;
+pub(crate) mod catalogue;
+pub(crate) mod core;
+pub(crate) mod dispatch;
+pub(crate) mod handle;
+pub(crate) mod hosted;
+pub(crate) mod hub;
+pub(crate) mod identity;
+pub(crate) mod operation;
+pub(crate) mod state;
+pub(crate) mod view;

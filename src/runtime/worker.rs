@@ -1,0 +1,296 @@
+//! The worker: one thread, one tokio loop, one task that gives recorders their turns.
+//!
+//! ```text
+//!   ready list --take--> queue of turns --turn--> idle | more (back of the queue) | stalled (after a moment)
+//!   turned and dirty --> publication pass, at most a tenth of the time
+//!   nothing to do    --> a few naps (events wait for the worker), then sleep (the next event wakes it)
+//! ```
+
+use crate::model::clock::Clock;
+use crate::model::clock::Timestamp;
+use crate::model::limits;
+use crate::recorder::hosted::Desk;
+use crate::recorder::hosted::Hosted;
+use crate::recorder::hosted::Next;
+use crate::recorder::hub::Hub;
+use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::Ordering;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What the worker shares with the runtime's handles.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) hub: Arc<Hub>,
+    exit: AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn new() -> Self {
+        Self { hub: Arc::new(Hub::new()), exit: AtomicBool::new(false) }
+    }
+
+    /// Tells the worker to end when it is through with what it has in hand.
+    pub(crate) fn end(&self) {
+        self.exit.store(true, Ordering::Release);
+        self.hub.hurry();
+    }
+
+    fn is_ending(&self) -> bool {
+        self.exit.load(Ordering::Acquire)
+    }
+}
+
+/// The worker's whole state; nobody else sees any of it.
+pub(crate) struct Worker {
+    control: Arc<Control>,
+    desk: Desk,
+    turns: VecDeque<Arc<dyn Hosted>>,
+    stalled: Vec<Arc<dyn Hosted>>,
+    dirty: Vec<Arc<dyn Hosted>>,
+    /// Recorders with memory to release once they have been idle for a while.
+    fed: Vec<Arc<dyn Hosted>>,
+    taken: Vec<Arc<dyn Hosted>>,
+    publish_from: Timestamp,
+    release_from: Timestamp,
+    /// Naps since there was last something to do.
+    naps: u32,
+}
+
+/// What to do next, decided apart from doing it, so that the whole table is one test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Turn,
+    Publish,
+    Nap(Duration),
+    Release,
+    Sleep(Option<Duration>),
+}
+
+/// All that the decision depends on.
+#[derive(Clone, Copy, Debug)]
+struct Outlook {
+    now: Timestamp,
+    turns: bool,
+    stalled: bool,
+    dirty: bool,
+    publish_from: Timestamp,
+    fed: bool,
+    release_from: Timestamp,
+    naps: u32,
+}
+
+impl Worker {
+    pub(crate) fn new(control: Arc<Control>, clock: Arc<dyn Clock>) -> Self {
+        let now = clock.now();
+        Self {
+            control,
+            desk: Desk { clock, now, alone: true },
+            turns: VecDeque::new(),
+            stalled: Vec::new(),
+            dirty: Vec::new(),
+            fed: Vec::new(),
+            taken: Vec::new(),
+            publish_from: now,
+            release_from: now,
+            naps: 0,
+        }
+    }
+
+    /// Runs until it is told to end.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|context| {
+            self.control.hub.attach(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+        loop {
+            self.collect();
+            match next_step(&self.outlook()) {
+                Step::Turn => self.turn().await,
+                Step::Publish => self.publish(),
+                Step::Release => self.release(),
+                _ if self.control.is_ending() => break,
+                Step::Nap(time) => self.nap(time),
+                Step::Sleep(until) => self.sleep(until).await,
+            }
+        }
+        self.publish();
+    }
+
+    fn outlook(&mut self) -> Outlook {
+        let turns = !self.turns.is_empty();
+        if !turns {
+            self.desk.now = self.desk.clock.now();
+        }
+        Outlook {
+            now: self.desk.now,
+            turns,
+            stalled: !self.stalled.is_empty(),
+            dirty: !self.dirty.is_empty(),
+            publish_from: self.publish_from,
+            fed: !self.fed.is_empty(),
+            release_from: self.release_from,
+            naps: self.naps,
+        }
+    }
+
+    /// Takes over what has become ready.
+    fn collect(&mut self) {
+        self.control.hub.take(&mut self.taken);
+        self.turns.extend(self.taken.drain(..));
+    }
+
+    async fn turn(&mut self) {
+        let Some(recorder) = self.turns.pop_front() else { return };
+        self.naps = 0;
+        self.desk.alone = self.turns.is_empty();
+        self.desk.now = self.desk.clock.now();
+        let turned = recorder.turn(&mut self.desk);
+        if turned.newly_dirty {
+            self.dirty.push(Arc::clone(&recorder));
+        }
+        if turned.newly_fed {
+            if self.fed.is_empty() {
+                self.release_from = self.desk.now.saturating_add(limits::RELEASE_PASS);
+            }
+            self.fed.push(Arc::clone(&recorder));
+        }
+        match turned.next {
+            Next::Idle => {}
+            Next::More => self.turns.push_back(recorder),
+            Next::Stalled => self.stalled.push(recorder),
+        }
+    }
+
+    /// Makes visible what has changed, and puts the next pass off for as long as keeps publication to its share.
+    fn publish(&mut self) {
+        let started = self.desk.clock.now();
+        for recorder in self.dirty.drain(..) {
+            recorder.publish(started);
+        }
+        self.desk.now = self.desk.clock.now();
+        let pause = self.desk.now.saturating_since(started).saturating_mul(limits::PUBLISH_PAUSE);
+        self.publish_from = self.desk.now.saturating_add(pause.max(limits::PUBLISH_INTERVAL));
+    }
+
+    fn release(&mut self) {
+        let now = self.desk.now;
+        let before = Timestamp::from_unix_nanos(
+            now.unix_nanos().saturating_sub(limits::RELEASE_AFTER.as_nanos() as u64),
+        );
+        self.fed.retain(|recorder| !recorder.release(before));
+        self.release_from = now.saturating_add(limits::RELEASE_PASS);
+    }
+
+    /// Rests on the thread's own parker: producers that schedule meanwhile pay for no wake. Commands end it at once.
+    fn nap(&mut self, time: Duration) {
+        self.naps = self.naps.saturating_add(1);
+        if self.control.hub.is_empty() {
+            std::thread::park_timeout(time);
+        }
+        self.turns.extend(self.stalled.drain(..));
+    }
+
+    /// Sleeps in the loop until something is scheduled, at most for `until`.
+    async fn sleep(&mut self, until: Option<Duration>) {
+        let hub = Arc::clone(&self.control.hub);
+        if !hub.try_sleep() || self.control.is_ending() {
+            return;
+        }
+        let woken = poll_fn(|_| if hub.is_asleep() { Poll::Pending } else { Poll::Ready(()) });
+        match until {
+            Some(until) => {
+                // Either end is the same here: the loop looks again.
+                let _ = tokio::time::timeout(until, woken).await;
+            }
+            None => woken.await,
+        }
+    }
+}
+
+/// The worker's decision; see [`Step`].
+fn next_step(outlook: &Outlook) -> Step {
+    let may_publish = outlook.dirty && outlook.now >= outlook.publish_from;
+    if may_publish {
+        return Step::Publish;
+    }
+    if outlook.turns {
+        return Step::Turn;
+    }
+    if outlook.fed && outlook.now >= outlook.release_from {
+        return Step::Release;
+    }
+    if outlook.dirty {
+        return Step::Nap(outlook.publish_from.saturating_since(outlook.now).min(limits::NAP));
+    }
+    if outlook.stalled || outlook.naps < limits::NAPS {
+        return Step::Nap(limits::NAP);
+    }
+    Step::Sleep(outlook.fed.then(|| outlook.release_from.saturating_since(outlook.now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_nanos(1_000_000_000);
+
+    fn quiet() -> Outlook {
+        Outlook {
+            now: NOW,
+            turns: false,
+            stalled: false,
+            dirty: false,
+            publish_from: NOW,
+            fed: false,
+            release_from: NOW,
+            naps: limits::NAPS,
+        }
+    }
+
+    fn later(micros: u64) -> Timestamp {
+        NOW.saturating_add(Duration::from_micros(micros))
+    }
+
+    #[test]
+    fn nothing_to_do_is_a_sleep_without_a_timer() {
+        assert_eq!(next_step(&quiet()), Step::Sleep(None));
+    }
+
+    #[test]
+    fn after_work_the_worker_naps_before_it_sleeps() {
+        assert_eq!(next_step(&Outlook { naps: 0, ..quiet() }), Step::Nap(limits::NAP));
+        assert_eq!(next_step(&Outlook { naps: limits::NAPS - 1, ..quiet() }), Step::Nap(limits::NAP));
+    }
+
+    #[test]
+    fn a_stalled_producer_is_never_slept_on() {
+        assert_eq!(next_step(&Outlook { stalled: true, ..quiet() }), Step::Nap(limits::NAP));
+    }
+
+    #[test]
+    fn publication_comes_first_once_its_time_has_come() {
+        let busy = Outlook { turns: true, dirty: true, ..quiet() };
+        assert_eq!(next_step(&busy), Step::Publish);
+        assert_eq!(next_step(&Outlook { publish_from: later(1), ..busy }), Step::Turn);
+    }
+
+    #[test]
+    fn what_waits_to_be_published_shortens_the_nap() {
+        let waiting = Outlook { dirty: true, publish_from: later(50), ..quiet() };
+        assert_eq!(next_step(&waiting), Step::Nap(Duration::from_micros(50)));
+    }
+
+    #[test]
+    fn memory_is_released_between_work_and_bounds_the_sleep_before_it_is_due() {
+        let fed = Outlook { fed: true, ..quiet() };
+        assert_eq!(next_step(&fed), Step::Release);
+        assert_eq!(next_step(&Outlook { turns: true, ..fed }), Step::Turn);
+        let early = Outlook { release_from: later(200), ..fed };
+        assert_eq!(next_step(&early), Step::Sleep(Some(Duration::from_micros(200))));
+    }
+}
