@@ -73,3 +73,6 @@ pub enum Interests {
     /// Only events of these types, as in [`MetricEvent::EVENT_TYPES`](crate::MetricEvent::EVENT_TYPES).
     Only(Vec<&'static str>),
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,8 +44,11 @@ pub(crate) trait Column {
     /// Makes these rows equal to those of `live`, in place; `self` has every row before them.
     fn copy(&mut self, live: &Self, rows: Range<usize>);
 
-    /// The column of this type in `values`, empty if there was another.
-    fn within<'v>(&self, values: &'v mut Values) -> &'v mut Self;
+    /// No rows, of the same shape.
+    fn empty(&self) -> Values;
+
+    /// The column of this type in `values`, if that is what they are.
+    fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self>;
 }
 
 /// A value that a plain vector holds as a column.
@@ -176,21 +179,13 @@ impl<T: Row> Column for Vec<T> {
         copy_rows(self, live, rows);
     }
 
-    fn within<'v>(&self, values: &'v mut Values) -> &'v mut Self {
-        if T::column(values).is_none() {
-            *values = T::wrap(Vec::new());
-        }
-        match T::column(values) {
-            Some(column) => column,
-            None => unreachable_column(),
-        }
+    fn empty(&self) -> Values {
+        T::wrap(Vec::new())
     }
-}
 
-/// A column has just been put there; leaking an empty one is the way to say so without a panic.
-#[cold]
-fn unreachable_column<'v, T>() -> &'v mut Vec<T> {
-    Box::leak(Box::default())
+    fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {
+        T::column(values)
+    }
 }
 
 macro_rules! rows {
@@ -282,18 +277,16 @@ impl Histograms {
 
     #[cold]
     fn observe_wide(&mut self, at: usize) {
-        if let Some(count) = self.widen().get_mut(at) {
+        self.widen();
+        let Counts::Wide(counts) = &mut self.counts else { return };
+        if let Some(count) = counts.get_mut(at) {
             *count = count.saturating_add(1);
         }
     }
 
-    fn widen(&mut self) -> &mut Vec<u64> {
+    fn widen(&mut self) {
         if let Counts::Narrow(counts) = &self.counts {
             self.counts = Counts::Wide(counts.iter().copied().map(u64::from).collect());
-        }
-        match &mut self.counts {
-            Counts::Wide(counts) => counts,
-            Counts::Narrow(_) => unreachable_column(),
         }
     }
 
@@ -305,13 +298,13 @@ impl Histograms {
         if let Some(row) = self.moments.get_mut(series) {
             *row = moments;
         }
-        let first = series * self.width;
-        for (at, &count) in (first..first + self.width).zip(buckets) {
-            let narrow = if let Counts::Narrow(counts) = &mut self.counts { Some(counts) } else { None };
-            match (narrow.and_then(|counts| counts.get_mut(at)), u32::try_from(count)) {
-                (Some(cell), Ok(count)) => *cell = count,
-                _ => self.widen().iter_mut().skip(at).take(1).for_each(|cell| *cell = count),
-            }
+        if buckets.iter().any(|count| *count > u64::from(u32::MAX)) {
+            self.widen();
+        }
+        let row = series * self.width..(series + 1) * self.width;
+        match &mut self.counts {
+            Counts::Narrow(counts) => put_row(counts, row, buckets.iter().map(|count| *count as u32)),
+            Counts::Wide(counts) => put_row(counts, row, buckets.iter().copied()),
         }
     }
 
@@ -359,19 +352,26 @@ impl Column for Histograms {
         let cells = rows.start * self.width..rows.end * self.width;
         match (&mut self.counts, &live.counts) {
             (Counts::Narrow(counts), Counts::Narrow(live)) => copy_rows(counts, live, cells),
-            (_, Counts::Wide(live)) => copy_rows(self.widen(), live, cells),
+            (Counts::Wide(counts), Counts::Wide(live)) => copy_rows(counts, live, cells),
+            (counts @ Counts::Narrow(_), Counts::Wide(live)) => {
+                // What did not change since is equal in `live`, so all of it may be taken.
+                *counts = Counts::Wide(live.get(..cells.end).unwrap_or_default().to_vec());
+            }
             // Counts never shrink back; `self` held another metric's.
-            (counts @ Counts::Wide(_), Counts::Narrow(live)) => *counts = Counts::Narrow(live.clone()),
+            (counts @ Counts::Wide(_), Counts::Narrow(live)) => {
+                *counts = Counts::Narrow(live.get(..cells.end).unwrap_or_default().to_vec());
+            }
         }
     }
 
-    fn within<'v>(&self, values: &'v mut Values) -> &'v mut Self {
-        if !matches!(values, Values::Histogram(column) if column.width == self.width) {
-            *values = Values::Histogram(Self::new(self.width - 1));
-        }
+    fn empty(&self) -> Values {
+        Values::Histogram(Self::new(self.width - 1))
+    }
+
+    fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {
         match values {
-            Values::Histogram(column) => column,
-            _ => Box::leak(Box::new(Self::new(0))),
+            Values::Histogram(column) if column.width == self.width => Some(column),
+            _ => None,
         }
     }
 }
@@ -428,6 +428,11 @@ fn copy_rows<T: Clone>(copy: &mut Vec<T>, live: &[T], rows: Range<usize>) {
         copy.reserve_exact(live.len().saturating_sub(copy.len()));
         copy.extend_from_slice(live.get(there..rows.end).unwrap_or_default());
     }
+}
+
+fn put_row<T>(column: &mut [T], row: Range<usize>, values: impl Iterator<Item = T>) {
+    let cells = column.get_mut(row).unwrap_or_default();
+    cells.iter_mut().zip(values).for_each(|(cell, value)| *cell = value);
 }
 
 /// Growth by a quarter: doubling would let a family that has just grown cost twice its size for ever.

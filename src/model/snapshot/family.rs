@@ -61,7 +61,8 @@ impl Family {
         self.series().find(|series| series.labels().matches(labels))
     }
 
-    /// Observations that went to the overflow series, because the cardinality limit was reached.
+    /// Observations that went to the overflow series, because the cardinality limit was reached; for a custom metric,
+    /// statements left out for the same reason.
     pub fn overflowed(&self) -> u64 {
         self.overflowed
     }

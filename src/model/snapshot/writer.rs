@@ -18,7 +18,7 @@ use std::collections::HashMap;
 /// A custom metric states all its series, each once, with the method of its kind. What is not stated is not in the
 /// snapshot; a second statement of a label set replaces the first. A statement that does not fit the metric's own
 /// descriptor (another kind, an undeclared label, a number that is not finite) is left out and counted in
-/// [`Family::faults`].
+/// [`Family::faults`]; label sets past the cardinality limit are left out and counted in [`Family::overflowed`].
 ///
 /// # Examples
 ///
@@ -148,8 +148,12 @@ impl<'a> FamilyWriter<'a> {
             self.since = 0;
         }
         self.family.keys.catch_up(&live.keys);
-        let column = live.column.within(&mut self.family.values);
-        live.rows_changed_after(self.since).for_each(|rows| column.copy(&live.column, rows));
+        if live.column.within(&mut self.family.values).is_none() {
+            self.family.values = live.column.empty();
+        }
+        if let Some(column) = live.column.within(&mut self.family.values) {
+            live.rows_changed_after(self.since).for_each(|rows| column.copy(&live.column, rows));
+        }
         self.family.overflowed = live.overflowed;
         self.family.saturated = live.saturated;
     }
@@ -163,6 +167,10 @@ impl<'a> FamilyWriter<'a> {
         }
         let known = self.rows.get(labels).copied();
         let row = known.unwrap_or(self.family.keys.len());
+        if row >= self.family.descriptor.cardinality() as usize {
+            self.family.overflowed += 1;
+            return;
+        }
         if write(&mut self.family.values, row).is_none() {
             self.family.faults += 1;
         } else if known.is_none() {
