@@ -2,6 +2,41 @@
 //!
 //! A metric owns one measured state. It sees one event at a time, on the recorder's thread, so it holds no atomic and no
 //! lock, and it reads no clock: the time of the batch is in its [`Context`].
+//!
+//! | instrument | each series keeps | values |
+//! |---|---|---|
+//! | [`Counter`] | a count or a sum that only rises | integers, or fractions and durations (summed exactly) |
+//! | [`UpDown`] | a level that rises and falls | signed integers |
+//! | [`Gauge`] | the last value | anything finite |
+//! | [`Histogram`] | counts by bucket, exact sum, extremes | anything finite |
+//! | [`Average`] | count and exact sum | anything finite |
+//!
+//! What none of them keeps is a custom [`Metric`], written by hand.
+
+mod average;
+mod builder;
+mod counter;
+mod gauge;
+mod histogram;
+mod index;
+mod measure;
+mod series;
+mod up_down;
+
+pub use self::average::Average;
+pub use self::average::AverageBuilder;
+pub use self::builder::InstrumentBuilder;
+pub use self::counter::Counter;
+pub use self::counter::CounterBuilder;
+pub use self::gauge::Gauge;
+pub use self::gauge::GaugeBuilder;
+pub use self::histogram::BYTES_BOUNDS;
+pub use self::histogram::Histogram;
+pub use self::histogram::HistogramBuilder;
+pub use self::histogram::SECONDS_BOUNDS;
+pub use self::measure::Measure;
+pub use self::up_down::UpDown;
+pub use self::up_down::UpDownBuilder;
 
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::FamilyWriter;
@@ -38,3 +73,6 @@ pub enum Interests {
     /// Only events of these types, as in [`MetricEvent::EVENT_TYPES`](crate::MetricEvent::EVENT_TYPES).
     Only(Vec<&'static str>),
 }
+
+#[cfg(test)]
+mod tests;

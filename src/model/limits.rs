@@ -38,6 +38,9 @@ pub const RELEASE_AFTER: Duration = Duration::from_millis(500);
 /// How often the idle worker looks for recorders whose memory can be released.
 pub const RELEASE_PASS: Duration = Duration::from_millis(250);
 
+/// Recorders looked at in one step of a release pass, so that a pass over many never holds the worker long.
+pub const RELEASE_SLICE: usize = 256;
+
 /// The least time between two publication passes of the worker.
 pub const PUBLISH_INTERVAL: Duration = Duration::from_micros(100);
 

@@ -162,8 +162,8 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn add(&mut self, slot: Slot<E>) -> Result<(), Error> {
-        let name = &slot.descriptor().name;
-        if self.slots.iter().any(|present| present.descriptor().name == *name) {
+        let name = slot.descriptor().name();
+        if self.slots.iter().any(|present| present.descriptor().name() == name) {
             let message = format!("the recorder has a metric {name} already; give this one another name");
             return Err(Error::new(ErrorKind::MetricConflict, message));
         }

@@ -43,7 +43,7 @@ impl Catalogue {
 
 /// The name as the narrowest format writes it: what is equal here is one name there.
 fn key(descriptor: &Descriptor) -> String {
-    descriptor.name.as_str().replace('.', "_")
+    descriptor.name().as_str().replace('.', "_")
 }
 
 fn check(entry: &Entry, descriptor: &Descriptor, owner: &RecorderId) -> Result<(), Error> {
@@ -51,11 +51,11 @@ fn check(entry: &Entry, descriptor: &Descriptor, owner: &RecorderId) -> Result<(
     if Arc::ptr_eq(there, descriptor) {
         return Ok(());
     }
-    let (here, other) = (&descriptor.name, &entry.owner);
-    if there.name != *here {
+    let (here, other) = (descriptor.name(), &entry.owner);
+    if there.name() != here {
         let message = format!(
             "metric {here} of recorder {owner} and metric {} of recorder {other} are one name in Prometheus; rename one of them",
-            there.name
+            there.name()
         );
         return Err(Error::new(ErrorKind::MetricConflict, message));
     }
@@ -68,6 +68,16 @@ fn check(entry: &Entry, descriptor: &Descriptor, owner: &RecorderId) -> Result<(
             Err(Error::new(ErrorKind::MetricConflict, message))
         }
     }
+}
+
+/// The conflict between two metrics of one name in one recorder, if they differ.
+pub(crate) fn conflict_within(there: &Descriptor, here: &Descriptor) -> Option<Error> {
+    let differences = there.differences(here)?;
+    let message = format!(
+        "metric {} is declared twice, and differs: {differences}; give it the same shape or another name",
+        here.name()
+    );
+    Some(Error::new(ErrorKind::MetricConflict, message))
 }
 
 impl fmt::Debug for Catalogue {

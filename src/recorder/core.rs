@@ -234,10 +234,13 @@ impl<E: MetricEvent> Core<E> {
         let given_up = counts.accepted - committed - counts.evicted;
         let counter = match reason {
             Abandonment::Deadline => &self.given_up.deadline,
-            Abandonment::Removed => &self.given_up.removed,
+            Abandonment::Removed | Abandonment::WorkerLost => &self.given_up.removed,
         };
         counter.store(given_up, Ordering::Release);
-        self.state.set(RecorderState::Stopped);
+        self.state.set(match reason {
+            Abandonment::WorkerLost => RecorderState::Failed,
+            Abandonment::Deadline | Abandonment::Removed => RecorderState::Stopped,
+        });
         given_up
     }
 }

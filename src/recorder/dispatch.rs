@@ -87,12 +87,12 @@ fn route_of<E: MetricEvent>(of: &Descriptor, interests: &Interests) -> Result<Op
     if known.is_empty() {
         let message = format!(
             "metric {} asks for event types, but the event lists none in EVENT_TYPES; list them, or look at the event in the metric",
-            of.name
+            of.name()
         );
         return Err(Error::new(ErrorKind::UnknownEventType, message));
     }
     if let Some(unknown) = wanted.iter().find(|wanted| !known.contains(*wanted)) {
-        let message = format!("metric {} asks for event type {unknown:?}; the event has {}", of.name, known.join(", "));
+        let message = format!("metric {} asks for event type {unknown:?}; the event has {}", of.name(), known.join(", "));
         return Err(Error::new(ErrorKind::UnknownEventType, message));
     }
     Ok(Some(known.iter().map(|event_type| wanted.contains(event_type)).collect()))

@@ -79,4 +79,5 @@ pub(crate) trait Hosted: Send + Sync {
 pub(crate) enum Abandonment {
     Deadline,
     Removed,
+    WorkerLost,
 }

@@ -116,7 +116,7 @@ impl Snapshot {
 
     /// The value of one series; `None` if there is no such metric, or nothing was observed under these labels yet.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<ValueRef<'_>> {
-        self.cut.metrics.iter().find(|cut| cut.family.name() == name)?.family.find(labels)
+        self.cut.metrics.iter().find(|cut| cut.family.name() == name)?.family.find(labels).map(|series| series.value())
     }
 
     /// The count of a counter's series. `None` for another kind of metric.

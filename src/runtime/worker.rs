@@ -52,12 +52,15 @@ pub(crate) struct Worker {
     stalled: Vec<Arc<dyn Hosted>>,
     dirty: Vec<Arc<dyn Hosted>>,
     /// Recorders with memory to release once they have been idle for a while.
-    fed: Vec<Arc<dyn Hosted>>,
+    fed: VecDeque<Arc<dyn Hosted>>,
+    /// How many of them this pass has looked at.
+    looked_at: usize,
     taken: Vec<Arc<dyn Hosted>>,
     publish_from: Timestamp,
     release_from: Timestamp,
     /// Naps since there was last something to do.
     naps: u32,
+    attended: Option<Box<dyn FnOnce()>>,
 }
 
 /// What to do next, decided apart from doing it, so that the whole table is one test.
@@ -84,7 +87,8 @@ struct Outlook {
 }
 
 impl Worker {
-    pub(crate) fn new(control: Arc<Control>, clock: Arc<dyn Clock>) -> Self {
+    /// `attended` is called once, when whatever is scheduled from then on is seen.
+    pub(crate) fn new(control: Arc<Control>, clock: Arc<dyn Clock>, attended: impl FnOnce() + 'static) -> Self {
         let now = clock.now();
         Self {
             control,
@@ -92,11 +96,13 @@ impl Worker {
             turns: VecDeque::new(),
             stalled: Vec::new(),
             dirty: Vec::new(),
-            fed: Vec::new(),
+            fed: VecDeque::new(),
+            looked_at: 0,
             taken: Vec::new(),
             publish_from: now,
             release_from: now,
             naps: 0,
+            attended: Some(Box::new(attended)),
         }
     }
 
@@ -107,6 +113,9 @@ impl Worker {
             Poll::Ready(())
         })
         .await;
+        if let Some(attended) = self.attended.take() {
+            attended();
+        }
         loop {
             self.collect();
             match next_step(&self.outlook()) {
@@ -157,7 +166,7 @@ impl Worker {
             if self.fed.is_empty() {
                 self.release_from = self.desk.now.saturating_add(limits::RELEASE_PASS);
             }
-            self.fed.push(Arc::clone(&recorder));
+            self.fed.push_back(Arc::clone(&recorder));
         }
         match turned.next {
             Next::Idle => {}
@@ -182,8 +191,17 @@ impl Worker {
         let before = Timestamp::from_unix_nanos(
             now.unix_nanos().saturating_sub(limits::RELEASE_AFTER.as_nanos() as u64),
         );
-        self.fed.retain(|recorder| !recorder.release(before));
-        self.release_from = now.saturating_add(limits::RELEASE_PASS);
+        for _ in 0..limits::RELEASE_SLICE.min(self.fed.len()) {
+            let Some(recorder) = self.fed.pop_front() else { break };
+            if !recorder.release(before) {
+                self.looked_at += 1;
+                self.fed.push_back(recorder);
+            }
+        }
+        if self.looked_at >= self.fed.len() {
+            self.looked_at = 0;
+            self.release_from = now.saturating_add(limits::RELEASE_PASS);
+        }
     }
 
     /// Rests on the thread's own parker: producers that schedule meanwhile pay for no wake. Commands end it at once.
@@ -218,11 +236,11 @@ fn next_step(outlook: &Outlook) -> Step {
     if may_publish {
         return Step::Publish;
     }
-    if outlook.turns {
-        return Step::Turn;
-    }
     if outlook.fed && outlook.now >= outlook.release_from {
         return Step::Release;
+    }
+    if outlook.turns {
+        return Step::Turn;
     }
     if outlook.dirty {
         return Step::Nap(outlook.publish_from.saturating_since(outlook.now).min(limits::NAP));
@@ -289,7 +307,7 @@ mod tests {
     fn memory_is_released_between_work_and_bounds_the_sleep_before_it_is_due() {
         let fed = Outlook { fed: true, ..quiet() };
         assert_eq!(next_step(&fed), Step::Release);
-        assert_eq!(next_step(&Outlook { turns: true, ..fed }), Step::Turn);
+        assert_eq!(next_step(&Outlook { turns: true, ..fed }), Step::Release);
         let early = Outlook { release_from: later(200), ..fed };
         assert_eq!(next_step(&early), Step::Sleep(Some(Duration::from_micros(200))));
     }

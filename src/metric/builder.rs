@@ -1,0 +1,199 @@
+//! One builder for every instrument: which events, which labels, which value.
+
+use crate::metric::Interests;
+use crate::metric::measure::Measure;
+use crate::metric::series::Selector;
+use crate::metric::series::Series;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::label::Label;
+use crate::model::snapshot::Column;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::DescriptorBuilder;
+use crate::model::snapshot::Kind;
+use crate::model::snapshot::Number;
+use crate::model::unit::Unit;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Collects what an instrument `I` over events `E` is; no setter fails, `build()` tells the first mistake.
+///
+/// Closures infer their event where `E` is already known, as in the recorder's builder.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Context, Counter, Family, FamilyWriter, Label, Metric, Timestamp};
+///
+/// struct Saved { ok: bool, bytes: u64 }
+///
+/// let mut saved = Counter::<Saved>::builder("document.saved.bytes")
+///     .help("Bytes of saved documents.")
+///     .label("outcome", |e| Label::fixed(if e.ok { "success" } else { "failure" }))
+///     .value(|e| Some(e.bytes))
+///     .build()?;
+/// let context = Context::new(Timestamp::from_unix_nanos(1), 1);
+/// let _ = saved.handle_event(&Saved { ok: true, bytes: 512 }, &context);
+///
+/// let mut family = Family::new(saved.descriptor().clone());
+/// saved.snapshot(&mut FamilyWriter::whole(&mut family));
+/// let series = family.find(&[("outcome", "success")]).unwrap();
+/// assert_eq!(series.value().counter(), Some(512));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
+#[must_use]
+pub struct InstrumentBuilder<E, I> {
+    pub(super) descriptor: DescriptorBuilder,
+    labels: Vec<(String, Selector<E>)>,
+    value: Option<Reader<E>>,
+    fractional: bool,
+    keep: Option<Filter<E>>,
+    interests: Interests,
+    instrument: PhantomData<fn() -> I>,
+}
+
+/// Reads the value out of an event, or nothing if the event has none.
+pub(super) type Reader<E> = Box<dyn Fn(&E) -> Option<Number> + Send>;
+
+/// Decides whether an event matters.
+type Filter<E> = Box<dyn Fn(&E) -> bool + Send>;
+
+/// What every instrument knows beside its series.
+pub(super) struct Intake<E> {
+    pub(super) descriptor: Arc<Descriptor>,
+    pub(super) interests: Interests,
+    keep: Option<Filter<E>>,
+    value: Option<Reader<E>>,
+}
+
+/// An intake, and the label selectors in the order of the descriptor's keys.
+pub(super) struct Parts<E> {
+    pub(super) intake: Intake<E>,
+    pub(super) selectors: Box<[Selector<E>]>,
+}
+
+impl<E, I> InstrumentBuilder<E, I> {
+    pub(super) fn new(name: &str, kind: Kind) -> Self {
+        Self {
+            descriptor: Descriptor::builder(name, kind),
+            labels: Vec::new(),
+            value: None,
+            fractional: false,
+            keep: None,
+            interests: Interests::All,
+            instrument: PhantomData,
+        }
+    }
+
+    /// One label more: its key, and how an event names its value.
+    pub fn label<F>(mut self, key: &str, select: F) -> Self
+    where
+        F: for<'a> Fn(&'a E) -> Label<'a> + Send + 'static,
+    {
+        self.descriptor = self.descriptor.label(key);
+        self.labels.push((key.to_owned(), Box::new(select)));
+        self
+    }
+
+    /// How an event tells its value; an event that answers `None` is ignored.
+    pub fn value<V, F>(mut self, read: F) -> Self
+    where
+        V: Measure,
+        F: Fn(&E) -> Option<V> + Send + 'static,
+    {
+        self.fractional = V::FRACTIONAL;
+        self.value = Some(Box::new(move |event| read(event).map(V::number)));
+        self
+    }
+
+    /// Ignores every event for which `keep` answers `false`.
+    pub fn keep<F>(mut self, keep: F) -> Self
+    where
+        F: Fn(&E) -> bool + Send + 'static,
+    {
+        self.keep = Some(Box::new(keep));
+        self
+    }
+
+    /// Sees events of these types only; the others cost this instrument nothing.
+    pub fn on(mut self, event_types: &[&'static str]) -> Self {
+        self.interests = Interests::Only(event_types.to_vec());
+        self
+    }
+
+    /// What the numbers measure. It describes and does not convert; durations are seconds.
+    pub fn unit(mut self, unit: Unit) -> Self {
+        self.descriptor = self.descriptor.unit(unit);
+        self
+    }
+
+    /// One sentence for people.
+    pub fn help(mut self, help: &str) -> Self {
+        self.descriptor = self.descriptor.help(help);
+        self
+    }
+
+    /// How many series there can be; further label sets share one overflow series, and totals stay right.
+    pub fn cardinality(mut self, limit: u32) -> Self {
+        self.descriptor = self.descriptor.cardinality(limit);
+        self
+    }
+
+    pub(super) fn is_fractional(&self) -> bool {
+        self.fractional
+    }
+
+    /// Fails unless [`value`](Self::value) was called.
+    pub(super) fn need_value(&self, what: &str) -> Result<(), Error> {
+        if self.value.is_some() {
+            return Ok(());
+        }
+        let message =
+            format!("{what} has no value to take: call `.value(|event| ..)`, or count events with a counter");
+        Err(Error::new(ErrorKind::InvalidState, message))
+    }
+
+    pub(super) fn into_parts(mut self) -> Result<Parts<E>, Error> {
+        let descriptor = self.descriptor.build()?;
+        self.labels.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let selectors = self.labels.into_iter().map(|(_, select)| select).collect();
+        let intake = Intake { descriptor, interests: self.interests, keep: self.keep, value: self.value };
+        Ok(Parts { intake, selectors })
+    }
+}
+
+impl<E> Parts<E> {
+    pub(super) fn into_series<C: Column>(self, column: C) -> (Intake<E>, Series<E, C>) {
+        let series = Series::new(&self.intake.descriptor, self.selectors, column);
+        (self.intake, series)
+    }
+}
+
+impl<E> Intake<E> {
+    /// What an event brings, or nothing if it is to be ignored; `otherwise` where no value selector was given.
+    #[inline]
+    pub(super) fn take(&self, event: &E, otherwise: Number) -> Option<Number> {
+        if let Some(keep) = &self.keep {
+            if !keep(event) {
+                return None;
+            }
+        }
+        match &self.value {
+            Some(read) => read(event),
+            None => Some(otherwise),
+        }
+    }
+}
+
+impl<E> fmt::Debug for Intake<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Intake").field(&self.descriptor.name()).finish()
+    }
+}
+
+impl<E, I> fmt::Debug for InstrumentBuilder<E, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstrumentBuilder").field("descriptor", &self.descriptor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,90 @@
+//! The last value.
+
+use crate::metric::Interests;
+use crate::metric::Metric;
+use crate::metric::builder::InstrumentBuilder;
+use crate::metric::builder::Intake;
+use crate::metric::series::Series;
+use crate::model::error::Error;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::FamilyWriter;
+use crate::model::snapshot::Kind;
+use crate::model::snapshot::Number;
+use crate::model::verdict::Context;
+use crate::model::verdict::Refusal;
+use crate::model::verdict::Verdict;
+use std::sync::Arc;
+
+/// Keeps the last value, as the nearest `f64`. NaN and infinities are refused.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Context, Family, FamilyWriter, Gauge, Metric, Refusal, Timestamp, Verdict};
+///
+/// let mut heat = Gauge::<f64>::builder("room.temperature").value(|e| Some(*e)).build()?;
+/// let context = Context::new(Timestamp::default(), 1);
+/// assert_eq!(heat.handle_event(&21.5, &context), Verdict::Accepted);
+/// assert_eq!(heat.handle_event(&f64::NAN, &context), Verdict::Refused(Refusal::NonFinite));
+/// let mut family = Family::new(heat.descriptor().clone());
+/// heat.snapshot(&mut FamilyWriter::whole(&mut family));
+/// assert_eq!(family.find(&[]).and_then(|series| series.value().gauge()), Some(21.5));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Gauge<E> {
+    intake: Intake<E>,
+    series: Series<E, Vec<f64>>,
+}
+
+/// Collects what a [`Gauge`] is.
+pub type GaugeBuilder<E> = InstrumentBuilder<E, Gauge<E>>;
+
+impl<E: 'static> Gauge<E> {
+    /// Starts a gauge of this name; it needs a value selector.
+    pub fn builder(name: &str) -> GaugeBuilder<E> {
+        InstrumentBuilder::new(name, Kind::Gauge)
+    }
+}
+
+impl<E: 'static> GaugeBuilder<E> {
+    /// Checks everything and makes the gauge.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) without a value selector; else the first mistake, as
+    /// [`DescriptorBuilder::build`](crate::DescriptorBuilder::build) tells it.
+    pub fn build(self) -> Result<Gauge<E>, Error> {
+        self.need_value("a gauge")?;
+        let (intake, series) = self.into_parts()?.into_series(Vec::new());
+        Ok(Gauge { intake, series })
+    }
+}
+
+impl<E: 'static> Metric<E> for Gauge<E> {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.intake.descriptor
+    }
+
+    fn interests(&self) -> Interests {
+        self.intake.interests.clone()
+    }
+
+    #[inline]
+    fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
+        let Some(value) = self.intake.take(event, Number::U64(1)) else { return Verdict::Ignored };
+        let value = value.as_f64();
+        if !value.is_finite() {
+            return Verdict::Refused(Refusal::NonFinite);
+        }
+        let row = self.series.row(event, context);
+        if let Some(last) = self.series.column_mut().get_mut(row) {
+            *last = value;
+        }
+        Verdict::Accepted
+    }
+
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        self.series.snapshot(writer);
+    }
+}

@@ -1,0 +1,106 @@
+//! A level that rises and falls by what events carry.
+
+use crate::metric::Interests;
+use crate::metric::Metric;
+use crate::metric::builder::InstrumentBuilder;
+use crate::metric::builder::Intake;
+use crate::metric::series::Series;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::FamilyWriter;
+use crate::model::snapshot::Kind;
+use crate::model::snapshot::Number;
+use crate::model::verdict::Context;
+use crate::model::verdict::Refusal;
+use crate::model::verdict::Verdict;
+use std::sync::Arc;
+
+/// Adds up signed integers, such as connections opened and closed.
+///
+/// The level stays at the ends of `i64`, which [`Family::saturated`](crate::Family::saturated) then counts.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Context, Family, FamilyWriter, Metric, Timestamp, UpDown};
+///
+/// let mut open = UpDown::<i32>::builder("connections.open").value(|e| Some(*e)).build()?;
+/// let context = Context::new(Timestamp::default(), 1);
+/// for step in [1, 1, -1] {
+///     let _ = open.handle_event(&step, &context);
+/// }
+/// let mut family = Family::new(open.descriptor().clone());
+/// open.snapshot(&mut FamilyWriter::whole(&mut family));
+/// assert_eq!(family.find(&[]).and_then(|series| series.value().up_down()), Some(1));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct UpDown<E> {
+    intake: Intake<E>,
+    series: Series<E, Vec<i64>>,
+}
+
+/// Collects what an [`UpDown`] is.
+pub type UpDownBuilder<E> = InstrumentBuilder<E, UpDown<E>>;
+
+impl<E: 'static> UpDown<E> {
+    /// Starts an up-down counter of this name; it needs a value selector of integers.
+    pub fn builder(name: &str) -> UpDownBuilder<E> {
+        InstrumentBuilder::new(name, Kind::UpDown)
+    }
+}
+
+impl<E: 'static> UpDownBuilder<E> {
+    /// Checks everything and makes the up-down counter.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidState`] without a value selector or with one of fractions; else the first mistake, as
+    /// [`DescriptorBuilder::build`](crate::DescriptorBuilder::build) tells it.
+    pub fn build(self) -> Result<UpDown<E>, Error> {
+        self.need_value("an up-down counter")?;
+        if self.is_fractional() {
+            let message =
+                "an up-down counter adds whole numbers: return an integer, or keep the level in a gauge";
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
+        let (intake, series) = self.into_parts()?.into_series(Vec::new());
+        Ok(UpDown { intake, series })
+    }
+}
+
+impl<E: 'static> Metric<E> for UpDown<E> {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.intake.descriptor
+    }
+
+    fn interests(&self) -> Interests {
+        self.intake.interests.clone()
+    }
+
+    #[inline]
+    fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
+        let Some(step) = self.intake.take(event, Number::I64(1)) else { return Verdict::Ignored };
+        let step = match step {
+            Number::I64(step) => Some(step),
+            Number::U64(step) => i64::try_from(step).ok(),
+            Number::F64(_) => None,
+        };
+        let Some(step) = step else { return Verdict::Refused(Refusal::OutOfRange) };
+        let row = self.series.row(event, context);
+        let Some(level) = self.series.column_mut().get_mut(row) else {
+            return Verdict::Refused(Refusal::OutOfRange);
+        };
+        let (next, overflows) = level.overflowing_add(step);
+        *level = if overflows { level.saturating_add(step) } else { next };
+        if overflows {
+            self.series.count_saturation();
+        }
+        Verdict::Accepted
+    }
+
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        self.series.snapshot(writer);
+    }
+}

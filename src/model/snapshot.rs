@@ -1,0 +1,28 @@
+//! Values as readers see them: plain data in columns, read through views.
+//!
+//! A [`Family`] is one metric in one snapshot: a [`Descriptor`] and its series. Values lie in columns, so that a counter
+//! series costs tens of bytes; [`SeriesRef`] and [`ValueRef`] show them one by one. [`FamilyWriter`] is the way in.
+
+mod columns;
+mod descriptor;
+mod exact_sum;
+mod family;
+mod keys;
+mod value;
+mod writer;
+
+pub(crate) use self::columns::Column;
+pub(crate) use self::columns::Histograms;
+pub(crate) use self::columns::Live;
+pub(crate) use self::columns::Mean;
+pub use self::descriptor::Descriptor;
+pub use self::descriptor::DescriptorBuilder;
+pub use self::descriptor::Kind;
+pub use self::exact_sum::ExactSum;
+pub use self::family::Family;
+pub use self::family::SeriesRef;
+pub(crate) use self::keys::SeriesKeys;
+pub use self::value::HistogramRef;
+pub use self::value::Number;
+pub use self::value::ValueRef;
+pub use self::writer::FamilyWriter;

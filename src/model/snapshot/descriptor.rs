@@ -1,0 +1,316 @@
+//! What a metric is, as against how much it shows.
+
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::limits::DEFAULT_CARDINALITY;
+use crate::model::limits::MAX_BOUNDS;
+use crate::model::limits::MAX_CARDINALITY;
+use crate::model::limits::MAX_LABELS;
+use crate::model::name::LabelKey;
+use crate::model::name::MetricName;
+use crate::model::unit::Unit;
+use std::fmt;
+use std::sync::Arc;
+
+/// What kind of value the series of a metric have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A count that only rises.
+    Counter,
+    /// A sum of fractions that only rises.
+    FloatCounter,
+    /// The last value.
+    Gauge,
+    /// An integer that rises and falls.
+    UpDown,
+    /// Observations by explicit buckets.
+    Histogram,
+    /// Observations and their sum.
+    Average,
+    /// Named fields of a custom metric.
+    Fields,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Counter => "counter",
+            Self::FloatCounter => "counter of fractions",
+            Self::Gauge => "gauge",
+            Self::UpDown => "up-down counter",
+            Self::Histogram => "histogram",
+            Self::Average => "average",
+            Self::Fields => "custom fields",
+        })
+    }
+}
+
+/// Name, kind, unit, help, labels, bounds and limit of a metric; the same for its whole life.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Descriptor, Kind, Unit};
+///
+/// let ours = Descriptor::builder("disk.free", Kind::Gauge).unit(Unit::Bytes).label("mount").build()?;
+/// let theirs = Descriptor::builder("disk.free", Kind::Gauge).label("mount").build()?;
+/// assert!(!ours.same_shape(&theirs));
+/// assert_eq!(ours.differences(&theirs).as_deref(), Some("unit By against no unit"));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Descriptor {
+    name: MetricName,
+    kind: Kind,
+    unit: Unit,
+    help: Arc<str>,
+    labels: Arc<[LabelKey]>,
+    bounds: Arc<[f64]>,
+    cardinality: u32,
+}
+
+impl Descriptor {
+    /// Starts the description of a metric; mistakes are told by [`build`](DescriptorBuilder::build).
+    pub fn builder(name: &str, kind: Kind) -> DescriptorBuilder {
+        DescriptorBuilder {
+            name: name.to_owned(),
+            kind,
+            unit: Unit::None,
+            help: String::new(),
+            labels: Vec::new(),
+            bounds: Vec::new(),
+            cardinality: DEFAULT_CARDINALITY,
+        }
+    }
+
+    /// The neutral name.
+    pub fn name(&self) -> &MetricName {
+        &self.name
+    }
+
+    /// What its values are.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What its numbers measure.
+    pub fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    /// One sentence for people; may be empty.
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+
+    /// The keys of its labels, sorted.
+    pub fn label_keys(&self) -> &[LabelKey] {
+        &self.labels
+    }
+
+    /// The bucket bounds of a histogram, rising; empty for every other kind.
+    pub fn bounds(&self) -> &[f64] {
+        &self.bounds
+    }
+
+    /// How many series there can be beside the overflow series.
+    pub fn cardinality(&self) -> u32 {
+        self.cardinality
+    }
+
+    /// Whether kind, unit, labels and bounds are equal, so that two metrics of one name can be told as one.
+    ///
+    /// Help and cardinality limit may differ.
+    pub fn same_shape(&self, other: &Self) -> bool {
+        self.differences(other).is_none()
+    }
+
+    /// In what the shapes differ, to be read by a person; nothing if they are the same.
+    pub fn differences(&self, other: &Self) -> Option<String> {
+        let mut found = Vec::new();
+        if self.kind != other.kind {
+            found.push(format!("kind {} against {}", self.kind, other.kind));
+        }
+        if self.unit != other.unit {
+            found.push(format!("unit {} against {}", self.unit, other.unit));
+        }
+        if self.labels != other.labels {
+            found.push(format!("labels {:?} against {:?}", self.labels, other.labels));
+        }
+        if self.bounds != other.bounds {
+            found.push(format!("bounds {:?} against {:?}", self.bounds, other.bounds));
+        }
+        (!found.is_empty()).then(|| found.join(", "))
+    }
+
+    pub(super) fn label_keys_shared(&self) -> Arc<[LabelKey]> {
+        self.labels.clone()
+    }
+}
+
+/// Collects what a metric is; [`build`](Self::build) checks it.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DescriptorBuilder {
+    name: String,
+    kind: Kind,
+    unit: Unit,
+    help: String,
+    labels: Vec<String>,
+    bounds: Vec<f64>,
+    cardinality: u32,
+}
+
+impl DescriptorBuilder {
+    /// What the numbers measure; [`Unit::None`] unless said.
+    pub fn unit(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// One sentence for people.
+    pub fn help(mut self, help: &str) -> Self {
+        help.clone_into(&mut self.help);
+        self
+    }
+
+    /// One label more.
+    pub fn label(mut self, key: &str) -> Self {
+        self.labels.push(key.to_owned());
+        self
+    }
+
+    /// The upper bounds of a histogram's buckets, inclusive; the bucket above all of them is added by itself.
+    pub fn bounds(mut self, bounds: &[f64]) -> Self {
+        bounds.clone_into(&mut self.bounds);
+        self
+    }
+
+    /// How many series there can be; further label sets share one overflow series.
+    pub fn cardinality(mut self, limit: u32) -> Self {
+        self.cardinality = limit;
+        self
+    }
+
+    pub(crate) fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    pub(crate) fn known_unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    pub(crate) fn has_bounds(&self) -> bool {
+        !self.bounds.is_empty()
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake: [`ErrorKind::InvalidName`] for the name or a label key, or a label given twice;
+    /// [`ErrorKind::InvalidLimit`] for a cardinality or a number of labels or bounds outside its range, for bounds that
+    /// do not rise, and for bounds of what is no histogram.
+    pub fn build(self) -> Result<Arc<Descriptor>, Error> {
+        let name = MetricName::new(&self.name)?;
+        let explain =
+            |message: String| Error::new(ErrorKind::InvalidLimit, format!("metric `{name}`: {message}"));
+        let mut labels = self.labels.iter().map(|key| LabelKey::new(key)).collect::<Result<Vec<_>, _>>()?;
+        labels.sort();
+        if let Some(twice) = labels.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message =
+                format!("metric `{name}`: label `{}` is given twice: leave one of them out", twice[0]);
+            return Err(Error::new(ErrorKind::InvalidName, message));
+        }
+        if labels.len() > MAX_LABELS {
+            return Err(explain(format!("{} labels are too many: at most {MAX_LABELS}", labels.len())));
+        }
+        if self.cardinality == 0 || self.cardinality > MAX_CARDINALITY {
+            let given = self.cardinality;
+            return Err(explain(format!(
+                "a cardinality of {given} is out of range: write 1 to {MAX_CARDINALITY}"
+            )));
+        }
+        check_bounds(self.kind, &self.bounds).map_err(explain)?;
+        Ok(Arc::new(Descriptor {
+            name,
+            kind: self.kind,
+            unit: self.unit,
+            help: self.help.into(),
+            labels: labels.into(),
+            bounds: self.bounds.into(),
+            cardinality: self.cardinality,
+        }))
+    }
+}
+
+fn check_bounds(kind: Kind, bounds: &[f64]) -> Result<(), String> {
+    match (kind, bounds) {
+        (Kind::Histogram, []) => {
+            Err("a histogram needs bounds: give at least one, or a unit that has a preset".into())
+        }
+        (Kind::Histogram, _) if bounds.len() > MAX_BOUNDS => {
+            Err(format!("{} bounds are too many: at most {MAX_BOUNDS}", bounds.len()))
+        }
+        (Kind::Histogram, _) => {
+            if let Some(bad) = bounds.iter().find(|bound| !bound.is_finite()) {
+                return Err(format!(
+                    "bound {bad} is not finite: leave it out, the last bucket takes the rest anyway"
+                ));
+            }
+            match bounds.windows(2).find(|pair| pair[0] >= pair[1]) {
+                Some(pair) => {
+                    Err(format!("bound {} follows {}: bounds must rise, each once", pair[1], pair[0]))
+                }
+                None => Ok(()),
+            }
+        }
+        (_, []) => Ok(()),
+        _ => Err(format!("a {kind} has no bounds: leave them out or make it a histogram")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(bounds: &[f64]) -> Result<Arc<Descriptor>, Error> {
+        Descriptor::builder("h", Kind::Histogram).bounds(bounds).build()
+    }
+
+    #[test]
+    fn bounds_must_be_finite_and_rise() {
+        assert_eq!(histogram(&[-1.0, 0.0, 0.5]).unwrap().bounds(), [-1.0, 0.0, 0.5]);
+        for bad in
+            [&[][..], &[1.0, 1.0], &[2.0, 1.0], &[f64::NAN], &[1.0, f64::INFINITY], &[0.0; MAX_BOUNDS + 1]]
+        {
+            assert_eq!(histogram(bad).unwrap_err().kind(), ErrorKind::InvalidLimit, "{bad:?}");
+        }
+        assert!(Descriptor::builder("c", Kind::Counter).bounds(&[1.0]).build().is_err());
+    }
+
+    #[test]
+    fn limits_and_labels_are_checked() {
+        let counter = || Descriptor::builder("c", Kind::Counter);
+        for limit in [0, MAX_CARDINALITY + 1] {
+            assert_eq!(counter().cardinality(limit).build().unwrap_err().kind(), ErrorKind::InvalidLimit);
+        }
+        let error = counter().label("a").label("a").build().unwrap_err();
+        assert!(error.to_string().contains("given twice"), "{error}");
+        let crowd = (0..=MAX_LABELS).fold(counter(), |builder, n| builder.label(&format!("k{n}")));
+        assert_eq!(crowd.build().unwrap_err().kind(), ErrorKind::InvalidLimit);
+    }
+
+    #[test]
+    fn shape_is_all_but_help_and_limit() {
+        let base = || Descriptor::builder("h", Kind::Histogram).label("b").label("a").bounds(&[1.0]);
+        let one = base().build().unwrap();
+        let reordered = Descriptor::builder("h", Kind::Histogram).label("a").label("b").bounds(&[1.0]);
+        assert!(one.same_shape(&reordered.help("other").cardinality(5).build().unwrap()));
+        let other = base().bounds(&[2.0]).label("c").unit(Unit::Seconds).build().unwrap();
+        let told = one.differences(&other).unwrap();
+        assert!(["unit", "labels", "bounds"].iter().all(|word| told.contains(word)), "{told}");
+    }
+}

@@ -1,0 +1,129 @@
+//! One metric in one snapshot.
+
+use crate::model::clock::Timestamp;
+use crate::model::label::Labels;
+use crate::model::name::MetricName;
+use crate::model::snapshot::columns::Values;
+use crate::model::snapshot::descriptor::Descriptor;
+use crate::model::snapshot::keys::SeriesKeys;
+use crate::model::snapshot::value::ValueRef;
+use std::fmt;
+use std::sync::Arc;
+
+/// One metric in one snapshot: what it is, and its series.
+///
+/// Two families are equal when they show the same, however their memory came about.
+#[derive(Clone, PartialEq)]
+pub struct Family {
+    pub(super) descriptor: Arc<Descriptor>,
+    pub(super) keys: SeriesKeys,
+    pub(super) values: Values,
+    pub(super) overflowed: u64,
+    pub(super) saturated: u64,
+    pub(super) faults: u64,
+}
+
+impl Family {
+    /// A family without series.
+    pub fn new(descriptor: Arc<Descriptor>) -> Self {
+        let keys = SeriesKeys::new(descriptor.label_keys_shared());
+        let values = Values::of(&descriptor);
+        Self { descriptor, keys, values, overflowed: 0, saturated: 0, faults: 0 }
+    }
+
+    /// The metric's name.
+    pub fn name(&self) -> &MetricName {
+        self.descriptor.name()
+    }
+
+    /// What the metric is.
+    pub fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.descriptor
+    }
+
+    /// How many series there are, the overflow series included.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no series yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every series, oldest first.
+    pub fn series(&self) -> impl ExactSizeIterator<Item = SeriesRef<'_>> {
+        (0..self.len()).map(|at| SeriesRef { family: self, at })
+    }
+
+    /// The series with exactly these labels, in any order. Looks at every series.
+    pub fn find(&self, labels: &[(&str, &str)]) -> Option<SeriesRef<'_>> {
+        self.series().find(|series| series.labels().matches(labels))
+    }
+
+    /// Observations that went to the overflow series, because the cardinality limit was reached; for a custom metric,
+    /// statements left out for the same reason.
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// Observations that a value could not follow, because it had reached the end of its range.
+    pub fn saturated(&self) -> u64 {
+        self.saturated
+    }
+
+    /// Writes of a custom metric that do not fit its own descriptor, and were left out of this snapshot.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+        (self.overflowed, self.saturated, self.faults) = (0, 0, 0);
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.name())?;
+        f.debug_map().entries(self.series().map(|series| (series.labels(), series.value()))).finish()
+    }
+}
+
+/// One series of a family.
+#[derive(Clone, Copy)]
+pub struct SeriesRef<'a> {
+    family: &'a Family,
+    at: usize,
+}
+
+impl<'a> SeriesRef<'a> {
+    /// Its labels.
+    pub fn labels(&self) -> Labels<'a> {
+        self.family.keys.labels(self.at)
+    }
+
+    /// When it was first observed.
+    pub fn started(&self) -> Timestamp {
+        self.family.keys.started(self.at)
+    }
+
+    /// Whether it stands for every label set past the cardinality limit.
+    pub fn is_overflow(&self) -> bool {
+        self.family.keys.overflow() == Some(self.at)
+    }
+
+    /// Its value.
+    pub fn value(&self) -> ValueRef<'a> {
+        let value = self.family.values.get(self.at, self.family.descriptor.bounds());
+        // Keys and values always have the same length; the writer sees to it.
+        value.unwrap_or(ValueRef::Fields(&[]))
+    }
+}
+
+impl fmt::Debug for SeriesRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.labels(), self.value())
+    }
+}

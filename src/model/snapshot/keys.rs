@@ -1,0 +1,175 @@
+//! Which series a family has: label values and start times, appended only, shared by the metric and all its cuts.
+
+use crate::model::clock::Timestamp;
+use crate::model::label::LabelSet;
+use crate::model::label::Labels;
+use crate::model::name::LabelKey;
+use std::sync::Arc;
+
+/// Series per chunk: the grain in which label values are shared and changes are noted.
+pub(crate) const CHUNK: usize = 64;
+
+/// The label values of the series of one metric. `Clone` shares every chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct SeriesKeys {
+    labels: Arc<[LabelKey]>,
+    chunks: Vec<Arc<Chunk>>,
+    len: usize,
+    /// Which series takes what is past the limit, and its labels, which are no labels of the metric.
+    overflow: Option<(usize, LabelSet)>,
+}
+
+/// Up to [`CHUNK`] series. All values lie in one string: an allocation per series would double its cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Chunk {
+    text: String,
+    ends: Vec<u32>,
+    started: Vec<Timestamp>,
+}
+
+impl SeriesKeys {
+    pub(crate) fn new(labels: Arc<[LabelKey]>) -> Self {
+        Self { labels, chunks: Vec::new(), len: 0, overflow: None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends a series with one value per label, in their order.
+    ///
+    /// While a reader's cut shares the last chunk, that chunk is copied first: at most once per cut.
+    pub(crate) fn push<'v>(&mut self, values: impl Iterator<Item = &'v str>, started: Timestamp) -> usize {
+        if self.len == self.chunks.len() * CHUNK {
+            self.chunks.push(Arc::default());
+        }
+        let at = self.len;
+        if let Some(last) = self.chunks.last_mut() {
+            let chunk = Arc::make_mut(last);
+            for value in values.take(self.labels.len()) {
+                chunk.text.push_str(value);
+                // At most 64 series of 16 values of 1 KiB: far below 4 GiB.
+                chunk.ends.push(chunk.text.len() as u32);
+            }
+            chunk.started.push(started);
+            if chunk.started.len() == CHUNK {
+                chunk.text.shrink_to_fit();
+                chunk.ends.shrink_to_fit();
+            }
+            self.len += 1;
+        }
+        at
+    }
+
+    /// The series that takes what is past the limit; made when it is first asked for.
+    pub(crate) fn push_overflow(&mut self, started: Timestamp) -> usize {
+        if let Some((at, _)) = self.overflow {
+            return at;
+        }
+        let blanks = self.labels.len();
+        let at = self.push(std::iter::repeat_n("", blanks), started);
+        self.overflow = Some((at, LabelSet::overflow()));
+        at
+    }
+
+    pub(crate) fn overflow(&self) -> Option<usize> {
+        self.overflow.as_ref().map(|(at, _)| *at)
+    }
+
+    /// The labels of a series as readers see them.
+    pub(crate) fn labels(&self, series: usize) -> Labels<'_> {
+        match &self.overflow {
+            Some((at, labels)) if *at == series => labels.as_labels(),
+            _ => self.values(series),
+        }
+    }
+
+    /// The label values of a series by their position; all blank for the overflow series.
+    #[inline]
+    pub(crate) fn values(&self, series: usize) -> Labels<'_> {
+        let Some(chunk) = self.chunks.get(series / CHUNK) else { return Labels::new(&[], "", 0, &[]) };
+        let width = self.labels.len();
+        let first = series % CHUNK * width;
+        let start = if first == 0 { 0 } else { chunk.ends.get(first - 1).copied().unwrap_or_default() };
+        Labels::new(
+            &self.labels,
+            &chunk.text,
+            start,
+            chunk.ends.get(first..first + width).unwrap_or_default(),
+        )
+    }
+
+    pub(crate) fn started(&self, series: usize) -> Timestamp {
+        let chunk = self.chunks.get(series / CHUNK);
+        chunk.and_then(|chunk| chunk.started.get(series % CHUNK)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+        self.len = 0;
+        self.overflow = None;
+    }
+
+    /// Takes over what `live` gained since `self` was a copy of it; shares chunks, copies none.
+    pub(crate) fn catch_up(&mut self, live: &Self) {
+        if self.len == live.len {
+            return;
+        }
+        let unchanged = self.len / CHUNK;
+        self.chunks.truncate(unchanged);
+        self.chunks.extend(live.chunks.iter().skip(unchanged).cloned());
+        self.len = live.len;
+        self.overflow.clone_from(&live.overflow);
+    }
+}
+
+/// Equal series in equal order; how they are spread over memory does not matter.
+impl PartialEq for SeriesKeys {
+    fn eq(&self, other: &Self) -> bool {
+        let same_labels = self.labels == other.labels && self.overflow() == other.overflow();
+        same_labels && self.len == other.len && self.chunks == other.chunks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys_with(count: usize) -> SeriesKeys {
+        let labels = ["a", "b"].map(|key| LabelKey::new(key).unwrap());
+        let mut keys = SeriesKeys::new(labels.into());
+        for n in 0..count {
+            let (a, b) = (n.to_string(), (n % 3).to_string());
+            assert_eq!(
+                keys.push([a.as_str(), b.as_str()].into_iter(), Timestamp::from_unix_nanos(n as u64)),
+                n
+            );
+        }
+        keys
+    }
+
+    #[test]
+    fn values_are_found_across_chunks() {
+        let keys = keys_with(3 * CHUNK + 1);
+        for n in [0, 1, CHUNK - 1, CHUNK, 2 * CHUNK, 3 * CHUNK] {
+            assert_eq!(keys.labels(n).get("a"), Some(n.to_string().as_str()));
+            assert_eq!(keys.labels(n).get("b"), Some((n % 3).to_string().as_str()));
+            assert_eq!(keys.started(n).unix_nanos(), n as u64);
+        }
+        assert!(keys.labels(3 * CHUNK + 1).is_empty());
+    }
+
+    #[test]
+    fn a_copy_catches_up_by_sharing_chunks() {
+        let mut live = keys_with(CHUNK + 5);
+        let mut copy = SeriesKeys::new(live.labels.clone());
+        copy.catch_up(&live);
+        assert!(Arc::ptr_eq(&copy.chunks[0], &live.chunks[0]));
+        live.push(["x", "y"].into_iter(), Timestamp::default());
+        live.push_overflow(Timestamp::default());
+        assert_eq!((copy.len(), copy.labels(CHUNK + 4).get("a")), (CHUNK + 5, Some("68")));
+        copy.catch_up(&live);
+        assert_eq!(copy, live);
+        assert_eq!(copy.labels(CHUNK + 6).get("otel.metric.overflow"), Some("true"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Building a runtime.
+
+use crate::model::clock::Clock;
+use crate::model::clock::SystemClock;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::limits;
+use crate::model::name::RecorderId;
+use crate::model::policy::OverflowPolicy;
+use crate::runtime::MetricsRuntime;
+use std::sync::Arc;
+
+/// Collects the settings of a runtime; `build` checks them.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::ErrorKind;
+/// use mvx_metrics::MetricsRuntime;
+///
+/// let runtime = MetricsRuntime::builder("docs").default_capacity(1_000).build()?;
+/// assert_eq!(runtime.namespace(), "docs");
+///
+/// let error = MetricsRuntime::builder("docs").default_capacity(0).build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidLimit);
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct RuntimeBuilder {
+    namespace: String,
+    pub(crate) capacity: u32,
+    pub(crate) policy: OverflowPolicy,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl RuntimeBuilder {
+    pub(crate) fn new(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            capacity: limits::DEFAULT_CAPACITY,
+            policy: OverflowPolicy::default(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+
+    /// Pending events of a recorder whose own builder names no capacity; from 1 to
+    /// [`MAX_CAPACITY`](crate::limits::MAX_CAPACITY).
+    pub fn default_capacity(mut self, events: u32) -> Self {
+        self.capacity = events;
+        self
+    }
+
+    /// The policy of a recorder whose own builder names none.
+    pub fn default_overflow(mut self, policy: OverflowPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where the runtime's time comes from.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The runtime, not started. Starts no thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidId`] for a blank namespace (it names the threads), [`ErrorKind::InvalidLimit`] for a default
+    /// capacity out of range.
+    pub fn build(self) -> Result<MetricsRuntime, Error> {
+        let namespace = RecorderId::new(&self.namespace).map_err(|cause| {
+            let message = "the runtime's namespace is blank or not writable; name the runtime after your application, as in \"shop\"";
+            Error::new(ErrorKind::InvalidId, message).with_source(cause)
+        })?;
+        check_capacity(self.capacity)?;
+        Ok(MetricsRuntime::new(namespace, self))
+    }
+}
+
+pub(crate) fn check_capacity(capacity: u32) -> Result<(), Error> {
+    if (1..=limits::MAX_CAPACITY).contains(&capacity) {
+        return Ok(());
+    }
+    let message = format!("capacity {capacity} is out of range; give a number from 1 to {}", limits::MAX_CAPACITY);
+    Err(Error::new(ErrorKind::InvalidLimit, message))
+}

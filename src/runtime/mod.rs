@@ -1,0 +1,283 @@
+//! The runtime: owns the worker thread, the registry of recorders, start and shutdown.
+
+pub(crate) mod builder;
+pub(crate) mod recorder_builder;
+mod registry;
+pub(crate) mod report;
+mod shutdown;
+mod thread;
+mod worker;
+
+use crate::model::accounts::Accounts;
+use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::event::MetricEvent;
+use crate::model::limits;
+use crate::model::name::RecorderId;
+use crate::recorder::core::CoreNode;
+use crate::recorder::handle::Recorder;
+use crate::recorder::hosted::Abandonment;
+use crate::recorder::hosted::Hosted;
+use crate::recorder::operation::Operation;
+use crate::recorder::view::Snapshot;
+use crate::runtime::builder::RuntimeBuilder;
+use crate::runtime::recorder_builder::RecorderBuilder;
+use crate::runtime::registry::Registry;
+use crate::runtime::registry::not_found;
+use crate::runtime::report::ShutdownReport;
+use crate::runtime::worker::Control;
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A metrics runtime: a dedicated thread that hosts recorders.
+///
+/// One for an application, or for a large part of it; many recorders in it. `Clone` gives another handle to the same runtime.
+/// Dropping the last handle begins a shutdown and returns at once; only [`shutdown`](Self::shutdown) promises that what was
+/// accepted is processed.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::prelude::*;
+/// use mvx_metrics::RuntimeState;
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// assert_eq!(runtime.state(), RuntimeState::Created);
+/// runtime.start()?;
+/// assert_eq!(runtime.state(), RuntimeState::Running);
+/// assert!(runtime.shutdown(Duration::from_secs(5))?.is_complete());
+/// assert_eq!(runtime.state(), RuntimeState::Closed);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "dropping the last handle of a runtime begins its shutdown"]
+pub struct MetricsRuntime {
+    inner: Arc<Inner>,
+    /// Shared by the user's handles alone: the worker and the recorders do not keep a runtime alive.
+    _last: Arc<LastHandle>,
+}
+
+/// Where a runtime is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RuntimeState {
+    /// Built. Recorders can be created; their events wait for the start.
+    Created,
+    /// The worker is being started.
+    Starting,
+    /// The worker runs.
+    Running,
+    /// A shutdown is under way: recorders drain, and no more are created.
+    Stopping,
+    /// Final: everything is settled.
+    Closed,
+    /// The worker could not be started, or was lost. A failed start can be tried again.
+    Failed,
+}
+
+impl RuntimeState {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "Created",
+            Self::Starting => "Starting",
+            Self::Running => "Running",
+            Self::Stopping => "Stopping",
+            Self::Closed => "Closed",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+impl fmt::Display for RuntimeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the handles, the worker and the watchdog share.
+pub(crate) struct Inner {
+    pub(crate) namespace: RecorderId,
+    pub(crate) settings: RuntimeBuilder,
+    pub(crate) built_at: Timestamp,
+    pub(crate) control: Arc<Control>,
+    pub(crate) registry: Registry,
+    incarnations: AtomicU64,
+    pub(crate) life: Mutex<Life>,
+}
+
+/// The runtime's state, with what belongs to it.
+pub(crate) struct Life {
+    pub(crate) state: RuntimeState,
+    /// Told when the worker thread has ended.
+    pub(crate) worker: Option<Operation>,
+    pub(crate) starting: Option<Operation>,
+    pub(crate) shutdown: Option<Operation<ShutdownReport>>,
+}
+
+impl Inner {
+    pub(crate) fn next_incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Dropped with the last handle.
+struct LastHandle {
+    inner: Arc<Inner>,
+}
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        // The operation goes on by itself; nobody waits for it.
+        drop(shutdown::begin(&self.inner, limits::DROP_DEADLINE));
+    }
+}
+
+impl MetricsRuntime {
+    /// A builder for a runtime; `namespace` names its threads.
+    pub fn builder(namespace: &str) -> RuntimeBuilder {
+        RuntimeBuilder::new(namespace)
+    }
+
+    pub(crate) fn new(namespace: RecorderId, settings: RuntimeBuilder) -> Self {
+        let inner = Arc::new(Inner {
+            namespace,
+            built_at: settings.clock.now(),
+            settings,
+            control: Arc::new(Control::new()),
+            registry: Registry::default(),
+            incarnations: AtomicU64::new(0),
+            life: Mutex::new(Life { state: RuntimeState::Created, worker: None, starting: None, shutdown: None }),
+        });
+        Self { _last: Arc::new(LastHandle { inner: Arc::clone(&inner) }), inner }
+    }
+
+    /// Starts the worker, and waits until it has reported. Starting a running runtime succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::StartFailed`] with the cause if the thread or its loop cannot be made: it can be tried again.
+    /// [`ErrorKind::InvalidState`] once a shutdown has begun.
+    pub fn start(&self) -> Result<(), Error> {
+        thread::start(&self.inner)?.wait(limits::START_TIMEOUT)
+    }
+
+    /// The runtime's state.
+    pub fn state(&self) -> RuntimeState {
+        self.inner.life.lock().state
+    }
+
+    /// The namespace, as given to the builder (trimmed).
+    pub fn namespace(&self) -> &str {
+        self.inner.namespace.as_str()
+    }
+
+    /// A builder for a recorder of events of type `E`. Ids are trimmed; a blank one is refused by `create`.
+    pub fn recorder<E: MetricEvent>(&self, id: &str) -> RecorderBuilder<E> {
+        RecorderBuilder::new(Arc::clone(&self.inner), id)
+    }
+
+    /// The recorder of this id.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::WrongEventType`] if it takes other events; [`ErrorKind::InvalidId`].
+    pub fn get<E: MetricEvent>(&self, id: &str) -> Result<Recorder<E>, Error> {
+        let id = RecorderId::new(id)?;
+        let recorder = self.inner.registry.find(&id).ok_or_else(|| not_found(&id))?;
+        typed(&id, recorder)
+    }
+
+    /// The recorder of this id, or `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongEventType`] if it takes other events; [`ErrorKind::InvalidId`].
+    pub fn try_get<E: MetricEvent>(&self, id: &str) -> Result<Option<Recorder<E>>, Error> {
+        let id = RecorderId::new(id)?;
+        self.inner.registry.find(&id).map(|recorder| typed(&id, recorder)).transpose()
+    }
+
+    /// The ids of all recorders, in the order of creation.
+    pub fn recorder_ids(&self) -> Vec<RecorderId> {
+        self.inner.registry.all().iter().map(|recorder| recorder.identity().id.clone()).collect()
+    }
+
+    /// A snapshot of every recorder, in the order of creation. Each is consistent in itself; they are taken one after another.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.inner.registry.all().iter().map(|recorder| recorder.snapshot()).collect()
+    }
+
+    /// The sum of the accounts of all registered recorders.
+    pub fn accounts(&self) -> Accounts {
+        self.inner.registry.all().iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
+    }
+
+    /// Stops the recorder of this id, and removes it: afterwards the id is free. Of several callers one succeeds, the
+    /// others find no such recorder.
+    ///
+    /// Blocks until everything accepted is settled, at most `timeout`; then what is pending is given up, counted as
+    /// `dropped.removed`, and the recorder is removed all the same. Handles stay readable.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidId`], [`ErrorKind::WouldDeadlock`] on one of the runtime's own threads (nothing
+    /// has happened then), and [`ErrorKind::Timeout`] when events were given up.
+    pub fn stop_and_remove(&self, id: &str, timeout: Duration) -> Result<Accounts, Error> {
+        let id = RecorderId::new(id)?;
+        if crate::sync::own_thread::is_own() {
+            return Err(crate::recorder::operation::would_deadlock());
+        }
+        let recorder = self.inner.registry.begin_removal(&id)?;
+        let result = shutdown::settle(&self.inner, &recorder, timeout, Abandonment::Removed);
+        recorder.retire();
+        self.inner.registry.end_removal(&id);
+        result.map(|()| recorder.accounts())
+    }
+
+    /// Shuts the runtime down: closes every recorder, processes what was accepted, publishes, and ends the worker thread.
+    ///
+    /// Blocks at most about `deadline`. What is not processed by then is given up and counted as `dropped.deadline`, whatever
+    /// user code does. Every caller gets the same report; the first caller's deadline holds.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldDeadlock`] on one of the runtime's own threads; use [`begin_shutdown`](Self::begin_shutdown) there.
+    pub fn shutdown(&self, deadline: Duration) -> Result<ShutdownReport, Error> {
+        if crate::sync::own_thread::is_own() {
+            return Err(crate::recorder::operation::would_deadlock());
+        }
+        let patience = deadline.saturating_add(limits::EXIT_GRACE).saturating_add(limits::START_TIMEOUT);
+        self.begin_shutdown(deadline).wait(patience)
+    }
+
+    /// Begins a shutdown and returns at once; the operation ends with the report. See [`shutdown`](Self::shutdown).
+    pub fn begin_shutdown(&self, deadline: Duration) -> Operation<ShutdownReport> {
+        shutdown::begin(&self.inner, deadline)
+    }
+}
+
+fn typed<E: MetricEvent>(id: &RecorderId, recorder: Arc<dyn Hosted>) -> Result<Recorder<E>, Error> {
+    recorder.into_any().downcast::<CoreNode<E>>().map(Recorder::new).map_err(|_| {
+        let wanted = std::any::type_name::<E>();
+        let message = format!("recorder {id} does not take events of type {wanted}; ask with the type it was created for");
+        Error::new(ErrorKind::WrongEventType, message)
+    })
+}
+
+impl fmt::Debug for MetricsRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsRuntime")
+            .field("namespace", &self.namespace())
+            .field("state", &self.state())
+            .field("registry", &self.inner.registry)
+            .finish()
+    }
+}

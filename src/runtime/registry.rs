@@ -1,0 +1,104 @@
+//! The recorders of a runtime, by id. Each operation has exactly one winner, decided under one short lock.
+
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::name::RecorderId;
+use crate::recorder::hosted::Hosted;
+use crate::sync::Mutex;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+#[derive(Default)]
+pub(crate) struct Registry {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    recorders: HashMap<RecorderId, Entry>,
+}
+
+struct Entry {
+    recorder: Arc<dyn Hosted>,
+    /// Somebody removes it; until that is done the id is taken and the recorder can still be found.
+    leaving: bool,
+}
+
+impl Registry {
+    /// Enters a recorder, unless its id is taken or the runtime takes no more.
+    pub(crate) fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
+        let id = recorder.identity().id.clone();
+        let mut state = self.state.lock();
+        if state.closed {
+            let message = format!("recorder {id} cannot be created: its runtime is shutting down; build another runtime");
+            return Err(Error::new(ErrorKind::InvalidState, message).with_states("Closed", "Created or Running"));
+        }
+        match state.recorders.entry(id) {
+            std::collections::hash_map::Entry::Occupied(taken) => {
+                let message =
+                    format!("recorder {} exists already; get it, or choose another id", taken.key());
+                Err(Error::new(ErrorKind::AlreadyExists, message))
+            }
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(Entry { recorder, leaving: false });
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, id: &RecorderId) -> Option<Arc<dyn Hosted>> {
+        self.state.lock().recorders.get(id).map(|entry| Arc::clone(&entry.recorder))
+    }
+
+    /// Every recorder, in the order of creation.
+    pub(crate) fn all(&self) -> Vec<Arc<dyn Hosted>> {
+        let state = self.state.lock();
+        in_order(state.recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect())
+    }
+
+    /// Begins a removal: the recorder, for the one caller who removes it.
+    pub(crate) fn begin_removal(&self, id: &RecorderId) -> Result<Arc<dyn Hosted>, Error> {
+        let mut state = self.state.lock();
+        match state.recorders.get_mut(id) {
+            Some(entry) if !entry.leaving => {
+                entry.leaving = true;
+                Ok(Arc::clone(&entry.recorder))
+            }
+            _ => Err(not_found(id)),
+        }
+    }
+
+    /// Ends a removal: the id is free.
+    pub(crate) fn end_removal(&self, id: &RecorderId) {
+        let removed = self.state.lock().recorders.remove(id);
+        // Dropped outside the lock: it may be the last owner of a user's metrics.
+        drop(removed);
+    }
+
+    /// Takes no more recorders; those there are, in the order of creation.
+    pub(crate) fn close(&self) -> Vec<Arc<dyn Hosted>> {
+        self.state.lock().closed = true;
+        self.all()
+    }
+}
+
+pub(crate) fn not_found(id: &RecorderId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no recorder {id}; create it first, or check the id"))
+}
+
+fn in_order(mut recorders: Vec<Arc<dyn Hosted>>) -> Vec<Arc<dyn Hosted>> {
+    recorders.sort_by_key(|recorder| recorder.identity().epoch.incarnation);
+    recorders
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Registry")
+            .field("recorders", &state.recorders.len())
+            .field("closed", &state.closed)
+            .finish()
+    }
+}

@@ -1,0 +1,65 @@
+//! What a shutdown came to.
+
+use crate::model::accounts::Accounts;
+use crate::model::error::Error;
+use crate::model::name::RecorderId;
+
+/// What became of every recorder, and of the worker, when a runtime shut down. Every caller of `shutdown` gets the same.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::prelude::*;
+/// use std::time::Duration;
+///
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.start()?;
+/// let recorder = runtime.recorder::<Saved>("storage").create()?;
+/// recorder.register_event(Saved);
+/// let report = runtime.shutdown(Duration::from_secs(5))?;
+/// assert!(report.is_complete());
+/// assert_eq!(report.recorders()[0].accounts.processed, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ShutdownReport {
+    pub(crate) recorders: std::sync::Arc<[RecorderReport]>,
+    pub(crate) worker_ended: bool,
+}
+
+impl ShutdownReport {
+    /// One entry for every recorder that was registered, in the order of creation.
+    pub fn recorders(&self) -> &[RecorderReport] {
+        &self.recorders
+    }
+
+    /// The sum of all recorders' accounts.
+    pub fn accounts(&self) -> Accounts {
+        self.recorders.iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts))
+    }
+
+    /// Whether the worker thread ended in time. If not, some user code holds it, and it ends when that code returns.
+    pub fn worker_ended(&self) -> bool {
+        self.worker_ended
+    }
+
+    /// Whether everything accepted was processed and the worker ended: nothing was given up.
+    pub fn is_complete(&self) -> bool {
+        self.worker_ended && self.recorders.iter().all(|recorder| recorder.error.is_none())
+    }
+}
+
+/// How one recorder ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecorderReport {
+    /// Its id.
+    pub id: RecorderId,
+    /// Its accounts at the end: every accepted event is processed or dropped.
+    pub accounts: Accounts,
+    /// Why it did not settle everything by itself, if it did not.
+    pub error: Option<Error>,
+}

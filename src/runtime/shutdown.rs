@@ -1,0 +1,135 @@
+//! Shutdown: a watchdog thread of its own keeps the deadline, whatever the worker is held by.
+
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::limits;
+use crate::recorder::hosted::Abandonment;
+use crate::recorder::hosted::Hosted;
+use crate::recorder::operation::Completer;
+use crate::recorder::operation::Operation;
+use crate::runtime::Inner;
+use crate::runtime::RuntimeState;
+use crate::runtime::report::RecorderReport;
+use crate::runtime::report::ShutdownReport;
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::Duration;
+use std::time::Instant;
+
+/// Begins a shutdown, or joins the one that was begun before. Returns at once, in any context.
+pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<ShutdownReport> {
+    let (operation, done) = {
+        let mut life = inner.life.lock();
+        if let Some(shutdown) = &life.shutdown {
+            return shutdown.clone();
+        }
+        let (operation, done) = Operation::new(None);
+        life.shutdown = Some(operation.clone());
+        life.state = RuntimeState::Stopping;
+        (operation, done)
+    };
+    let until = Instant::now().checked_add(deadline);
+    let (watched, mut done) = (Arc::clone(inner), Some(done));
+    if inner.life.lock().worker.is_none() {
+        // Never started: nobody can be held by anything, so there is nothing to watch.
+        if let Some(done) = done.take() {
+            conclude(&watched, until, done);
+        }
+        return operation;
+    }
+    let spawned = spawn_watchdog(&watched, until, &mut done);
+    if let (false, Some(done)) = (spawned, done) {
+        // No thread to be had: the caller keeps the deadline itself rather than nobody.
+        conclude(inner, until, done);
+    }
+    operation
+}
+
+/// Hands `done` to a new thread; leaves it in its place if there is none to be had.
+fn spawn_watchdog(inner: &Arc<Inner>, until: Option<Instant>, done: &mut Option<Completer<ShutdownReport>>) -> bool {
+    let slot = Arc::new(crate::sync::Mutex::new(done.take()));
+    let (watched, handed) = (Arc::clone(inner), Arc::clone(&slot));
+    let spawned = Builder::new().name(format!("{}.watchdog", inner.namespace)).spawn(move || {
+        if let Some(done) = handed.lock().take() {
+            conclude(&watched, until, done);
+        }
+    });
+    if spawned.is_err() {
+        *done = slot.lock().take();
+    }
+    spawned.is_ok()
+}
+
+/// The shutdown itself.
+fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<ShutdownReport>) {
+    let recorders = inner.registry.close();
+    let errors = settle_all(inner, &recorders, until);
+    inner.control.end();
+    let worker = inner.life.lock().worker.clone();
+    let worker_ended = worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
+    for recorder in &recorders {
+        recorder.retire();
+    }
+    let reports = recorders.iter().zip(errors).map(|(recorder, error)| RecorderReport {
+        id: recorder.identity().id.clone(),
+        accounts: recorder.accounts(),
+        error,
+    });
+    let report = ShutdownReport { recorders: reports.collect(), worker_ended };
+    inner.life.lock().state = RuntimeState::Closed;
+    done.complete(Ok(report));
+}
+
+/// Closes all, then waits for each; what is not settled at the deadline is given up.
+fn settle_all(inner: &Inner, recorders: &[Arc<dyn Hosted>], until: Option<Instant>) -> Vec<Option<Error>> {
+    if !inner.control.hub.is_attended() && inner.life.lock().worker.is_none() {
+        return recorders.iter().map(|recorder| give_up(recorder, Abandonment::Removed)).collect();
+    }
+    let stops: Vec<_> = recorders
+        .iter()
+        .map(|recorder| {
+            let (stop, done) = Operation::new(None);
+            Arc::clone(recorder).stop(done);
+            stop
+        })
+        .collect();
+    let waited = recorders.iter().zip(stops).map(|(recorder, stop)| match stop.wait(left(until)) {
+        Ok(()) => None,
+        Err(_) => give_up(recorder, Abandonment::Deadline),
+    });
+    waited.collect()
+}
+
+/// Stops one recorder and waits for it; what is not settled in time is given up.
+pub(crate) fn settle(
+    inner: &Inner,
+    recorder: &Arc<dyn Hosted>,
+    timeout: Duration,
+    reason: Abandonment,
+) -> Result<(), Error> {
+    let until = Instant::now().checked_add(timeout);
+    if inner.control.hub.is_attended() {
+        let (stop, done) = Operation::new(None);
+        Arc::clone(recorder).stop(done);
+        if stop.wait(left(until)).is_ok() {
+            return Ok(());
+        }
+    }
+    give_up(recorder, reason).map_or(Ok(()), Err)
+}
+
+/// Gives up what a recorder has pending; the error says how much it was, if it was anything.
+fn give_up(recorder: &Arc<dyn Hosted>, reason: Abandonment) -> Option<Error> {
+    let count = recorder.abandon(reason);
+    (count > 0).then(|| {
+        let message = format!(
+            "{count} events of recorder {} were given up; give it more time, or find what holds its metrics",
+            recorder.identity().id
+        );
+        Error::new(ErrorKind::Timeout, message).with_pending(count)
+    })
+}
+
+fn left(until: Option<Instant>) -> Duration {
+    until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+}

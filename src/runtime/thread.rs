@@ -1,0 +1,84 @@
+//! The worker thread: makes its own tokio loop, reports, runs, and drops the loop where it made it.
+
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::recorder::hosted::Abandonment;
+use crate::recorder::operation::Completer;
+use crate::recorder::operation::Operation;
+use crate::runtime::Inner;
+use crate::runtime::RuntimeState;
+use crate::runtime::worker::Worker;
+use crate::sync::own_thread;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::thread::Builder;
+
+/// Begins a start, or joins the one under way.
+pub(crate) fn start(inner: &Arc<Inner>) -> Result<Operation, Error> {
+    let mut life = inner.life.lock();
+    match (life.state, &life.starting) {
+        (RuntimeState::Starting | RuntimeState::Running, Some(starting)) => return Ok(starting.clone()),
+        (RuntimeState::Created | RuntimeState::Failed, _) if life.worker.is_none() => {}
+        (state, _) => {
+            let message = "the runtime cannot be started any more; build another one";
+            return Err(Error::new(ErrorKind::InvalidState, message).with_states(state.name(), "Created"));
+        }
+    }
+    let (starting, started) = Operation::new(None);
+    let (worker, ended) = Operation::new(None);
+    let thread_inner = Arc::clone(inner);
+    let spawned = Builder::new()
+        .name(format!("{}.metrics", inner.namespace))
+        .spawn(move || run(&thread_inner, started, ended));
+    if let Err(cause) = spawned {
+        life.state = RuntimeState::Failed;
+        let message = "the worker thread cannot be started; free some threads or memory and start again";
+        return Err(Error::new(ErrorKind::StartFailed, message).with_source(cause));
+    }
+    life.state = RuntimeState::Starting;
+    life.starting = Some(starting.clone());
+    life.worker = Some(worker);
+    Ok(starting)
+}
+
+/// The thread's whole life.
+fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
+    own_thread::mark();
+    let tokio = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(tokio) => tokio,
+        Err(cause) => {
+            let mut life = inner.life.lock();
+            (life.state, life.worker, life.starting) = (RuntimeState::Failed, None, None);
+            drop(life);
+            let message = "the worker's loop cannot be made; free some file descriptors and start again";
+            started.complete(Err(Error::new(ErrorKind::StartFailed, message).with_source(cause)));
+            return ended.complete(Ok(()));
+        }
+    };
+    let worker = Worker::new(Arc::clone(&inner.control), Arc::clone(&inner.settings.clock), move || {
+        started.complete(Ok(()));
+    });
+    {
+        let mut life = inner.life.lock();
+        if life.state == RuntimeState::Starting {
+            life.state = RuntimeState::Running;
+        }
+    }
+    // User code is caught where it is called; this is for a mistake of our own, which must not be silent.
+    let lost = catch_unwind(AssertUnwindSafe(|| tokio.block_on(worker.run()))).is_err();
+    if lost {
+        lose(inner);
+    }
+    drop(tokio);
+    ended.complete(Ok(()));
+}
+
+/// The worker panicked: every recorder fails, and what they held is counted.
+fn lose(inner: &Arc<Inner>) {
+    inner.life.lock().state = RuntimeState::Failed;
+    for recorder in inner.registry.close() {
+        recorder.abandon(Abandonment::WorkerLost);
+        recorder.retire();
+    }
+}
