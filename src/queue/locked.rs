@@ -23,6 +23,8 @@ struct State<E> {
     accepted: u64,
     committed: u64,
     evicted: u64,
+    /// `evicted` when the consumer last took events out: evictions since then hit events behind those.
+    evicted_before_taken: u64,
     closed: bool,
     idle: bool,
     kicked: bool,
@@ -36,6 +38,16 @@ pub(crate) struct Pushed<E> {
     pub(crate) evicted: Option<E>,
 }
 
+/// What pushing many events at once did.
+pub(crate) struct PushedMany {
+    /// How many events were accepted.
+    pub(crate) count: usize,
+    pub(crate) schedule: bool,
+    /// How many pushed-out events stand at the front of the caller's vector.
+    pub(crate) evicted: usize,
+    pub(crate) refused: Option<Refused>,
+}
+
 impl<E> Locked<E> {
     pub(crate) fn new(capacity: u64, evicts: bool) -> Self {
         let state = State {
@@ -44,6 +56,7 @@ impl<E> Locked<E> {
             accepted: 0,
             committed: 0,
             evicted: 0,
+            evicted_before_taken: 0,
             closed: false,
             idle: true,
             kicked: false,
@@ -69,6 +82,36 @@ impl<E> Locked<E> {
         state.waiting.push_back(event);
         state.accepted += 1;
         Ok(Pushed { schedule: std::mem::take(&mut state.idle), evicted })
+    }
+
+    /// Hands over, under one lock, the events at the front that there is room for; evicting makes room for all of them,
+    /// unless the consumer has every place in its hands.
+    ///
+    /// `events` keeps its allocation: what was pushed out stands at its front afterwards, to be dropped by the caller,
+    /// outside the lock, and what was refused behind that.
+    pub(crate) fn push_many(&self, events: &mut Vec<E>) -> PushedMany {
+        let mut state = self.state.lock();
+        if state.closed {
+            return PushedMany { count: 0, schedule: false, evicted: 0, refused: Some(Refused::Closed) };
+        }
+        let places = self.capacity.saturating_sub(state.taken) as usize;
+        let room = places.saturating_sub(state.waiting.len());
+        let count = if self.evicts && places > 0 { events.len() } else { room.min(events.len()) };
+        let refused = (count < events.len()).then_some(Refused::Full);
+        // The oldest go: those that waited, then events of this very call. They are at most `count`, because those that
+        // waited had places; so they find room in `events` itself.
+        let evicted = count.saturating_sub(room);
+        let of_this_call = evicted.saturating_sub(state.waiting.len());
+        for event in &mut events[of_this_call..evicted] {
+            if let Some(oldest) = state.waiting.pop_front() {
+                state.waiting.push_back(std::mem::replace(event, oldest));
+            }
+        }
+        state.waiting.extend(events.drain(evicted..count));
+        state.accepted += count as u64;
+        state.evicted += evicted as u64;
+        let schedule = count > 0 && std::mem::take(&mut state.idle);
+        PushedMany { count, schedule, evicted, refused }
     }
 
     pub(crate) fn close(&self) -> (bool, bool) {
@@ -108,6 +151,13 @@ impl<E> Locked<E> {
         (state.accepted, state.committed, state.evicted)
     }
 
+    /// How many events, from the first on, were committed or evicted; only the consumer may ask.
+    pub(crate) fn settled(&self) -> u64 {
+        let state = self.state.lock();
+        // What was evicted while the consumer holds events stands behind them and seals no prefix yet.
+        state.committed + if state.taken == 0 { state.evicted } else { state.evicted_before_taken }
+    }
+
     pub(crate) fn is_abandoned(&self) -> bool {
         self.state.lock().abandoned
     }
@@ -125,6 +175,7 @@ impl<E> Locked<E> {
             let count = state.waiting.len().min(limit as usize);
             hand.extend(state.waiting.drain(..count));
             state.taken = hand.len() as u64;
+            state.evicted_before_taken = state.evicted;
         }
         let stretch = hand.make_contiguous();
         Run::of(&stretch[..stretch.len().min(limit as usize)])

@@ -228,6 +228,15 @@ impl<E> Consumer<'_, E> {
         }
     }
 
+    /// How many events, from the first on, have met their fate: committed, or evicted. A flush whose ticket is the number
+    /// accepted before it is over when this has reached the ticket.
+    pub(crate) fn settled(&self) -> u64 {
+        match self.queue {
+            Queue::Ring(ring) => ring.committed(),
+            Queue::Locked(locked) => locked.settled(),
+        }
+    }
+
     /// Goes idle, if there is nothing more. After `Idle` another thread may take the seat: the caller must leave it.
     pub(crate) fn rest(&mut self) -> Rest {
         match self.queue {
@@ -266,23 +275,11 @@ fn push_locked<E>(locked: &Locked<E>, event: E) -> Result<Handed, (Refused, E)> 
 }
 
 fn push_many_locked<E>(locked: &Locked<E>, events: &mut Vec<E>) -> (usize, Handed, Option<Refused>) {
-    let mut left = std::mem::take(events).into_iter();
-    let (mut count, mut outcome) = (0, Handed::Done);
-    let refused = loop {
-        let Some(event) = left.next() else { break None };
-        match push_locked(locked, event) {
-            Ok(handed) => {
-                count += 1;
-                outcome = if handed == Handed::Schedule { handed } else { outcome };
-            }
-            Err((refused, event)) => {
-                events.push(event);
-                break Some(refused);
-            }
-        }
-    };
-    events.extend(left);
-    (count, outcome, refused)
+    let pushed = locked.push_many(events);
+    for evicted in events.drain(..pushed.evicted) {
+        drop_quietly(evicted);
+    }
+    (pushed.count, handed(pushed.schedule), pushed.refused)
 }
 
 /// Drops a value whose destructor may panic: user code, which must end neither the worker nor a caller.

@@ -183,6 +183,61 @@ fn drop_oldest_evicts_the_oldest_waiting_event() {
 }
 
 #[test]
+fn an_eviction_behind_the_events_in_hand_settles_nothing_before_them() {
+    let drops = Arc::new(AtomicU64::new(0));
+    let queue = queue(Kind::LockedOldest, 3);
+    for number in 0..4 {
+        assert!(queue.push(tracked(number, &drops)).is_ok());
+    }
+    queue
+        .sit(|mut consumer, _| {
+            assert_eq!(consumer.settled(), 1, "0 was evicted");
+            assert_eq!(consumer.run(2).len(), 2);
+            for number in 4..7 {
+                assert!(queue.push(tracked(number, &drops)).is_ok());
+            }
+            assert_eq!((queue.counts().evicted, consumer.settled()), (4, 1), "1 and 2 are in hand");
+            assert!(consumer.finish(1).is_ok());
+            assert_eq!(consumer.settled(), 2, "2 is in hand");
+            assert!(consumer.finish(1).is_ok());
+            assert_eq!(consumer.settled(), 6, "3, 4 and 5 were evicted meanwhile");
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_batch_is_what_its_events_one_by_one_would_be() {
+    for kind in [Kind::Ring, Kind::LockedNewest, Kind::LockedOldest] {
+        for (before, in_hand, batch) in [(0, 0, 3), (2, 0, 3), (4, 0, 3), (4, 2, 3), (4, 4, 3), (3, 1, 9), (0, 0, 9)] {
+            let drops = Arc::new(AtomicU64::new(0));
+            let (one_by_one, at_once) = (queue(kind, 4), queue(kind, 4));
+            let mut events: Vec<_> = (before..before + batch).map(|number| tracked(number, &drops)).collect();
+            let allocation = events.as_ptr();
+            for queue in [&one_by_one, &at_once] {
+                for number in 0..before {
+                    assert!(queue.push(tracked(number, &drops)).is_ok());
+                }
+                queue.sit(|mut consumer, _| assert_eq!(consumer.run(in_hand).len() as u64, in_hand)).unwrap();
+            }
+            let mut left = Vec::new();
+            for number in before..before + batch {
+                left.extend(one_by_one.push(tracked(number, &drops)).err());
+            }
+            let (count, _, refused) = at_once.push_many(&mut events);
+            assert_eq!((count as u64, events.as_ptr()), (batch - events.len() as u64, allocation));
+            assert_eq!(refused, left.first().map(|(refused, _)| *refused));
+            assert!(events.iter().map(|event| event.number).eq(left.iter().map(|(_, event)| event.number)));
+            assert_eq!(at_once.counts(), one_by_one.counts());
+            let seen = [&one_by_one, &at_once].map(|queue| {
+                while drain(queue, 64) > 0 {}
+                queue.sit(|_, seen| std::mem::take(seen)).unwrap()
+            });
+            assert_eq!(seen[0], seen[1], "{kind:?} {before} {in_hand} {batch}");
+        }
+    }
+}
+
+#[test]
 fn an_idle_queue_gives_its_memory_back_and_goes_on() {
     for kind in KINDS {
         let drops = Arc::new(AtomicU64::new(0));
