@@ -2,6 +2,7 @@
 
 pub use crate::metric::Average;
 pub use crate::metric::AverageBuilder;
+pub use crate::metric::BYTES_BOUNDS;
 pub use crate::metric::Counter;
 pub use crate::metric::CounterBuilder;
 pub use crate::metric::Gauge;
@@ -12,6 +13,7 @@ pub use crate::metric::InstrumentBuilder;
 pub use crate::metric::Interests;
 pub use crate::metric::Measure;
 pub use crate::metric::Metric;
+pub use crate::metric::SECONDS_BOUNDS;
 pub use crate::metric::UpDown;
 pub use crate::metric::UpDownBuilder;
 pub use crate::model::accounts::Accounts;

@@ -212,14 +212,20 @@ impl<E: MetricEvent> Actor<E> {
         if !std::mem::take(&mut self.dirty) || core.queue.is_abandoned() {
             return;
         }
-        let mut next = match self.spare.take() {
-            Some(mut spare) if spare.get_mut().is_some() => spare,
-            // Some reader still holds the old one (or there is none yet): a new one, written from scratch.
-            _ => Shared::new(self.first_cut(core.identity_arc(), now)),
+        let mut spare = self.spare.take();
+        let next = match spare.as_mut().and_then(Shared::get_mut) {
+            Some(cut) => {
+                self.refresh(cut, now);
+                spare
+            }
+            None => None,
         };
-        if let Some(cut) = next.get_mut() {
-            self.refresh(cut, now);
-        }
+        // Some reader still holds the old one, or there is none yet: a new one, written from scratch.
+        let next = next.unwrap_or_else(|| {
+            let mut cut = self.first_cut(core.identity_arc(), now);
+            self.refresh(&mut cut, now);
+            Shared::new(cut)
+        });
         self.spare = Some(core.cut.replace(next));
     }
 

@@ -46,7 +46,7 @@ fn key(descriptor: &Descriptor) -> String {
     descriptor.name().as_str().replace('.', "_")
 }
 
-fn check(entry: &Entry, descriptor: &Descriptor, owner: &RecorderId) -> Result<(), Error> {
+fn check(entry: &Entry, descriptor: &Arc<Descriptor>, owner: &RecorderId) -> Result<(), Error> {
     let there = &entry.descriptor;
     if Arc::ptr_eq(there, descriptor) {
         return Ok(());

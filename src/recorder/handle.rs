@@ -128,10 +128,6 @@ impl<E: MetricEvent> Recorder<E> {
         Self { node }
     }
 
-    pub(crate) fn node(&self) -> &Arc<CoreNode<E>> {
-        &self.node
-    }
-
     /// Hands an event over: synchronous, from any thread, inside or outside any async runtime, also from a metric.
     ///
     /// It never blocks and never panics, and it allocates nothing within the queue's high-water mark (growing allocates at most one

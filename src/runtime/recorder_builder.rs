@@ -1,10 +1,15 @@
 //! Building a recorder.
 
+use crate::metric::Average;
 use crate::metric::AverageBuilder;
+use crate::metric::Counter;
 use crate::metric::CounterBuilder;
+use crate::metric::Gauge;
 use crate::metric::GaugeBuilder;
+use crate::metric::Histogram;
 use crate::metric::HistogramBuilder;
 use crate::metric::Metric;
+use crate::metric::UpDown;
 use crate::metric::UpDownBuilder;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
@@ -87,27 +92,27 @@ impl<E: MetricEvent> RecorderBuilder<E> {
 
     /// Adds a counter: a sum that only rises.
     pub fn counter(self, name: &str, define: impl FnOnce(CounterBuilder<E>) -> CounterBuilder<E>) -> Self {
-        self.add(define(CounterBuilder::new(name)).build())
+        self.add(define(Counter::builder(name)).build())
     }
 
     /// Adds a gauge: the last value.
     pub fn gauge(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self {
-        self.add(define(GaugeBuilder::new(name)).build())
+        self.add(define(Gauge::builder(name)).build())
     }
 
     /// Adds an up-down counter: a sum that rises and falls.
     pub fn up_down(self, name: &str, define: impl FnOnce(UpDownBuilder<E>) -> UpDownBuilder<E>) -> Self {
-        self.add(define(UpDownBuilder::new(name)).build())
+        self.add(define(UpDown::builder(name)).build())
     }
 
     /// Adds a histogram with explicit buckets.
     pub fn histogram(self, name: &str, define: impl FnOnce(HistogramBuilder<E>) -> HistogramBuilder<E>) -> Self {
-        self.add(define(HistogramBuilder::new(name)).build())
+        self.add(define(Histogram::builder(name)).build())
     }
 
     /// Adds a running average.
     pub fn average(self, name: &str, define: impl FnOnce(AverageBuilder<E>) -> AverageBuilder<E>) -> Self {
-        self.add(define(AverageBuilder::new(name)).build())
+        self.add(define(Average::builder(name)).build())
     }
 
     /// Adds a metric of one's own.
