@@ -151,9 +151,15 @@ impl<D: ?Sized> ReadyList<D> {
 
     /// Ends a sleep on the caller's behalf; true if the worker slept and the caller must wake it.
     pub(crate) fn rouse(&self) -> bool {
-        self.head
-            .compare_exchange(sleeping(), ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        let mut seen = self.head.load(Ordering::Relaxed);
+        loop {
+            // Also when nobody sleeps the word is written: a worker that falls asleep after this sees what the caller did before.
+            let next = if seen == sleeping() { ptr::null_mut() } else { seen };
+            match self.head.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return seen == sleeping(),
+                Err(now) => seen = now,
+            }
+        }
     }
 }
 

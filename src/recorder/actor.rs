@@ -10,6 +10,7 @@ use crate::model::verdict::Context;
 use crate::queue::Consumer;
 use crate::queue::Rest;
 use crate::queue::published::Shared;
+use crate::recorder::catalogue::conflict_within;
 use crate::recorder::core::Core;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hosted::Desk;
@@ -66,6 +67,8 @@ pub(crate) struct Actor<E> {
     fed: bool,
     waiting: Vec<(u64, Completer)>,
     stops: Vec<Completer>,
+    /// Starts that wait for a stop under way.
+    starts: Vec<Completer>,
 }
 
 impl<E: MetricEvent> Actor<E> {
@@ -82,6 +85,7 @@ impl<E: MetricEvent> Actor<E> {
             fed: false,
             waiting: Vec::new(),
             stops: Vec::new(),
+            starts: Vec::new(),
         }
     }
 
@@ -121,7 +125,7 @@ impl<E: MetricEvent> Actor<E> {
 
     fn drain(&mut self, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
         let started = desk.now;
-        let mut done = 0;
+        let (mut done, mut timed) = (0, 0);
         loop {
             let run = consumer.run(self.chunk);
             let count = run.len() as u64;
@@ -139,8 +143,10 @@ impl<E: MetricEvent> Actor<E> {
             self.dirty = true;
             done += count;
             let chunk_started = desk.now;
-            if count > 1 || self.chunk == 1 {
+            // A lone event after quick ones is not worth a look at the clock; a stream of lone ones is.
+            if count > 1 || self.chunk == 1 || done >= timed + limits::TURN_EVENTS {
                 desk.now = desk.clock.now();
+                timed = done;
             }
             self.chunk = next_chunk(self.chunk, desk.now.saturating_since(chunk_started));
             let late = desk.now.saturating_since(started) >= limits::TURN_TIME;
@@ -156,31 +162,20 @@ impl<E: MetricEvent> Actor<E> {
                 Command::Flush { ticket, done } => self.waiting.push((ticket, done)),
                 Command::Stop { done } => self.stops.push(done),
                 Command::Register { slot, done } => done.complete(self.add(slot)),
-                Command::Start { done } => done.complete(self.start(core)),
+                Command::Start { done } if core.state.get() == RecorderState::Stopping => self.starts.push(done),
+                Command::Start { done } => done.complete(start(core)),
             }
         }
     }
 
     fn add(&mut self, slot: Slot<E>) -> Result<(), Error> {
         let name = slot.descriptor().name();
-        if self.slots.iter().any(|present| present.descriptor().name() == name) {
-            let message = format!("the recorder has a metric {name} already; give this one another name");
-            return Err(Error::new(ErrorKind::MetricConflict, message));
+        if let Some(present) = self.slots.iter().find(|present| present.descriptor().name() == name) {
+            // The same shape is the same metric: the first definition stays.
+            return conflict_within(present.descriptor(), slot.descriptor()).map_or(Ok(()), Err);
         }
         self.slots.push(slot);
         self.dirty = true;
-        Ok(())
-    }
-
-    fn start(&mut self, core: &Core<E>) -> Result<(), Error> {
-        if core.queue.is_abandoned() {
-            let message = "events of this recorder were given up at a deadline; remove it and create it again";
-            return Err(Error::new(ErrorKind::InvalidState, message).with_states(core.state.get().name(), "Stopped"));
-        }
-        if !core.state.pass(RecorderState::Created, RecorderState::Running) && core.queue.is_closed() {
-            core.state.set(RecorderState::Running);
-            core.queue.reopen();
-        }
         Ok(())
     }
 
@@ -202,6 +197,9 @@ impl<E: MetricEvent> Actor<E> {
             self.publish(core, now);
             for done in self.stops.drain(..) {
                 done.complete(Ok(()));
+            }
+            for done in self.starts.drain(..) {
+                done.complete(start(core));
             }
         }
     }
@@ -259,8 +257,21 @@ impl<E: MetricEvent> Actor<E> {
     /// The answers still owed, when nobody will turn this actor again.
     pub(crate) fn take_waiting(&mut self) -> Vec<Completer> {
         let flushes = self.waiting.drain(..).map(|(_, done)| done);
-        flushes.chain(self.stops.drain(..)).collect()
+        flushes.chain(self.stops.drain(..)).chain(self.starts.drain(..)).collect()
     }
+}
+
+/// Opens the door, if nothing of an earlier run was given up.
+fn start<E: MetricEvent>(core: &Core<E>) -> Result<(), Error> {
+    if core.queue.is_abandoned() {
+        let message = "events of this recorder were given up at a deadline; remove it and create it again";
+        return Err(Error::new(ErrorKind::InvalidState, message).with_states(core.state.get().name(), "Stopped"));
+    }
+    if !core.state.pass(RecorderState::Created, RecorderState::Running) && core.queue.is_closed() {
+        core.state.set(RecorderState::Running);
+        core.queue.reopen();
+    }
+    Ok(())
 }
 
 fn abandoned() -> Error {

@@ -146,6 +146,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn post(&self, command: Command<E>) -> Result<(), Command<E>>;
     fn flush(&self) -> Operation;
     fn stop_with(&self, done: Completer);
+    fn stop_if_begun(&self, done: Completer);
     fn start_with(&self, done: Completer);
 }
 
@@ -206,6 +207,14 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             Err(command) => command.answer(self.settled_or_lost()),
             Ok(()) => {}
         }
+    }
+
+    /// For a handle: a recorder that has seen nothing yet has nothing to stop, and stays as it is.
+    fn stop_if_begun(&self, done: Completer) {
+        if self.state.get() == RecorderState::Created && self.queue.counts().accepted == 0 {
+            return done.complete(Ok(()));
+        }
+        self.stop_with(done);
     }
 
     fn start_with(&self, done: Completer) {

@@ -245,10 +245,11 @@ impl<E: MetricEvent> Recorder<E> {
 
     /// Shuts the door; the operation ends when everything accepted is settled, and the state is `Stopped`.
     ///
-    /// Events offered from now on are refused and counted as `rejected.closed`. Stopping a stopped recorder succeeds.
+    /// Events offered from now on are refused and counted as `rejected.closed`. Stopping a stopped recorder succeeds,
+    /// and so does stopping one that has seen no event: that one stays `Created`, and open.
     pub fn stop(&self) -> Operation {
         let (operation, done) = Operation::new(None);
-        self.node.stop_with(done);
+        self.node.stop_if_begun(done);
         operation
     }
 

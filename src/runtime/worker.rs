@@ -171,8 +171,10 @@ impl Worker {
         match turned.next {
             Next::Idle => {}
             Next::More => self.turns.push_back(recorder),
-            Next::Stalled => self.stalled.push(recorder),
+            Next::Stalled => return self.stalled.push(recorder),
         }
+        // Somebody got on, so time has passed: the stalled may have another look. Stalled ones alone are napped on, not spun on.
+        self.turns.extend(self.stalled.drain(..));
     }
 
     /// Makes visible what has changed, and puts the next pass off for as long as keeps publication to its share.
