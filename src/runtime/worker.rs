@@ -210,7 +210,7 @@ impl Worker {
     fn nap(&mut self, time: Duration) {
         self.naps = self.naps.saturating_add(1);
         if self.control.hub.is_empty() {
-            std::thread::park_timeout(time);
+            crate::sync::nap(time);
         }
         self.turns.extend(self.stalled.drain(..));
     }

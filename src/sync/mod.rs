@@ -6,6 +6,18 @@ mod exclusive;
 mod mutex;
 pub(crate) mod own_thread;
 
+/// Rests on the calling thread's own parker, until it is unparked or `time` is over.
+#[cfg(not(all(test, mvx_loom)))]
+pub(crate) fn nap(time: std::time::Duration) {
+    std::thread::park_timeout(time);
+}
+
+/// Models do not nap: time is not modelled, and whoever waits in a model waits for a wake.
+#[cfg(all(test, mvx_loom))]
+pub(crate) fn nap(_time: std::time::Duration) {
+    loom::thread::yield_now();
+}
+
 pub(crate) use exclusive::Exclusive;
 pub(crate) use mutex::Mutex;
 
