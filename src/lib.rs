@@ -18,6 +18,8 @@ mod recorder;
 mod runtime;
 #[cfg(feature = "runtime")]
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "runtime")]
 pub use crate::facade::*;

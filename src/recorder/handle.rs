@@ -222,6 +222,16 @@ impl<E: MetricEvent> Recorder<E> {
         self.flush().wait(timeout)
     }
 
+    /// Flushes, then takes a snapshot: what a test of a running program asks for.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush_blocking`](Self::flush_blocking).
+    pub fn flush_and_snapshot(&self, timeout: Duration) -> Result<Snapshot, Error> {
+        self.flush_blocking(timeout)?;
+        Ok(self.snapshot())
+    }
+
     /// Adds a metric to the running recorder; it sees the events dispatched from then on.
     ///
     /// # Errors

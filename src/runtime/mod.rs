@@ -4,9 +4,9 @@ pub(crate) mod builder;
 pub(crate) mod recorder_builder;
 mod registry;
 pub(crate) mod report;
-mod shutdown;
+pub(crate) mod shutdown;
 mod thread;
-mod worker;
+pub(crate) mod worker;
 
 use crate::model::accounts::Accounts;
 use crate::model::clock::Timestamp;
@@ -157,6 +157,12 @@ impl MetricsRuntime {
             life: Mutex::new(Life { state: RuntimeState::Created, worker: None, starting: None, shutdown: None }),
         });
         Self { _last: Arc::new(LastHandle { inner: Arc::clone(&inner) }), inner }
+    }
+
+    /// What the test kit drives.
+    #[cfg(feature = "testing")]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// Starts the worker, and waits until it has reported. Starting a running runtime succeeds.

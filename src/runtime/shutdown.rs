@@ -67,7 +67,17 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
     let worker_ended = worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
-    for recorder in &recorders {
+    done.complete(Ok(report(inner, &recorders, errors, worker_ended)));
+}
+
+/// The end: answers what is still owed, and writes down what became of everything.
+fn report(
+    inner: &Inner,
+    recorders: &[Arc<dyn Hosted>],
+    errors: Vec<Option<Error>>,
+    worker_ended: bool,
+) -> ShutdownReport {
+    for recorder in recorders {
         recorder.retire();
     }
     let reports = recorders.iter().zip(errors).map(|(recorder, error)| RecorderReport {
@@ -77,27 +87,40 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     });
     let report = ShutdownReport { recorders: reports.collect(), worker_ended };
     inner.life.lock().state = RuntimeState::Closed;
-    done.complete(Ok(report));
+    report
+}
+
+/// A shutdown whose worker is stepped by the caller.
+#[cfg(feature = "testing")]
+pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport {
+    let recorders = inner.registry.close();
+    let stops = stop_all(&recorders);
+    work_off();
+    let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
+    let report = report(inner, &recorders, errors, true);
+    inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
+    report
 }
 
 /// Closes all, then waits for each; what is not settled at the deadline is given up.
 fn settle_all(inner: &Inner, recorders: &[Arc<dyn Hosted>], until: Option<Instant>) -> Vec<Option<Error>> {
-    if !inner.control.hub.is_attended() && inner.life.lock().worker.is_none() {
+    if inner.life.lock().worker.is_none() {
         return recorders.iter().map(|recorder| give_up(recorder, Abandonment::Removed)).collect();
     }
-    let stops: Vec<_> = recorders
-        .iter()
-        .map(|recorder| {
-            let (stop, done) = Operation::new(None);
-            Arc::clone(recorder).stop(done);
-            stop
-        })
-        .collect();
-    let waited = recorders.iter().zip(stops).map(|(recorder, stop)| match stop.wait(left(until)) {
+    let waited = recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
         Ok(()) => None,
         Err(_) => give_up(recorder, Abandonment::Deadline),
     });
     waited.collect()
+}
+
+fn stop_all(recorders: &[Arc<dyn Hosted>]) -> Vec<Operation> {
+    let begin = |recorder: &Arc<dyn Hosted>| {
+        let (stop, done) = Operation::new(None);
+        Arc::clone(recorder).stop(done);
+        stop
+    };
+    recorders.iter().map(begin).collect()
 }
 
 /// Stops one recorder and waits for it; what is not settled in time is given up.

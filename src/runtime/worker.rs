@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::task::Waker;
 use std::time::Duration;
 
 /// What the worker shares with the runtime's handles.
@@ -68,8 +69,14 @@ pub(crate) struct Worker {
 enum Step {
     Turn,
     Publish,
-    Nap(Duration),
     Release,
+    Rest(Repose),
+}
+
+/// How the worker rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repose {
+    Nap(Duration),
     Sleep(Option<Duration>),
 }
 
@@ -109,22 +116,48 @@ impl Worker {
     /// Runs until it is told to end.
     pub(crate) async fn run(mut self) {
         poll_fn(|context| {
-            self.control.hub.attach(context.waker());
+            self.attend(context.waker());
             Poll::Ready(())
         })
         .await;
+        loop {
+            match self.advance() {
+                None => {}
+                Some(_) if self.control.is_ending() => break,
+                Some(Repose::Nap(time)) => self.nap(time),
+                Some(Repose::Sleep(until)) => self.sleep(until).await,
+            }
+        }
+        self.publish();
+    }
+
+    /// Takes its place: whatever is scheduled from now on is seen.
+    pub(crate) fn attend(&mut self, waker: &Waker) {
+        self.control.hub.attach(waker);
         if let Some(attended) = self.attended.take() {
             attended();
         }
+    }
+
+    /// One step of work; or, when there is none, how to rest.
+    fn advance(&mut self) -> Option<Repose> {
+        self.collect();
+        match next_step(&self.outlook()) {
+            Step::Turn => self.turn(),
+            Step::Publish => self.publish(),
+            Step::Release => self.release(),
+            Step::Rest(repose) => return Some(repose),
+        }
+        None
+    }
+
+    /// Works until there is nothing more to do at this time, and publishes it: for a worker that is stepped by hand.
+    pub(crate) fn work_off(&mut self) {
         loop {
-            self.collect();
-            match next_step(&self.outlook()) {
-                Step::Turn => self.turn().await,
-                Step::Publish => self.publish(),
-                Step::Release => self.release(),
-                _ if self.control.is_ending() => break,
-                Step::Nap(time) => self.nap(time),
-                Step::Sleep(until) => self.sleep(until).await,
+            while self.advance().is_none() {}
+            self.turns.extend(self.stalled.drain(..));
+            if self.turns.is_empty() && self.control.hub.is_empty() {
+                break;
             }
         }
         self.publish();
@@ -153,7 +186,7 @@ impl Worker {
         self.turns.extend(self.taken.drain(..));
     }
 
-    async fn turn(&mut self) {
+    fn turn(&mut self) {
         let Some(recorder) = self.turns.pop_front() else { return };
         self.naps = 0;
         self.desk.alone = self.turns.is_empty();
@@ -245,12 +278,16 @@ fn next_step(outlook: &Outlook) -> Step {
         return Step::Turn;
     }
     if outlook.dirty {
-        return Step::Nap(outlook.publish_from.saturating_since(outlook.now).min(limits::NAP));
+        return nap(outlook.publish_from.saturating_since(outlook.now).min(limits::NAP));
     }
     if outlook.stalled || outlook.naps < limits::NAPS {
-        return Step::Nap(limits::NAP);
+        return nap(limits::NAP);
     }
-    Step::Sleep(outlook.fed.then(|| outlook.release_from.saturating_since(outlook.now)))
+    Step::Rest(Repose::Sleep(outlook.fed.then(|| outlook.release_from.saturating_since(outlook.now))))
+}
+
+fn nap(time: Duration) -> Step {
+    Step::Rest(Repose::Nap(time))
 }
 
 #[cfg(test)]
@@ -272,24 +309,28 @@ mod tests {
         }
     }
 
+    fn sleep(until: Option<Duration>) -> Step {
+        Step::Rest(Repose::Sleep(until))
+    }
+
     fn later(micros: u64) -> Timestamp {
         NOW.saturating_add(Duration::from_micros(micros))
     }
 
     #[test]
     fn nothing_to_do_is_a_sleep_without_a_timer() {
-        assert_eq!(next_step(&quiet()), Step::Sleep(None));
+        assert_eq!(next_step(&quiet()), sleep(None));
     }
 
     #[test]
     fn after_work_the_worker_naps_before_it_sleeps() {
-        assert_eq!(next_step(&Outlook { naps: 0, ..quiet() }), Step::Nap(limits::NAP));
-        assert_eq!(next_step(&Outlook { naps: limits::NAPS - 1, ..quiet() }), Step::Nap(limits::NAP));
+        assert_eq!(next_step(&Outlook { naps: 0, ..quiet() }), nap(limits::NAP));
+        assert_eq!(next_step(&Outlook { naps: limits::NAPS - 1, ..quiet() }), nap(limits::NAP));
     }
 
     #[test]
     fn a_stalled_producer_is_never_slept_on() {
-        assert_eq!(next_step(&Outlook { stalled: true, ..quiet() }), Step::Nap(limits::NAP));
+        assert_eq!(next_step(&Outlook { stalled: true, ..quiet() }), nap(limits::NAP));
     }
 
     #[test]
@@ -302,7 +343,7 @@ mod tests {
     #[test]
     fn what_waits_to_be_published_shortens_the_nap() {
         let waiting = Outlook { dirty: true, publish_from: later(50), ..quiet() };
-        assert_eq!(next_step(&waiting), Step::Nap(Duration::from_micros(50)));
+        assert_eq!(next_step(&waiting), nap(Duration::from_micros(50)));
     }
 
     #[test]
@@ -311,6 +352,6 @@ mod tests {
         assert_eq!(next_step(&fed), Step::Release);
         assert_eq!(next_step(&Outlook { turns: true, ..fed }), Step::Release);
         let early = Outlook { release_from: later(200), ..fed };
-        assert_eq!(next_step(&early), Step::Sleep(Some(Duration::from_micros(200))));
+        assert_eq!(next_step(&early), sleep(Some(Duration::from_micros(200))));
     }
 }

@@ -1,0 +1,96 @@
+//! A runtime without a thread: its worker works when the test says so.
+
+use crate::model::clock::Clock;
+use crate::model::error::Error;
+use crate::model::event::MetricEvent;
+use crate::runtime::MetricsRuntime;
+use crate::runtime::recorder_builder::RecorderBuilder;
+use crate::runtime::report::ShutdownReport;
+use crate::runtime::worker::Worker;
+use crate::testing::ManualClock;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// The real runtime, worker and recorders, with the worker driven by the test and time standing still until it is advanced.
+///
+/// Everything is deterministic: events are dispatched in [`settle`](Self::settle), on the calling thread, under the
+/// [`ManualClock`]. Calls that wait for a worker (`flush_blocking`, `stop_and_remove`) would wait for the caller itself, and run
+/// into their time-out; `settle` takes their place.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::prelude::*;
+/// use mvx_metrics::testing::SteppedRuntime;
+/// use std::time::Duration;
+///
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let mut stepped = SteppedRuntime::new("docs")?;
+/// let recorder = stepped.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+///
+/// recorder.register_event(Saved);
+/// assert_eq!(recorder.accounts().pending(), 1); // nothing happens by itself
+///
+/// stepped.clock().advance(Duration::from_secs(1));
+/// stepped.settle();
+/// assert_eq!(recorder.snapshot().counter("document.saves", &[]), Some(1));
+/// assert!(stepped.shutdown().is_complete());
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a stepped runtime does nothing by itself"]
+pub struct SteppedRuntime {
+    runtime: MetricsRuntime,
+    clock: ManualClock,
+    worker: Worker,
+}
+
+impl SteppedRuntime {
+    /// A stepped runtime with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
+    pub fn new(namespace: &str) -> Result<Self, Error> {
+        let clock = ManualClock::default();
+        let runtime = MetricsRuntime::builder(namespace).clock(clock.clone()).build()?;
+        let control = Arc::clone(&runtime.inner().control);
+        let mut worker = Worker::new(control, Arc::new(clock.clone()) as Arc<dyn Clock>, || {});
+        worker.attend(Waker::noop());
+        Ok(Self { runtime, clock, worker })
+    }
+
+    /// The runtime, for code that wants one. It must not be started: this is its worker.
+    pub fn runtime(&self) -> &MetricsRuntime {
+        &self.runtime
+    }
+
+    /// The clock of worker and metrics.
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// A builder for a recorder of this runtime.
+    pub fn recorder<E: MetricEvent>(&self, id: &str) -> RecorderBuilder<E> {
+        self.runtime.recorder(id)
+    }
+
+    /// Dispatches everything accepted so far, obeys every command, and publishes.
+    pub fn settle(&mut self) {
+        self.worker.work_off();
+    }
+
+    /// Closes and settles every recorder, and ends the runtime.
+    pub fn shutdown(mut self) -> ShutdownReport {
+        let worker = &mut self.worker;
+        crate::runtime::shutdown::by_hand(self.runtime.inner(), || worker.work_off())
+    }
+}
+
+impl fmt::Debug for SteppedRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SteppedRuntime").field("runtime", &self.runtime).field("clock", &self.clock).finish()
+    }
+}
