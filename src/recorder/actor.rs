@@ -21,6 +21,7 @@ use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
 use crate::recorder::view::MetricCut;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,15 +38,19 @@ pub(crate) enum Command<E> {
     Stop { done: Completer },
     /// Open the door (again).
     Start { done: Completer },
+    /// Answer when there is room for an event, or never will be.
+    Room { done: Completer },
 }
 
 impl<E> Command<E> {
     /// Ends the command with a result that its sender did not ask the actor for.
     pub(crate) fn answer(self, result: Result<(), Error>) {
         match self {
-            Self::Flush { done, .. } | Self::Register { done, .. } | Self::Stop { done } | Self::Start { done } => {
-                done.complete(result);
-            }
+            Self::Flush { done, .. }
+            | Self::Register { done, .. }
+            | Self::Stop { done }
+            | Self::Start { done }
+            | Self::Room { done } => done.complete(result),
         }
     }
 }
@@ -69,6 +74,8 @@ pub(crate) struct Actor<E> {
     stops: Vec<Completer>,
     /// Starts that wait for a stop under way.
     starts: Vec<Completer>,
+    /// Producers that wait for room, the longest first.
+    room: VecDeque<Completer>,
 }
 
 impl<E: MetricEvent> Actor<E> {
@@ -86,6 +93,7 @@ impl<E: MetricEvent> Actor<E> {
             waiting: Vec::new(),
             stops: Vec::new(),
             starts: Vec::new(),
+            room: VecDeque::new(),
         }
     }
 
@@ -101,7 +109,7 @@ impl<E: MetricEvent> Actor<E> {
             self.obey(core);
         }
         core.state.pass(RecorderState::Created, RecorderState::Running);
-        let drained = self.drain(&mut consumer, desk);
+        let drained = self.drain(core, &mut consumer, desk);
         self.answer(core, &mut consumer, desk.now);
         let next = match drained {
             Drained::Abandoned => {
@@ -123,7 +131,7 @@ impl<E: MetricEvent> Actor<E> {
         Turned { next, newly_dirty, newly_fed }
     }
 
-    fn drain(&mut self, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
+    fn drain(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
         let started = desk.now;
         let (mut done, mut timed) = (0, 0);
         loop {
@@ -141,6 +149,9 @@ impl<E: MetricEvent> Actor<E> {
             }
             self.dispatched += count;
             self.dirty = true;
+            if !self.room.is_empty() {
+                self.make_room(count);
+            }
             done += count;
             let chunk_started = desk.now;
             // A lone event after quick ones is not worth a look at the clock; a stream of lone ones is.
@@ -156,11 +167,22 @@ impl<E: MetricEvent> Actor<E> {
         }
     }
 
+    /// Tells as many waiting producers as places came free.
+    fn make_room(&mut self, freed: u64) {
+        let mut left = freed;
+        while left > 0 {
+            let Some(done) = self.room.pop_front() else { return };
+            left -= u64::from(done.is_awaited());
+            done.complete(Ok(()));
+        }
+    }
+
     fn obey(&mut self, core: &Core<E>) {
         for command in core.take_commands() {
             match command {
                 Command::Flush { ticket, done } => self.waiting.push((ticket, done)),
                 Command::Stop { done } => self.stops.push(done),
+                Command::Room { done } => self.room.push_back(done),
                 Command::Register { slot, done } => done.complete(self.add(slot)),
                 Command::Start { done } if core.state.get() == RecorderState::Stopping => self.starts.push(done),
                 Command::Start { done } => done.complete(start(core)),
@@ -189,6 +211,11 @@ impl<E: MetricEvent> Actor<E> {
             }
         }
         let accepted = core.queue.counts().accepted;
+        // One who was told may have gone away without using the place. So nobody is left waiting once nothing is pending (no
+        // turn would follow to tell them) or the door is shut (they wait in vain).
+        if settled == accepted || core.queue.is_closed() {
+            self.make_room(u64::MAX);
+        }
         if core.queue.is_closed() && settled == accepted && core.state.get() == RecorderState::Stopping {
             core.state.set(RecorderState::Stopped);
             self.dirty = true;
@@ -257,7 +284,7 @@ impl<E: MetricEvent> Actor<E> {
     /// The answers still owed, when nobody will turn this actor again.
     pub(crate) fn take_waiting(&mut self) -> Vec<Completer> {
         let flushes = self.waiting.drain(..).map(|(_, done)| done);
-        flushes.chain(self.stops.drain(..)).chain(self.starts.drain(..)).collect()
+        flushes.chain(self.stops.drain(..)).chain(self.starts.drain(..)).chain(self.room.drain(..)).collect()
     }
 }
 

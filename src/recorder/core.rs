@@ -148,6 +148,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn stop_with(&self, done: Completer);
     fn stop_if_begun(&self, done: Completer);
     fn start_with(&self, done: Completer);
+    fn room(&self) -> Operation;
 }
 
 impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
@@ -215,6 +216,15 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             return done.complete(Ok(()));
         }
         self.stop_with(done);
+    }
+
+    /// Ends when there may be room, or never will be: whoever waits tries again then.
+    fn room(&self) -> Operation {
+        let (operation, done) = Operation::new(None);
+        if let Err(command) = self.post(Command::Room { done }) {
+            command.answer(Err(self.gone()));
+        }
+        operation
     }
 
     fn start_with(&self, done: Completer) {

@@ -17,10 +17,12 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::operation::Operation;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Snapshot;
+use crate::sync::own_thread;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 /// The handle of a recorder: takes events from any thread, and shows what they came to.
 ///
@@ -86,13 +88,15 @@ pub enum RegisterError<E> {
     Closed(E),
     /// The recorder has failed.
     Failed(E),
+    /// There was no room, and waiting for it on one of the runtime's own threads would be waiting for itself.
+    OnWorker(E),
 }
 
 impl<E> RegisterError<E> {
     /// The event.
     pub fn into_event(self) -> E {
         match self {
-            Self::Full(event) | Self::Closed(event) | Self::Failed(event) => event,
+            Self::Full(event) | Self::Closed(event) | Self::Failed(event) | Self::OnWorker(event) => event,
         }
     }
 
@@ -101,6 +105,7 @@ impl<E> RegisterError<E> {
             Self::Full(_) => "the recorder is full",
             Self::Closed(_) => "the recorder is closed",
             Self::Failed(_) => "the recorder has failed",
+            Self::OnWorker(_) => "waiting for room here would be waiting for itself",
         }
     }
 }
@@ -111,6 +116,7 @@ impl<E> fmt::Debug for RegisterError<E> {
             Self::Full(_) => "Full(..)",
             Self::Closed(_) => "Closed(..)",
             Self::Failed(_) => "Failed(..)",
+            Self::OnWorker(_) => "OnWorker(..)",
         })
     }
 }
@@ -155,6 +161,101 @@ impl<E: MetricEvent> Recorder<E> {
             }
             Err((refused, event)) => Err(self.give_back(refused, event)),
         }
+    }
+
+    /// Hands an event over, and waits for room if there is none: back-pressure for async callers, on any executor.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Closed`] or [`RegisterError::Failed`] if the recorder takes no events (any more), and
+    /// [`RegisterError::OnWorker`] if there is no room and this is polled on one of the runtime's own threads; counted as rejected.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready drops the event with it: it was not offered, and is in no account.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime.recorder::<Saved>("storage").capacity(1).create()?;
+    /// for _ in 0..100 {
+    ///     recorder.register_event_async(Saved).await.expect("open");
+    /// }
+    /// assert_eq!(recorder.accounts().accepted, 100);
+    /// assert_eq!(recorder.accounts().rejected.full, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn register_event_async(&self, event: E) -> Result<(), RegisterError<E>> {
+        let mut event = event;
+        loop {
+            match self.node.queue.push(event) {
+                Ok(handed) => {
+                    self.node.schedule(handed);
+                    return Ok(());
+                }
+                Err((Refused::Full, back)) if own_thread::is_own() => return Err(self.on_worker(back)),
+                Err((Refused::Full, back)) => event = back,
+                Err((refused, back)) => return Err(self.give_back(refused, back)),
+            }
+            if self.node.room().await.is_err() {
+                return Err(self.give_back(Refused::Full, event));
+            }
+        }
+    }
+
+    /// Hands an event over, and blocks until there is room, at most `timeout`: back-pressure for plain threads.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Full`] when the time is over; otherwise as [`register_event_async`](Self::register_event_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// use mvx_metrics::RegisterError;
+    /// use std::time::Duration;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?; // not started: nobody makes room
+    /// let recorder = runtime.recorder::<Saved>("storage").capacity(1).create()?;
+    /// assert!(recorder.register_event_blocking(Saved, Duration::from_secs(1)).is_ok());
+    /// let full = recorder.register_event_blocking(Saved, Duration::from_millis(1));
+    /// assert!(matches!(full, Err(RegisterError::Full(Saved))));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn register_event_blocking(&self, event: E, timeout: Duration) -> Result<(), RegisterError<E>> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut event = event;
+        loop {
+            match self.node.queue.push(event) {
+                Ok(handed) => {
+                    self.node.schedule(handed);
+                    return Ok(());
+                }
+                Err((Refused::Full, back)) if own_thread::is_own() => return Err(self.on_worker(back)),
+                Err((Refused::Full, back)) => event = back,
+                Err((refused, back)) => return Err(self.give_back(refused, back)),
+            }
+            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() || self.node.room().wait(left).is_err() {
+                return self.try_register_event(event);
+            }
+        }
+    }
+
+    #[cold]
+    fn on_worker(&self, event: E) -> RegisterError<E> {
+        self.node.count_refusal(Refused::Full, 1);
+        RegisterError::OnWorker(event)
     }
 
     /// Hands over as many events from the front of `events` as there is room for, with one reservation, and says how many.

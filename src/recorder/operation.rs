@@ -139,6 +139,11 @@ impl<T> Shared<T> {
 }
 
 impl<T> Completer<T> {
+    /// Whether anybody still holds the operation.
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
     /// Ends the operation, and wakes whoever waits.
     pub(crate) fn complete(self, result: Result<T, Error>) {
         self.finish(result);
