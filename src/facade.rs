@@ -52,6 +52,8 @@ pub use crate::recorder::handle::Adapter;
 pub use crate::recorder::handle::Recorder;
 pub use crate::recorder::handle::RegisterError;
 pub use crate::recorder::identity::Epoch;
+pub use crate::recorder::observers::Change;
+pub use crate::recorder::observers::ObserverId;
 pub use crate::recorder::operation::Operation;
 pub use crate::recorder::state::RecorderState;
 pub use crate::recorder::view::MetricView;

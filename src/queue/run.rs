@@ -44,6 +44,11 @@ impl<'a, E> Run<'a, E> {
         Some(unsafe { &*self.first.byte_add(index * self.stride) })
     }
 
+    /// The event at `index` as a run of its own; empty past the end.
+    pub(crate) fn only(&self, index: usize) -> Self {
+        self.get(index).map_or(const { Self::empty() }, |event| Self::of(std::slice::from_ref(event)))
+    }
+
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'a E> + '_ {
         (0..self.len).filter_map(|index| self.get(index))

@@ -10,6 +10,7 @@ use crate::model::verdict::Context;
 use crate::queue::Consumer;
 use crate::queue::Rest;
 use crate::queue::published::Shared;
+use crate::queue::run::Run;
 use crate::recorder::catalogue::conflict_within;
 use crate::recorder::core::Core;
 use crate::recorder::dispatch::Slot;
@@ -17,6 +18,10 @@ use crate::recorder::hosted::Desk;
 use crate::recorder::hosted::Next;
 use crate::recorder::hosted::Turned;
 use crate::recorder::identity::Identity;
+use crate::recorder::observers::Change;
+use crate::recorder::observers::ObserverFn;
+use crate::recorder::observers::ObserverId;
+use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
@@ -38,6 +43,10 @@ pub(crate) enum Command<E> {
     Stop { done: Completer },
     /// Open the door (again).
     Start { done: Completer },
+    /// Tell an observer of every change from now on.
+    Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
+    /// Stop telling an observer.
+    Unobserve { id: ObserverId, done: Completer },
     /// Answer when there is room for an event, or never will be.
     Room { done: Completer },
 }
@@ -50,6 +59,8 @@ impl<E> Command<E> {
             | Self::Register { done, .. }
             | Self::Stop { done }
             | Self::Start { done }
+            | Self::Observe { done, .. }
+            | Self::Unobserve { done, .. }
             | Self::Room { done } => done.complete(result),
         }
     }
@@ -57,6 +68,7 @@ impl<E> Command<E> {
 
 pub(crate) struct Actor<E> {
     slots: Vec<Slot<E>>,
+    observers: Observers<E>,
     dispatched: u64,
     /// Publications so far; the next cut has the number after it.
     version: u64,
@@ -79,9 +91,10 @@ pub(crate) struct Actor<E> {
 }
 
 impl<E: MetricEvent> Actor<E> {
-    pub(crate) fn new(slots: Vec<Slot<E>>) -> Self {
+    pub(crate) fn new(slots: Vec<Slot<E>>, observers: Observers<E>) -> Self {
         Self {
             slots,
+            observers,
             dispatched: 0,
             version: 0,
             dirty: false,
@@ -100,7 +113,14 @@ impl<E: MetricEvent> Actor<E> {
     /// What readers see before the first event.
     pub(crate) fn first_cut(&self, identity: &Arc<Identity>, now: Timestamp) -> Cut {
         let metrics = self.slots.iter().map(empty_cut).collect();
-        Cut { identity: Arc::clone(identity), version: 0, sequence: 0, taken_at: now, metrics }
+        Cut {
+            identity: Arc::clone(identity),
+            version: 0,
+            sequence: 0,
+            taken_at: now,
+            metrics,
+            quarantined_observers: 0,
+        }
     }
 
     /// One turn: commands, then events until there are no more or the turn is over, then the answers that are due.
@@ -109,7 +129,7 @@ impl<E: MetricEvent> Actor<E> {
             self.obey(core);
         }
         core.state.pass(RecorderState::Created, RecorderState::Running);
-        let drained = self.drain(core, &mut consumer, desk);
+        let drained = self.drain(&mut consumer, desk);
         self.answer(core, &mut consumer, desk.now);
         let next = match drained {
             Drained::Abandoned => {
@@ -131,7 +151,7 @@ impl<E: MetricEvent> Actor<E> {
         Turned { next, newly_dirty, newly_fed }
     }
 
-    fn drain(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
+    fn drain(&mut self, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
         let started = desk.now;
         let (mut done, mut timed) = (0, 0);
         loop {
@@ -141,8 +161,12 @@ impl<E: MetricEvent> Actor<E> {
                 return Drained::Empty;
             }
             let context = Context::new(desk.now, self.version + 1);
-            for slot in &mut self.slots {
-                self.dirty |= slot.handle(&run, &context);
+            if self.observers.is_empty() {
+                for slot in &mut self.slots {
+                    slot.handle(&run, &context);
+                }
+            } else {
+                self.dispatch_observed(&run, &context);
             }
             if consumer.finish(count).is_err() {
                 return Drained::Abandoned;
@@ -167,6 +191,21 @@ impl<E: MetricEvent> Actor<E> {
         }
     }
 
+    /// Event by event instead of metric by metric, because observers see changes in the order of events.
+    fn dispatch_observed(&mut self, run: &Run<'_, E>, context: &Context) {
+        for (index, event) in run.iter().enumerate() {
+            let one = run.only(index);
+            let sequence = self.dispatched + index as u64 + 1;
+            for slot in &mut self.slots {
+                let before = slot.tally.accepted;
+                slot.handle(&one, context);
+                if slot.tally.accepted != before {
+                    self.observers.tell(&Change::new(slot, event, sequence));
+                }
+            }
+        }
+    }
+
     /// Tells as many waiting producers as places came free.
     fn make_room(&mut self, freed: u64) {
         let mut left = freed;
@@ -182,6 +221,15 @@ impl<E: MetricEvent> Actor<E> {
             match command {
                 Command::Flush { ticket, done } => self.waiting.push((ticket, done)),
                 Command::Stop { done } => self.stops.push(done),
+                Command::Observe { id, observer, done } => {
+                    self.observers.add(id, observer);
+                    done.complete(Ok(()));
+                }
+                Command::Unobserve { id, done } => {
+                    let removed = self.observers.remove(id);
+                    done.complete(removed.as_ref().map(|_| ()).ok_or_else(no_observer));
+                    crate::queue::drop_quietly(removed);
+                }
                 Command::Room { done } => self.room.push_back(done),
                 Command::Register { slot, done } => done.complete(self.add(slot)),
                 Command::Start { done } if core.state.get() == RecorderState::Stopping => self.starts.push(done),
@@ -268,6 +316,7 @@ impl<E: MetricEvent> Actor<E> {
             metric.tally = slot.tally;
             metric.quarantined = slot.quarantined;
         }
+        cut.quarantined_observers = self.observers.quarantined();
     }
 
     /// Gives up the memory that only speed needs, if the last turn was before `before`; false if it was not.
@@ -299,6 +348,10 @@ fn start<E: MetricEvent>(core: &Core<E>) -> Result<(), Error> {
         core.queue.reopen();
     }
     Ok(())
+}
+
+fn no_observer() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no such observer; it was removed before, or has panicked")
 }
 
 fn abandoned() -> Error {

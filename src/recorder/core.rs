@@ -24,6 +24,8 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Turned;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Identity;
+use crate::recorder::observers::ObserverId;
+use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
@@ -51,6 +53,7 @@ pub(crate) struct Core<E> {
     mailbox: Mutex<Mailbox<E>>,
     refusals: Refusals,
     given_up: GivenUp,
+    observer_ids: AtomicU64,
 }
 
 /// Commands on their way to the actor; shut when there is nobody left to obey them.
@@ -80,10 +83,10 @@ impl<E: MetricEvent> Core<E> {
         hub: Arc<Hub>,
         kind: Kind,
         capacity: u64,
-        slots: Vec<Slot<E>>,
+        (slots, observers): (Vec<Slot<E>>, Observers<E>),
         now: Timestamp,
     ) -> Self {
-        let actor = Actor::new(slots);
+        let actor = Actor::new(slots, observers);
         let cut = actor.first_cut(&identity, now);
         Self {
             queue: HandOff::new(kind, capacity, actor),
@@ -94,6 +97,7 @@ impl<E: MetricEvent> Core<E> {
             mailbox: Mutex::new(Mailbox { open: true, commands: Vec::new() }),
             refusals: Refusals::default(),
             given_up: GivenUp::default(),
+            observer_ids: AtomicU64::new(0),
         }
     }
 
@@ -111,6 +115,11 @@ impl<E: MetricEvent> Core<E> {
 
     pub(crate) fn take_commands(&self) -> Vec<Command<E>> {
         std::mem::take(&mut self.mailbox.lock().commands)
+    }
+
+    pub(crate) fn next_observer_id(&self) -> ObserverId {
+        // Odd numbers: the builder has given the even ones.
+        ObserverId(self.observer_ids.fetch_add(2, Ordering::Relaxed) + 1)
     }
 
     /// Enters a metric of this recorder in the runtime's catalogue.

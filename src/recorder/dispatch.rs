@@ -69,6 +69,17 @@ impl<E: MetricEvent> Slot<E> {
         changed
     }
 
+    /// The metric's state as a family of its own; empty if the metric panics over it.
+    pub(crate) fn written_out(&self) -> Family {
+        let mut family = Family::new(Arc::clone(self.descriptor()));
+        let written = catch_unwind(AssertUnwindSafe(|| self.metric.snapshot(&mut FamilyWriter::new(&mut family, 0))));
+        if let Err(payload) = written {
+            crate::queue::drop_quietly(payload);
+            family = Family::new(Arc::clone(self.descriptor()));
+        }
+        family
+    }
+
     /// Brings a family that is current up to cut `since` up to date.
     pub(crate) fn refresh(&mut self, family: &mut Family, since: u64, cut: u64) {
         let metric = &self.metric;

@@ -14,6 +14,8 @@ use crate::recorder::core::Asks;
 use crate::recorder::core::CoreNode;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hosted::Hosted;
+use crate::recorder::observers::Change;
+use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Operation;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Snapshot;
@@ -349,6 +351,66 @@ impl<E: MetricEvent> Recorder<E> {
         }
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.node.post(Command::Register { slot, done }) {
+            command.answer(Err(self.node.gone()));
+        }
+        operation
+    }
+
+    /// Tells `observer` of every change from the next event on: on the worker, after each accepted event, in order.
+    ///
+    /// An observer that panics is not called again; see [`Snapshot::quarantined_observers`]. While a recorder has observers, its
+    /// events are dispatched one by one instead of in batches, which costs the worker more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+    /// let (sender, changes) = mpsc::channel();
+    /// let (id, added) = recorder.on_metric_changed(move |change| {
+    ///     let count = change.family().find(&[]).and_then(|series| series.value().counter());
+    ///     let _ = sender.send((change.metric_name().to_string(), count));
+    /// });
+    /// added.wait(Duration::from_secs(5))?;
+    /// recorder.register_event(Saved);
+    /// recorder.register_event(Saved);
+    /// recorder.flush_blocking(Duration::from_secs(5))?;
+    /// recorder.remove_observer(id).wait(Duration::from_secs(5))?;
+    /// recorder.register_event(Saved);
+    /// recorder.flush_blocking(Duration::from_secs(5))?;
+    /// let name = String::from("document.saves");
+    /// assert_eq!(changes.iter().collect::<Vec<_>>(), [(name.clone(), Some(1)), (name, Some(2))]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_metric_changed(
+        &self,
+        observer: impl FnMut(&Change<'_, E>) + Send + 'static,
+    ) -> (ObserverId, Operation) {
+        let id = self.node.next_observer_id();
+        let (operation, done) = Operation::new(None);
+        if let Err(command) = self.node.post(Command::Observe { id, observer: Box::new(observer), done }) {
+            command.answer(Err(self.node.gone()));
+        }
+        (id, operation)
+    }
+
+    /// Stops telling an observer; it may be told of events up to the end of the operation, and not after.
+    ///
+    /// The removal does not wait for events that were accepted before it: flush first, if the observer is to see them.
+    ///
+    /// # Errors
+    ///
+    /// The operation ends in [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it was removed before or has panicked.
+    pub fn remove_observer(&self, id: ObserverId) -> Operation {
+        let (operation, done) = Operation::new(None);
+        if let Err(command) = self.node.post(Command::Unobserve { id, done }) {
             command.answer(Err(self.node.gone()));
         }
         operation

@@ -8,6 +8,7 @@ pub(crate) mod handle;
 pub(crate) mod hosted;
 pub(crate) mod hub;
 pub(crate) mod identity;
+pub(crate) mod observers;
 pub(crate) mod operation;
 pub(crate) mod state;
 pub(crate) mod view;

@@ -21,6 +21,7 @@ pub(crate) struct Cut {
     pub(crate) sequence: u64,
     pub(crate) taken_at: Timestamp,
     pub(crate) metrics: Vec<MetricCut>,
+    pub(crate) quarantined_observers: u64,
 }
 
 pub(crate) struct MetricCut {
@@ -102,6 +103,11 @@ impl Snapshot {
     /// Where every event offered to the recorder had ended when the snapshot was taken; at least as far as the cut.
     pub fn accounts(&self) -> Accounts {
         self.accounts
+    }
+
+    /// How many observers have panicked, and are not told of changes any more.
+    pub fn quarantined_observers(&self) -> u64 {
+        self.cut.quarantined_observers
     }
 
     /// Every metric, in the order of registration.

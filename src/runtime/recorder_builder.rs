@@ -22,6 +22,10 @@ use crate::recorder::dispatch::Slot;
 use crate::recorder::handle::Recorder;
 use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
+use crate::recorder::observers::Change;
+use crate::recorder::observers::ObserverFn;
+use crate::recorder::observers::ObserverId;
+use crate::recorder::observers::Observers;
 use crate::runtime::Inner;
 use crate::runtime::builder::check_capacity;
 use std::fmt;
@@ -62,6 +66,7 @@ pub struct RecorderBuilder<E: MetricEvent> {
     capacity: u32,
     policy: OverflowPolicy,
     slots: Vec<Slot<E>>,
+    observers: Vec<ObserverFn<E>>,
     /// The first mistake; reported by `create`, where it can be handled.
     mistake: Option<Error>,
 }
@@ -69,7 +74,7 @@ pub struct RecorderBuilder<E: MetricEvent> {
 impl<E: MetricEvent> RecorderBuilder<E> {
     pub(crate) fn new(runtime: Arc<Inner>, id: &str) -> Self {
         let (capacity, policy) = (runtime.settings.capacity, runtime.settings.policy);
-        Self { runtime, id: id.to_owned(), entity: None, capacity, policy, slots: Vec::new(), mistake: None }
+        Self { runtime, id: id.to_owned(), entity: None, capacity, policy, slots: Vec::new(), observers: Vec::new(), mistake: None }
     }
 
     /// The entity that the recorder measures, if it is to be called otherwise than the recorder's id.
@@ -118,6 +123,12 @@ impl<E: MetricEvent> RecorderBuilder<E> {
     /// Adds a metric of one's own.
     pub fn metric(self, metric: impl Metric<E>) -> Self {
         self.add(Ok(metric))
+    }
+
+    /// Tells `observer` of every change; see [`Recorder::on_metric_changed`].
+    pub fn on_metric_changed(mut self, observer: impl FnMut(&Change<'_, E>) + Send + 'static) -> Self {
+        self.observers.push(Box::new(observer));
+        self
     }
 
     fn add<M: Metric<E>>(mut self, metric: Result<M, Error>) -> Self {
@@ -174,7 +185,11 @@ impl<E: MetricEvent> RecorderBuilder<E> {
         };
         let now = runtime.settings.clock.now();
         let hub = Arc::clone(&runtime.control.hub);
-        let core = Core::new(identity, hub, kind, u64::from(self.capacity), self.slots, now);
+        let mut observers = Observers::new();
+        for (number, observer) in (0..).zip(self.observers) {
+            observers.add(ObserverId(number * 2), observer);
+        }
+        let core = Core::new(identity, hub, kind, u64::from(self.capacity), (self.slots, observers), now);
         let node = Arc::new(Node::new(core));
         runtime.registry.enter(Arc::clone(&node) as _)?;
         Ok(Recorder::new(node))
