@@ -117,6 +117,30 @@ fn another_text_at_the_same_address_is_another_series() {
 }
 
 #[test]
+fn as_many_labels_as_there_may_be_are_told_apart() {
+    let keys: Vec<String> = (0..16).map(|n| format!("k{n:02}")).collect();
+    for width in [4, 16] {
+        let label =
+            |builder: CounterBuilder<[u8; 16]>, at: usize| builder.label(&keys[at], move |e| e[at].into());
+        let mut wide = (0..width).rev().fold(Counter::builder("wide"), label).build().unwrap();
+        for _ in 0..3 {
+            for changed in 0..width {
+                let mut event = [0; 16];
+                event[changed] = 1 + changed as u8;
+                assert_eq!(wide.handle_event(&event, &at(1)), Verdict::Accepted);
+            }
+        }
+        let family = fresh(&wide);
+        assert_eq!(family.len(), width);
+        for (changed, series) in family.series().enumerate() {
+            let value = (changed + 1).to_string();
+            assert_eq!(series.labels().get(&keys[changed]), Some(value.as_str()));
+            assert_eq!(series.value().counter(), Some(3));
+        }
+    }
+}
+
+#[test]
 fn past_the_limit_the_overflow_series_keeps_totals_right() {
     let mut users =
         Counter::<String>::builder("users").label("user", |e| Label::from(e)).cardinality(2).build().unwrap();

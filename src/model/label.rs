@@ -66,6 +66,18 @@ pub struct LabelSet(Option<Arc<Owned>>);
 /// A borrowed label set: what a series of a snapshot shows.
 ///
 /// Equal sets have equal pairs in key order; empty values are absent.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::LabelSet;
+///
+/// let set = LabelSet::new([("b", 2), ("a", 1)])?;
+/// let labels = set.as_labels();
+/// assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+/// assert_eq!(labels.to_set(), set);
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Labels<'a> {
     keys: &'a [LabelKey],

@@ -441,3 +441,47 @@ fn make_room<T>(column: &mut Vec<T>, rows: usize) {
         column.reserve_exact(rows.max(column.len() / 4));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buckets(histograms: &Histograms, series: usize) -> Vec<u64> {
+        histograms.get(series, &[1.0]).unwrap().buckets().collect()
+    }
+
+    #[test]
+    fn counts_grow_wider_when_they_must_and_stale_copies_follow() {
+        let mut live = Histograms::new(1);
+        live.put(0, &[u64::from(u32::MAX) - 1, 7], Moments::default());
+        live.put(1, &[1, 2], Moments::default());
+        let mut stale = live.clone();
+        assert!(live.observe(0, 0, 0.5));
+        assert!(matches!(live.counts, Counts::Narrow(_)));
+        assert!(live.observe(0, 0, 0.5));
+        assert!(matches!(live.counts, Counts::Wide(_)));
+        assert_eq!((buckets(&live, 0), buckets(&live, 1)), (vec![1 << 32, 7], vec![1, 2]));
+        assert_ne!(stale, live);
+        stale.copy(&live, 0..2);
+        assert_eq!(stale, live);
+        assert!(live.observe(1, 1, 3.0));
+        stale.copy(&live, 0..2);
+        assert_eq!(stale, live);
+    }
+
+    #[test]
+    fn equality_does_not_look_at_the_width_of_counts() {
+        let mut narrow = Histograms::new(1);
+        narrow.put(0, &[3, 4], Moments::default());
+        let mut wide = narrow.clone();
+        wide.widen();
+        assert_eq!(narrow, wide);
+        wide.put(0, &[3, 5], Moments::default());
+        assert_ne!(narrow, wide);
+    }
+
+    #[test]
+    fn a_series_costs_what_the_budget_of_memory_counts_on() {
+        assert_eq!((size_of::<Moments>(), size_of::<Mean>()), (40, 32));
+    }
+}
