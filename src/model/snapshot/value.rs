@@ -1,9 +1,9 @@
 //! The value of one series, borrowed from its family.
 
 use crate::model::name::FieldName;
-use crate::model::snapshot::columns::Buckets;
-use crate::model::snapshot::columns::Moments;
 use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::histograms::Buckets;
+use crate::model::snapshot::histograms::Moments;
 use std::fmt;
 
 /// A number of whatever type it was given in. Integers print exactly.
