@@ -9,6 +9,8 @@ pub use crate::metric::Average;
 #[cfg(feature = "runtime")]
 pub use crate::metric::AverageBuilder;
 #[cfg(feature = "runtime")]
+pub use crate::metric::BYTES_BOUNDS;
+#[cfg(feature = "runtime")]
 pub use crate::metric::Counter;
 #[cfg(feature = "runtime")]
 pub use crate::metric::CounterBuilder;
@@ -28,6 +30,8 @@ pub use crate::metric::Interests;
 pub use crate::metric::Measure;
 #[cfg(feature = "runtime")]
 pub use crate::metric::Metric;
+#[cfg(feature = "runtime")]
+pub use crate::metric::SECONDS_BOUNDS;
 #[cfg(feature = "runtime")]
 pub use crate::metric::UpDown;
 #[cfg(feature = "runtime")]
@@ -61,6 +65,8 @@ pub use crate::model::label::LabelSet;
 #[cfg(feature = "runtime")]
 pub use crate::model::label::Labels;
 #[cfg(feature = "runtime")]
+pub use crate::model::label::MAX_LABEL_VALUE_BYTES;
+#[cfg(feature = "runtime")]
 pub use crate::model::name::FieldName;
 #[cfg(feature = "runtime")]
 pub use crate::model::name::LabelKey;
@@ -88,6 +94,8 @@ pub use crate::model::snapshot::Number;
 pub use crate::model::snapshot::SeriesRef;
 #[cfg(feature = "runtime")]
 pub use crate::model::snapshot::ValueRef;
+#[cfg(feature = "runtime")]
+pub use crate::model::unit::CustomUnit;
 #[cfg(feature = "runtime")]
 pub use crate::model::unit::Unit;
 #[cfg(feature = "runtime")]

@@ -226,6 +226,18 @@ fn builders_tell_the_first_mistake() {
 }
 
 #[test]
+fn instruments_go_to_the_worker_and_families_to_every_reader() {
+    fn assert_send<T: Send>() {}
+    fn assert_shared<T: Send + Sync>() {}
+    // Events are read by one thread only, so an instrument over events that are not even `Send` is `Send` itself.
+    type Event = std::rc::Rc<u8>;
+    assert_send::<(Counter<Event>, Gauge<Event>, UpDown<Event>, Histogram<Event>, Average<Event>)>();
+    assert_send::<CounterBuilder<Event>>();
+    assert_shared::<(Family, LabelSet)>();
+    assert!(size_of::<Label<'_>>() <= 24);
+}
+
+#[test]
 fn units_with_a_preset_need_no_bounds_and_routes_are_kept() {
     let seconds = Histogram::<Saved>::builder("d").unit(Unit::Seconds).value(|e| e.elapsed()).on(&["saved"]);
     let seconds = seconds.build().unwrap();

@@ -231,3 +231,40 @@ pub(super) fn make_room<T>(column: &mut Vec<T>, rows: usize) {
         column.reserve_exact(rows.max(column.len() / 4));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_equal_length_is_refreshed_in_place() {
+        let mut live: Vec<u64> = (0..200).collect();
+        let mut copy = Vec::new();
+        copy_rows(&mut copy, &live, 0..64);
+        copy_rows(&mut copy, &live, 64..200);
+        assert_eq!(copy, live);
+        let (place, capacity) = (copy.as_ptr(), copy.capacity());
+        live[70] = 1_000;
+        live[199] = 2_000;
+        copy_rows(&mut copy, &live, 64..128);
+        assert_eq!((copy[70], copy[199]), (1_000, 199));
+        copy_rows(&mut copy, &live, 128..200);
+        assert_eq!((&copy, copy.as_ptr(), copy.capacity()), (&live, place, capacity));
+        assert_eq!(capacity, 200);
+    }
+
+    #[test]
+    fn only_chunks_that_changed_since_are_copied() {
+        let descriptor = Descriptor::builder("c", Kind::Counter).label("n").build().unwrap();
+        let mut live = Live::new(&descriptor, Vec::<u64>::new());
+        for n in 0..150 {
+            let row = live.push([n.to_string().as_str()].into_iter(), Timestamp::default());
+            live.touch(row, 1);
+        }
+        live.touch(70, 3);
+        let changed = |since| live.rows_changed_after(since).collect::<Vec<_>>();
+        assert_eq!(changed(0), [0..64, 64..128, 128..150]);
+        assert_eq!((changed(2).first(), changed(2).len()), (Some(&(64..128)), 1));
+        assert_eq!((changed(1) == changed(2), changed(3).len()), (true, 0));
+    }
+}

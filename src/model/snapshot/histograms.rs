@@ -256,6 +256,6 @@ mod tests {
 
     #[test]
     fn a_series_costs_what_the_budget_of_memory_counts_on() {
-        assert_eq!(size_of::<Moments>(), 40);
+        assert!(size_of::<Moments>() <= 40);
     }
 }
