@@ -46,8 +46,8 @@ const FEW_BOUNDS: usize = 32;
 /// Counts observations by bucket and keeps their exact sum and extremes.
 ///
 /// A bound belongs to the bucket below it. NaN and infinities are refused. Without [`bounds`](HistogramBuilder::bounds),
-/// [`Unit::Seconds`] takes [`SECONDS_BOUNDS`](crate::metric::SECONDS_BOUNDS) and [`Unit::Bytes`]
-/// [`BYTES_BOUNDS`](crate::metric::BYTES_BOUNDS).
+/// [`Unit::Seconds`] takes [`SECONDS_BOUNDS`] and [`Unit::Bytes`]
+/// [`BYTES_BOUNDS`].
 ///
 /// # Examples
 ///

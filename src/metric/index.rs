@@ -12,8 +12,9 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher;
 use std::hash::Hasher;
 
-/// Slots of a full-grown memo: as many as enum-like labels fill, small beside the series they stand for.
-const MAX_SLOTS: usize = 64;
+/// Identities that a memo keeps at most. It grows with the series, so that all of a family of ordinary size are found
+/// by identity; past that, a longer memo would cost more than the series it stands for.
+const MAX_IDENTITIES: usize = 4_096;
 
 /// A slot that remembers nothing.
 const EMPTY: u32 = u32::MAX;
@@ -31,9 +32,17 @@ pub(super) struct Index {
 
 /// A label value by what can be compared without looking at text: payload and tagged length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Identity {
+pub(super) struct Identity {
     payload: u64,
     tag: u64,
+}
+
+/// What the memo knows of some labels.
+pub(super) enum Recalled {
+    /// Their series.
+    Surely(usize),
+    /// Their series, provided that the borrowed texts among them are the same.
+    Perhaps(usize),
 }
 
 /// Tags stand above every length a text can have.
@@ -50,25 +59,37 @@ impl Index {
         Self { width, identities, rows, table, seed: DefaultHashBuilder::default() }
     }
 
-    /// The series of these labels, if the memo still knows it.
-    #[inline]
-    pub(super) fn recall(&self, labels: &[Label<'_>], keys: &SeriesKeys) -> Option<usize> {
-        let slot = self.slot(labels);
-        let row = *self.rows.get(slot)?;
-        let known = self.identities.get(slot * self.width..(slot + 1) * self.width)?;
-        if row == EMPTY || !labels.iter().zip(known).all(|(label, known)| Identity::of(label) == *known) {
+    /// The series of these labels, if the memo still knows them.
+    ///
+    /// Always inlined, and with it what it calls: only where the number of labels is known are the loops unrolled and
+    /// the identities kept in registers, which halves the cost of two labels.
+    #[inline(always)]
+    pub(super) fn recall(&self, wanted: &[Identity]) -> Option<Recalled> {
+        let first = self.slot(wanted)?;
+        // Two places to look, side by side: with one, label sets that share it would forget each other over and over.
+        let slot = if self.remembers(first, wanted) { first } else { first ^ 1 };
+        if slot != first && !self.remembers(slot, wanted) {
             return None;
         }
-        let row = row as usize;
-        let borrowed = |label: &Label<'_>| matches!(label, Label::Str(_));
-        if labels.iter().any(borrowed) && !names(labels, keys, row) {
-            return None;
-        }
-        Some(row)
+        let row = *self.rows.get(slot)? as usize;
+        let borrowed = wanted.iter().any(|identity| identity.is_borrowed());
+        Some(if borrowed { Recalled::Perhaps(row) } else { Recalled::Surely(row) })
+    }
+
+    #[inline(always)]
+    fn remembers(&self, slot: usize, wanted: &[Identity]) -> bool {
+        let known = self.identities.get(slot * wanted.len()..(slot + 1) * wanted.len());
+        let in_use = self.rows.get(slot).is_some_and(|row| *row != EMPTY);
+        in_use && known.is_some_and(|known| known == wanted)
     }
 
     /// The series of these labels, if there is one; the memo knows it from now on. Otherwise the hash to insert it with.
-    pub(super) fn find(&mut self, labels: &[Label<'_>], keys: &SeriesKeys) -> Result<usize, u64> {
+    pub(super) fn find(
+        &mut self,
+        labels: &[&Label<'_>],
+        wanted: &[Identity],
+        keys: &SeriesKeys,
+    ) -> Result<usize, u64> {
         let mut hasher = self.seed.build_hasher();
         for label in labels {
             hash_value(&mut hasher, label.render(&mut Digits::default()));
@@ -76,7 +97,7 @@ impl Index {
         let hash = hasher.finish();
         match self.table.find(hash, |row| names(labels, keys, *row as usize)) {
             Some(&row) => {
-                self.remember(labels, row);
+                self.remember(wanted, row);
                 Ok(row as usize)
             }
             None => Err(hash),
@@ -85,52 +106,64 @@ impl Index {
 
     /// Adds the series `row` that was just appended to `keys` for these labels.
     #[cold]
-    pub(super) fn insert(&mut self, hash: u64, labels: &[Label<'_>], row: usize, keys: &SeriesKeys) {
+    pub(super) fn insert(&mut self, hash: u64, wanted: &[Identity], row: usize, keys: &SeriesKeys) {
         let (seed, width) = (&self.seed, self.width);
         let rehash = |row: &u32| {
             let mut hasher = seed.build_hasher();
-            let values = keys.values(*row as usize);
-            (0..width).for_each(|position| hash_value(&mut hasher, values.at(position).as_bytes()));
+            (0..width).for_each(|position| hash_value(&mut hasher, keys.value(*row as usize, position)));
             hasher.finish()
         };
         self.table.insert_unique(hash, row as u32, rehash);
-        let slots = (2 * self.table.len()).next_power_of_two().min(MAX_SLOTS);
+        let slots = slots_for(self.table.len(), width);
         if slots > self.rows.len() {
             self.rows = vec![EMPTY; slots];
-            self.identities = vec![Identity::default(); slots * self.width];
+            self.identities = vec![Identity::default(); slots * width];
         }
-        self.remember(labels, row as u32);
+        self.remember(wanted, row as u32);
     }
 
-    fn remember(&mut self, labels: &[Label<'_>], row: u32) {
-        let slot = self.slot(labels);
-        let (Some(known), Some(at)) =
-            (self.identities.get_mut(slot * self.width..(slot + 1) * self.width), self.rows.get_mut(slot))
-        else {
-            return;
-        };
-        for (known, label) in known.iter_mut().zip(labels) {
-            *known = Identity::of(label);
+    /// Takes the first place; what is there moves to the second.
+    fn remember(&mut self, wanted: &[Identity], row: u32) {
+        let (Some(first), width) = (self.slot(wanted), self.width) else { return };
+        let second = first ^ 1;
+        if self.rows[first] != EMPTY && !self.remembers(first, wanted) {
+            self.rows[second] = self.rows[first];
+            self.identities.copy_within(first * width..(first + 1) * width, second * width);
         }
-        *at = row;
+        self.rows[first] = row;
+        self.identities[first * width..(first + 1) * width].copy_from_slice(wanted);
     }
 
-    /// Direct-mapped: one place to look, chosen by the top bits of a product (Knuth's multiplicative hashing).
-    #[inline]
-    fn slot(&self, labels: &[Label<'_>]) -> usize {
+    /// The first place of these labels, chosen by the top bits of a product (Knuth's multiplicative hashing).
+    #[inline(always)]
+    fn slot(&self, wanted: &[Identity]) -> Option<usize> {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut mixed = 0_u64;
-        for label in labels {
-            let identity = Identity::of(label);
-            mixed = (mixed.rotate_left(23) ^ identity.payload ^ identity.tag).wrapping_mul(GOLDEN);
-        }
-        (mixed >> 40) as usize & self.rows.len().wrapping_sub(1)
+        let mix = |mixed: u64, part: &Identity| {
+            (mixed.rotate_left(23) ^ part.payload ^ part.tag).wrapping_mul(GOLDEN)
+        };
+        let mixed = wanted.iter().fold(0, mix);
+        // The number of slots is zero or a power of two above one.
+        let mask = self.rows.len().checked_sub(1)?;
+        Some((mixed >> 32) as usize & mask)
     }
 }
 
+/// Four slots a series for a few series, where a conflict would be felt by each event; less than three for many.
+fn slots_for(series: usize, width: usize) -> usize {
+    let most = (MAX_IDENTITIES / width.max(1)).next_power_of_two();
+    let roomy = (4 * series).min(64);
+    roomy.max(series + series / 2).next_power_of_two().min(most)
+}
+
 impl Identity {
+    /// Whether another text may stand at this address by now.
     #[inline]
-    fn of(label: &Label<'_>) -> Self {
+    fn is_borrowed(self) -> bool {
+        self.tag & !(TEXT - 1) == TEXT
+    }
+
+    #[inline]
+    pub(super) fn of(label: &Label<'_>) -> Self {
         let text = |text: &str, tag: u64| Self {
             payload: text.as_ptr().addr() as u64,
             tag: tag | text.len() as u64,
@@ -146,11 +179,20 @@ impl Identity {
     }
 }
 
+/// Whether the borrowed texts among these labels are those of series `row`.
+#[inline(never)]
+pub(super) fn same_texts(labels: &[&Label<'_>], keys: &SeriesKeys, row: usize) -> bool {
+    let same = |(position, label): (usize, &&Label<'_>)| match label {
+        Label::Str(_) => label.render(&mut Digits::default()) == keys.value(row, position),
+        _ => true,
+    };
+    labels.iter().enumerate().all(same)
+}
+
 /// Whether these labels render as the values of series `row`.
-fn names(labels: &[Label<'_>], keys: &SeriesKeys, row: usize) -> bool {
-    let values = keys.values(row);
-    let same = |(position, label): (usize, &Label<'_>)| {
-        label.render(&mut Digits::default()) == values.at(position).as_bytes()
+fn names(labels: &[&Label<'_>], keys: &SeriesKeys, row: usize) -> bool {
+    let same = |(position, label): (usize, &&Label<'_>)| {
+        label.render(&mut Digits::default()) == keys.value(row, position)
     };
     labels.iter().enumerate().all(same)
 }

@@ -45,6 +45,42 @@ use crate::model::verdict::Verdict;
 use std::sync::Arc;
 
 /// One measured state, fed by events and read through snapshots.
+///
+/// # Examples
+///
+/// A metric of one's own: how often a value was higher than the one before.
+///
+/// ```
+/// use mvx_metrics::{Context, Descriptor, Family, FamilyWriter, Kind, LabelSet, Metric, Timestamp, Verdict};
+/// use std::sync::Arc;
+///
+/// struct Rises { descriptor: Arc<Descriptor>, last: u32, rises: u64 }
+///
+/// impl Metric<u32> for Rises {
+///     fn descriptor(&self) -> &Arc<Descriptor> {
+///         &self.descriptor
+///     }
+///
+///     fn handle_event(&mut self, event: &u32, _context: &Context) -> Verdict {
+///         self.rises += u64::from(*event > self.last);
+///         self.last = *event;
+///         Verdict::Accepted
+///     }
+///
+///     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+///         writer.counter(&LabelSet::empty(), self.rises);
+///     }
+/// }
+///
+/// let mut rises = Rises { descriptor: Descriptor::builder("rises", Kind::Counter).build()?, last: 0, rises: 0 };
+/// for value in [3, 2, 5, 5] {
+///     let _ = rises.handle_event(&value, &Context::new(Timestamp::default(), 1));
+/// }
+/// let mut family = Family::new(rises.descriptor().clone());
+/// rises.snapshot(&mut FamilyWriter::whole(&mut family));
+/// assert_eq!(family.find(&[]).and_then(|series| series.value().counter()), Some(2));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 pub trait Metric<E>: Send + 'static {
     /// Name, kind, unit, help and shape; the same for the metric's whole life.
     fn descriptor(&self) -> &Arc<Descriptor>;
@@ -64,6 +100,16 @@ pub trait Metric<E>: Send + 'static {
 }
 
 /// Which event types a metric wants to see.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Counter, Interests, Metric};
+///
+/// let saves = Counter::<u8>::builder("saves").on(&["document.saved"]).build()?;
+/// assert_eq!(saves.interests(), Interests::Only(vec!["document.saved"]));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Interests {

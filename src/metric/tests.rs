@@ -117,6 +117,30 @@ fn another_text_at_the_same_address_is_another_series() {
 }
 
 #[test]
+fn as_many_labels_as_there_may_be_are_told_apart() {
+    let keys: Vec<String> = (0..16).map(|n| format!("k{n:02}")).collect();
+    for width in [4, 16] {
+        let label =
+            |builder: CounterBuilder<[u8; 16]>, at: usize| builder.label(&keys[at], move |e| e[at].into());
+        let mut wide = (0..width).rev().fold(Counter::builder("wide"), label).build().unwrap();
+        for _ in 0..3 {
+            for changed in 0..width {
+                let mut event = [0; 16];
+                event[changed] = 1 + changed as u8;
+                assert_eq!(wide.handle_event(&event, &at(1)), Verdict::Accepted);
+            }
+        }
+        let family = fresh(&wide);
+        assert_eq!(family.len(), width);
+        for (changed, series) in family.series().enumerate() {
+            let value = (changed + 1).to_string();
+            assert_eq!(series.labels().get(&keys[changed]), Some(value.as_str()));
+            assert_eq!(series.value().counter(), Some(3));
+        }
+    }
+}
+
+#[test]
 fn past_the_limit_the_overflow_series_keeps_totals_right() {
     let mut users =
         Counter::<String>::builder("users").label("user", |e| Label::from(e)).cardinality(2).build().unwrap();
@@ -199,6 +223,18 @@ fn builders_tell_the_first_mistake() {
     assert!(whole.to_string().contains("gauge"));
     let bounds = Histogram::<u64>::builder("h").value(|e| Some(*e)).build().unwrap_err();
     assert_eq!(bounds.kind(), ErrorKind::InvalidLimit);
+}
+
+#[test]
+fn instruments_go_to_the_worker_and_families_to_every_reader() {
+    fn assert_send<T: Send>() {}
+    fn assert_shared<T: Send + Sync>() {}
+    // Events are read by one thread only, so an instrument over events that are not even `Send` is `Send` itself.
+    type Event = std::rc::Rc<u8>;
+    assert_send::<(Counter<Event>, Gauge<Event>, UpDown<Event>, Histogram<Event>, Average<Event>)>();
+    assert_send::<CounterBuilder<Event>>();
+    assert_shared::<(Family, LabelSet)>();
+    assert!(size_of::<Label<'_>>() <= 24);
 }
 
 #[test]
@@ -307,6 +343,35 @@ proptest! {
         }
     }
 
+    /// Integers alone: nothing but the memo's identities stands between two series here.
+    #[test]
+    fn integer_labels_agree_with_an_array(
+        steps in proptest::collection::vec((0_usize..40, 0_usize..3), 0..2_000),
+        stride in prop_oneof![Just(1_u64), Just(8), any::<u64>()],
+    ) {
+        let mut oracle = vec![[0_u64; 3]; 40];
+        let mut counter = Counter::<(usize, usize)>::builder("c")
+            .label("left", move |e| Label::U64(stride.wrapping_mul(e.0 as u64)))
+            .label("right", |e| Label::fixed(["a", "b", ""][e.1]))
+            .build()
+            .unwrap();
+        for step in &steps {
+            oracle[step.0][step.1] += 1;
+            prop_assert_eq!(counter.handle_event(step, &at(1)), Verdict::Accepted);
+        }
+        let family = fresh(&counter);
+        for (left, counts) in oracle.iter().enumerate() {
+            let text = stride.wrapping_mul(left as u64).to_string();
+            let twins = (0..40).filter(|twin| stride.wrapping_mul(*twin) == stride.wrapping_mul(left as u64));
+            for (right, count) in counts.iter().enumerate().filter(|_| twins.clone().count() == 1) {
+                let found = family.find(&[("left", text.as_str()), ("right", ["a", "b", ""][right])]);
+                prop_assert_eq!(found.and_then(|series| series.value().counter()).unwrap_or_default(), *count);
+            }
+        }
+        let total: u64 = family.series().filter_map(|series| series.value().counter()).sum();
+        prop_assert_eq!(total, steps.len() as u64);
+    }
+
     #[test]
     fn counts_and_sums_agree_with_a_map(events in events()) {
         let mut oracle: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
@@ -328,6 +393,20 @@ proptest! {
             prop_assert_eq!(mean, Some(sum as f64 / count as f64));
         }
     }
+}
+
+#[test]
+fn a_whole_write_takes_nothing_for_granted() {
+    let make = || Counter::<String>::builder("users").label("user", |e| Label::from(e)).build().unwrap();
+    let (mut ours, mut theirs) = (make(), make());
+    for (one, other) in [("a", "x"), ("b", "y"), ("b", "x")] {
+        assert_eq!(ours.handle_event(&one.to_owned(), &at(1)), Verdict::Accepted);
+        assert_eq!(theirs.handle_event(&other.to_owned(), &at(1)), Verdict::Accepted);
+    }
+    let mut family = fresh(&theirs);
+    ours.snapshot(&mut FamilyWriter::whole(&mut family));
+    assert_eq!(family, fresh(&ours));
+    assert_ne!(family, fresh(&theirs));
 }
 
 /// A custom metric that shows what it is told, to be refreshed over whatever an older cut held.

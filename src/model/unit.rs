@@ -41,7 +41,7 @@ pub enum Unit {
     Custom(CustomUnit),
 }
 
-/// A checked UCUM code that is not one of [`Unit`]'s own.
+/// A checked UCUM code that is not one of [`Unit`]'s own; [`Unit::ucum`] shows it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CustomUnit(Arc<str>);
 

@@ -5,9 +5,9 @@ use crate::model::name::FieldName;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::descriptor::Kind;
 use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::histograms::Histograms;
 use crate::model::snapshot::keys::CHUNK;
 use crate::model::snapshot::keys::SeriesKeys;
-use crate::model::snapshot::value::HistogramRef;
 use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
 use std::ops::Range;
@@ -64,39 +64,6 @@ pub(crate) struct Mean {
     pub(crate) sum: ExactSum,
     pub(crate) count: u64,
 }
-
-/// Sum and extremes of the observations of one series.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Moments {
-    pub(crate) sum: ExactSum,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-}
-
-/// Every histogram of one metric: a row of buckets and the moments per series.
-///
-/// Buckets are 32 bits wide until one of the metric's counts outgrows them, then all are 64 bits wide: half the memory
-/// for nearly everybody, one rare copy for the rest. The number of observations is the sum of the buckets.
-#[derive(Clone, Debug)]
-pub(crate) struct Histograms {
-    width: usize,
-    counts: Counts,
-    moments: Vec<Moments>,
-}
-
-#[derive(Clone, Debug)]
-enum Counts {
-    Narrow(Vec<u32>),
-    Wide(Vec<u64>),
-}
-
-/// The buckets of one series.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Buckets<'a> {
-    Narrow(&'a [u32]),
-    Wide(&'a [u64]),
-}
-
 impl<C: Column> Live<C> {
     pub(crate) fn new(descriptor: &Descriptor, column: C) -> Self {
         let keys = SeriesKeys::new(descriptor.label_keys_shared());
@@ -246,180 +213,8 @@ impl Values {
         })
     }
 }
-
-impl Histograms {
-    /// No histogram yet; each will have a bucket per bound and one above.
-    pub(crate) fn new(bounds: usize) -> Self {
-        Self { width: bounds + 1, counts: Counts::Narrow(Vec::new()), moments: Vec::new() }
-    }
-
-    /// Counts one observation, or answers `false` and changes nothing when the sum would be out of range.
-    #[inline]
-    pub(crate) fn observe(&mut self, series: usize, bucket: usize, value: f64) -> bool {
-        let Some(moments) = self.moments.get_mut(series) else { return false };
-        if !moments.sum.add(value) {
-            return false;
-        }
-        moments.min = moments.min.min(value);
-        moments.max = moments.max.max(value);
-        let at = series * self.width + bucket;
-        if let Counts::Narrow(counts) = &mut self.counts {
-            if let Some(count) = counts.get_mut(at) {
-                if *count != u32::MAX {
-                    *count += 1;
-                    return true;
-                }
-            }
-        }
-        self.observe_wide(at);
-        true
-    }
-
-    #[cold]
-    fn observe_wide(&mut self, at: usize) {
-        self.widen();
-        let Counts::Wide(counts) = &mut self.counts else { return };
-        if let Some(count) = counts.get_mut(at) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn widen(&mut self) {
-        if let Counts::Narrow(counts) = &self.counts {
-            self.counts = Counts::Wide(counts.iter().copied().map(u64::from).collect());
-        }
-    }
-
-    /// Replaces the histogram of a series, or appends it as the next one.
-    pub(super) fn put(&mut self, series: usize, buckets: &[u64], moments: Moments) {
-        if series == self.moments.len() {
-            Column::push(self);
-        }
-        if let Some(row) = self.moments.get_mut(series) {
-            *row = moments;
-        }
-        if buckets.iter().any(|count| *count > u64::from(u32::MAX)) {
-            self.widen();
-        }
-        let row = series * self.width..(series + 1) * self.width;
-        match &mut self.counts {
-            Counts::Narrow(counts) => put_row(counts, row, buckets.iter().map(|count| *count as u32)),
-            Counts::Wide(counts) => put_row(counts, row, buckets.iter().copied()),
-        }
-    }
-
-    fn get<'a>(&'a self, series: usize, bounds: &'a [f64]) -> Option<HistogramRef<'a>> {
-        let row = series * self.width..(series + 1) * self.width;
-        let buckets = match &self.counts {
-            Counts::Narrow(counts) => Buckets::Narrow(counts.get(row)?),
-            Counts::Wide(counts) => Buckets::Wide(counts.get(row)?),
-        };
-        Some(HistogramRef::new(bounds, buckets, self.moments.get(series)?))
-    }
-
-    fn clear(&mut self) {
-        self.moments.clear();
-        match &mut self.counts {
-            Counts::Narrow(counts) => counts.clear(),
-            Counts::Wide(counts) => counts.clear(),
-        }
-    }
-}
-
-impl Column for Histograms {
-    fn push(&mut self) {
-        make_room(&mut self.moments, 1);
-        self.moments.push(Moments::default());
-        let len = self.moments.len() * self.width;
-        match &mut self.counts {
-            Counts::Narrow(counts) => {
-                make_room(counts, self.width);
-                counts.resize(len, 0);
-            }
-            Counts::Wide(counts) => {
-                make_room(counts, self.width);
-                counts.resize(len, 0);
-            }
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.moments.len()
-    }
-
-    fn copy(&mut self, live: &Self, rows: Range<usize>) {
-        copy_rows(&mut self.moments, &live.moments, rows.clone());
-        let cells = rows.start * self.width..rows.end * self.width;
-        match (&mut self.counts, &live.counts) {
-            (Counts::Narrow(counts), Counts::Narrow(live)) => copy_rows(counts, live, cells),
-            (Counts::Wide(counts), Counts::Wide(live)) => copy_rows(counts, live, cells),
-            (counts @ Counts::Narrow(_), Counts::Wide(live)) => {
-                // What did not change since is equal in `live`, so all of it may be taken.
-                *counts = Counts::Wide(live.get(..cells.end).unwrap_or_default().to_vec());
-            }
-            // Counts never shrink back; `self` held another metric's.
-            (counts @ Counts::Wide(_), Counts::Narrow(live)) => {
-                *counts = Counts::Narrow(live.get(..cells.end).unwrap_or_default().to_vec());
-            }
-        }
-    }
-
-    fn empty(&self) -> Values {
-        Values::Histogram(Self::new(self.width - 1))
-    }
-
-    fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {
-        match values {
-            Values::Histogram(column) if column.width == self.width => Some(column),
-            _ => None,
-        }
-    }
-}
-
-/// Equal counts, however wide they are stored.
-impl PartialEq for Histograms {
-    fn eq(&self, other: &Self) -> bool {
-        let same_counts = match (&self.counts, &other.counts) {
-            (Counts::Narrow(ours), Counts::Narrow(theirs)) => ours == theirs,
-            (ours, theirs) => ours.whole().iter().eq(theirs.whole().iter()),
-        };
-        self.width == other.width && same_counts && self.moments == other.moments
-    }
-}
-
-impl Counts {
-    fn whole(&self) -> Buckets<'_> {
-        match self {
-            Self::Narrow(counts) => Buckets::Narrow(counts),
-            Self::Wide(counts) => Buckets::Wide(counts),
-        }
-    }
-}
-
-impl<'a> Buckets<'a> {
-    pub(super) fn iter(self) -> impl Iterator<Item = u64> + use<'a> {
-        let (narrow, wide): (&[u32], &[u64]) = match self {
-            Self::Narrow(counts) => (counts, &[]),
-            Self::Wide(counts) => (&[], counts),
-        };
-        narrow.iter().copied().map(u64::from).chain(wide.iter().copied())
-    }
-}
-
-impl Default for Moments {
-    fn default() -> Self {
-        Self { sum: ExactSum::default(), min: f64::INFINITY, max: f64::NEG_INFINITY }
-    }
-}
-
-impl Moments {
-    pub(super) fn extremes(&self) -> Option<(f64, f64)> {
-        (self.min <= self.max).then_some((self.min, self.max))
-    }
-}
-
 /// Makes `rows` of `copy` equal to those of `live`, without allocating when they are there already.
-fn copy_rows<T: Clone>(copy: &mut Vec<T>, live: &[T], rows: Range<usize>) {
+pub(super) fn copy_rows<T: Clone>(copy: &mut Vec<T>, live: &[T], rows: Range<usize>) {
     let there = rows.end.min(copy.len());
     if let (Some(old), Some(new)) = (copy.get_mut(rows.start..there), live.get(rows.start..there)) {
         old.clone_from_slice(new);
@@ -430,14 +225,46 @@ fn copy_rows<T: Clone>(copy: &mut Vec<T>, live: &[T], rows: Range<usize>) {
     }
 }
 
-fn put_row<T>(column: &mut [T], row: Range<usize>, values: impl Iterator<Item = T>) {
-    let cells = column.get_mut(row).unwrap_or_default();
-    cells.iter_mut().zip(values).for_each(|(cell, value)| *cell = value);
-}
-
 /// Growth by a quarter: doubling would let a family that has just grown cost twice its size for ever.
-fn make_room<T>(column: &mut Vec<T>, rows: usize) {
+pub(super) fn make_room<T>(column: &mut Vec<T>, rows: usize) {
     if column.len() + rows > column.capacity() {
         column.reserve_exact(rows.max(column.len() / 4));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_equal_length_is_refreshed_in_place() {
+        let mut live: Vec<u64> = (0..200).collect();
+        let mut copy = Vec::new();
+        copy_rows(&mut copy, &live, 0..64);
+        copy_rows(&mut copy, &live, 64..200);
+        assert_eq!(copy, live);
+        let (place, capacity) = (copy.as_ptr(), copy.capacity());
+        live[70] = 1_000;
+        live[199] = 2_000;
+        copy_rows(&mut copy, &live, 64..128);
+        assert_eq!((copy[70], copy[199]), (1_000, 199));
+        copy_rows(&mut copy, &live, 128..200);
+        assert_eq!((&copy, copy.as_ptr(), copy.capacity()), (&live, place, capacity));
+        assert_eq!(capacity, 200);
+    }
+
+    #[test]
+    fn only_chunks_that_changed_since_are_copied() {
+        let descriptor = Descriptor::builder("c", Kind::Counter).label("n").build().unwrap();
+        let mut live = Live::new(&descriptor, Vec::<u64>::new());
+        for n in 0..150 {
+            let row = live.push([n.to_string().as_str()].into_iter(), Timestamp::default());
+            live.touch(row, 1);
+        }
+        live.touch(70, 3);
+        let changed = |since| live.rows_changed_after(since).collect::<Vec<_>>();
+        assert_eq!(changed(0), [0..64, 64..128, 128..150]);
+        assert_eq!((changed(2).first(), changed(2).len()), (Some(&(64..128)), 1));
+        assert_eq!((changed(1) == changed(2), changed(3).len()), (true, 0));
     }
 }

@@ -13,6 +13,16 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What kind of value the series of a metric have.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Descriptor, Kind};
+///
+/// let queue = Descriptor::builder("queue.length", Kind::UpDown).build()?;
+/// assert_eq!((queue.kind(), queue.kind().to_string().as_str()), (Kind::UpDown, "up-down counter"));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -64,9 +74,9 @@ pub struct Descriptor {
     name: MetricName,
     kind: Kind,
     unit: Unit,
-    help: Arc<str>,
+    help: Box<str>,
     labels: Arc<[LabelKey]>,
-    bounds: Arc<[f64]>,
+    bounds: Box<[f64]>,
     cardinality: u32,
 }
 
@@ -150,6 +160,18 @@ impl Descriptor {
 }
 
 /// Collects what a metric is; [`build`](Self::build) checks it.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Descriptor, ErrorKind, Kind};
+///
+/// let latency = Descriptor::builder("latency", Kind::Histogram).bounds(&[0.1, 1.0]).help("How long.").build()?;
+/// assert_eq!((latency.bounds(), latency.help()), (&[0.1, 1.0][..], "How long."));
+/// let falling = Descriptor::builder("latency", Kind::Histogram).bounds(&[1.0, 0.1]).build().unwrap_err();
+/// assert_eq!(falling.kind(), ErrorKind::InvalidLimit);
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct DescriptorBuilder {

@@ -300,6 +300,6 @@ mod tests {
             assert!(sum.add(f64::from(turn % 977 + 1) * 1.03e-7));
         }
         assert!(sum.spilled.is_none());
-        assert_eq!(size_of::<ExactSum>(), 24);
+        assert!(size_of::<ExactSum>() <= 24);
     }
 }

@@ -12,7 +12,25 @@ use std::sync::Arc;
 
 /// One metric in one snapshot: what it is, and its series.
 ///
-/// Two families are equal when they show the same, however their memory came about.
+/// Two families are equal when they show the same, however their memory came about. `Clone` copies the values and shares
+/// the labels.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Context, Counter, Family, FamilyWriter, Label, Metric, Timestamp};
+///
+/// let mut hits = Counter::<u16>::builder("hits").label("code", |code| Label::from(*code)).build()?;
+/// for code in [200, 404, 200] {
+///     let _ = hits.handle_event(&code, &Context::new(Timestamp::from_unix_nanos(7), 1));
+/// }
+/// let mut family = Family::new(hits.descriptor().clone());
+/// hits.snapshot(&mut FamilyWriter::whole(&mut family));
+/// assert_eq!((family.len(), family.name().as_str()), (2, "hits"));
+/// assert_eq!(family.find(&[("code", "200")]).and_then(|series| series.value().counter()), Some(2));
+/// assert!(family.find(&[]).is_none());
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Family {
     pub(super) descriptor: Arc<Descriptor>,
@@ -92,6 +110,21 @@ impl fmt::Debug for Family {
 }
 
 /// One series of a family.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Descriptor, Family, FamilyWriter, Kind, LabelSet, Timestamp, ValueRef};
+///
+/// let mut family = Family::new(Descriptor::builder("load", Kind::Gauge).label("cpu").build()?);
+/// let start = Timestamp::from_unix_nanos(9);
+/// FamilyWriter::whole(&mut family).started(start).gauge(&LabelSet::new([("cpu", 0_u8)])?, 0.5);
+/// let series = family.series().next().unwrap();
+/// assert_eq!((series.labels().get("cpu"), series.started()), (Some("0"), start));
+/// assert_eq!(series.value(), ValueRef::Gauge(0.5));
+/// assert!(!series.is_overflow());
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct SeriesRef<'a> {
     family: &'a Family,

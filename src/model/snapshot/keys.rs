@@ -84,9 +84,7 @@ impl SeriesKeys {
         }
     }
 
-    /// The label values of a series by their position; all blank for the overflow series.
-    #[inline]
-    pub(crate) fn values(&self, series: usize) -> Labels<'_> {
+    fn values(&self, series: usize) -> Labels<'_> {
         let Some(chunk) = self.chunks.get(series / CHUNK) else { return Labels::new(&[], "", 0, &[]) };
         let width = self.labels.len();
         let first = series % CHUNK * width;
@@ -97,6 +95,16 @@ impl SeriesKeys {
             start,
             chunk.ends.get(first..first + width).unwrap_or_default(),
         )
+    }
+
+    /// One label value as bytes, by the position of its key; blank for the overflow series.
+    #[inline]
+    pub(crate) fn value(&self, series: usize, position: usize) -> &[u8] {
+        let Some(chunk) = self.chunks.get(series / CHUNK) else { return &[] };
+        let at = series % CHUNK * self.labels.len() + position;
+        let start = if at == 0 { 0 } else { chunk.ends.get(at - 1).copied().unwrap_or_default() };
+        let end = chunk.ends.get(at).copied().unwrap_or_default();
+        chunk.text.as_bytes().get(start as usize..end as usize).unwrap_or_default()
     }
 
     pub(crate) fn started(&self, series: usize) -> Timestamp {

@@ -1,9 +1,9 @@
 //! The value of one series, borrowed from its family.
 
 use crate::model::name::FieldName;
-use crate::model::snapshot::columns::Buckets;
-use crate::model::snapshot::columns::Moments;
 use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::histograms::Buckets;
+use crate::model::snapshot::histograms::Moments;
 use std::fmt;
 
 /// A number of whatever type it was given in. Integers print exactly.
@@ -68,6 +68,15 @@ number_from!(
 );
 
 /// The value of one series.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::ValueRef;
+///
+/// let value = ValueRef::Average { sum: 6.0, count: 4, mean: Some(1.5) };
+/// assert_eq!((value.mean(), value.counter()), (Some(1.5), None));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ValueRef<'a> {
@@ -136,6 +145,22 @@ impl<'a> ValueRef<'a> {
 ///
 /// Bucket `i` counts the observations above bound `i - 1` and up to and including bound `i`; the last one, which has no
 /// bound, takes the rest.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Descriptor, ExactSum, Family, FamilyWriter, Kind, LabelSet};
+///
+/// let mut family = Family::new(Descriptor::builder("size", Kind::Histogram).bounds(&[1.0, 10.0]).build()?);
+/// let mut sum = ExactSum::default();
+/// assert!([1.0, 5.0, 6.0, 70.0].into_iter().all(|value| sum.add(value)));
+/// FamilyWriter::whole(&mut family).histogram(&LabelSet::empty(), &[1, 2, 1], &sum, Some((1.0, 70.0)));
+///
+/// let size = family.find(&[]).and_then(|series| series.value().histogram()).unwrap();
+/// assert_eq!(size.cumulative().collect::<Vec<_>>(), [1, 3, 4]);
+/// assert_eq!((size.count(), size.sum(), size.min(), size.max()), (4, 82.0, Some(1.0), Some(70.0)));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct HistogramRef<'a> {
     bounds: &'a [f64],

@@ -6,10 +6,10 @@ use crate::model::name::FieldName;
 use crate::model::snapshot::columns::Column;
 use crate::model::snapshot::columns::Live;
 use crate::model::snapshot::columns::Mean;
-use crate::model::snapshot::columns::Moments;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::family::Family;
+use crate::model::snapshot::histograms::Moments;
 use crate::model::snapshot::value::Number;
 use std::collections::HashMap;
 

@@ -1,0 +1,261 @@
+//! The column of histograms: a row of buckets and the moments per series.
+
+use crate::model::snapshot::columns::Column;
+use crate::model::snapshot::columns::Values;
+use crate::model::snapshot::columns::copy_rows;
+use crate::model::snapshot::columns::make_room;
+use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::value::HistogramRef;
+use std::ops::Range;
+
+/// Sum and extremes of the observations of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Moments {
+    pub(crate) sum: ExactSum,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+/// Every histogram of one metric: a row of buckets and the moments per series.
+///
+/// Buckets are 32 bits wide until one of the metric's counts outgrows them, then all are 64 bits wide: half the memory
+/// for nearly everybody, one rare copy for the rest. The number of observations is the sum of the buckets.
+#[derive(Clone, Debug)]
+pub(crate) struct Histograms {
+    width: usize,
+    counts: Counts,
+    moments: Vec<Moments>,
+}
+
+#[derive(Clone, Debug)]
+enum Counts {
+    Narrow(Vec<u32>),
+    Wide(Vec<u64>),
+}
+
+/// The buckets of one series.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Buckets<'a> {
+    Narrow(&'a [u32]),
+    Wide(&'a [u64]),
+}
+
+impl Histograms {
+    /// No histogram yet; each will have a bucket per bound and one above.
+    pub(crate) fn new(bounds: usize) -> Self {
+        Self { width: bounds + 1, counts: Counts::Narrow(Vec::new()), moments: Vec::new() }
+    }
+
+    /// Counts one observation, or answers `false` and changes nothing when the sum would be out of range.
+    #[inline]
+    pub(crate) fn observe(&mut self, series: usize, bucket: usize, value: f64) -> bool {
+        let Some(moments) = self.moments.get_mut(series) else { return false };
+        if !moments.sum.add(value) {
+            return false;
+        }
+        moments.min = moments.min.min(value);
+        moments.max = moments.max.max(value);
+        let at = series * self.width + bucket;
+        if let Counts::Narrow(counts) = &mut self.counts {
+            if let Some(count) = counts.get_mut(at) {
+                if *count != u32::MAX {
+                    *count += 1;
+                    return true;
+                }
+            }
+        }
+        self.observe_wide(at);
+        true
+    }
+
+    #[cold]
+    fn observe_wide(&mut self, at: usize) {
+        self.widen();
+        let Counts::Wide(counts) = &mut self.counts else { return };
+        if let Some(count) = counts.get_mut(at) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn widen(&mut self) {
+        if let Counts::Narrow(counts) = &self.counts {
+            self.counts = Counts::Wide(counts.iter().copied().map(u64::from).collect());
+        }
+    }
+
+    /// Replaces the histogram of a series, or appends it as the next one.
+    pub(super) fn put(&mut self, series: usize, buckets: &[u64], moments: Moments) {
+        if series == self.moments.len() {
+            Column::push(self);
+        }
+        if let Some(row) = self.moments.get_mut(series) {
+            *row = moments;
+        }
+        if buckets.iter().any(|count| *count > u64::from(u32::MAX)) {
+            self.widen();
+        }
+        let row = series * self.width..(series + 1) * self.width;
+        match &mut self.counts {
+            Counts::Narrow(counts) => put_row(counts, row, buckets.iter().map(|count| *count as u32)),
+            Counts::Wide(counts) => put_row(counts, row, buckets.iter().copied()),
+        }
+    }
+
+    pub(super) fn get<'a>(&'a self, series: usize, bounds: &'a [f64]) -> Option<HistogramRef<'a>> {
+        let row = series * self.width..(series + 1) * self.width;
+        let buckets = match &self.counts {
+            Counts::Narrow(counts) => Buckets::Narrow(counts.get(row)?),
+            Counts::Wide(counts) => Buckets::Wide(counts.get(row)?),
+        };
+        Some(HistogramRef::new(bounds, buckets, self.moments.get(series)?))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.moments.clear();
+        match &mut self.counts {
+            Counts::Narrow(counts) => counts.clear(),
+            Counts::Wide(counts) => counts.clear(),
+        }
+    }
+}
+
+impl Column for Histograms {
+    fn push(&mut self) {
+        make_room(&mut self.moments, 1);
+        self.moments.push(Moments::default());
+        let len = self.moments.len() * self.width;
+        match &mut self.counts {
+            Counts::Narrow(counts) => {
+                make_room(counts, self.width);
+                counts.resize(len, 0);
+            }
+            Counts::Wide(counts) => {
+                make_room(counts, self.width);
+                counts.resize(len, 0);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.moments.len()
+    }
+
+    fn copy(&mut self, live: &Self, rows: Range<usize>) {
+        copy_rows(&mut self.moments, &live.moments, rows.clone());
+        let cells = rows.start * self.width..rows.end * self.width;
+        match (&mut self.counts, &live.counts) {
+            (Counts::Narrow(counts), Counts::Narrow(live)) => copy_rows(counts, live, cells),
+            (Counts::Wide(counts), Counts::Wide(live)) => copy_rows(counts, live, cells),
+            (counts @ Counts::Narrow(_), Counts::Wide(live)) => {
+                // What did not change since is equal in `live`, so all of it may be taken.
+                *counts = Counts::Wide(live.get(..cells.end).unwrap_or_default().to_vec());
+            }
+            // Counts never shrink back; `self` held another metric's.
+            (counts @ Counts::Wide(_), Counts::Narrow(live)) => {
+                *counts = Counts::Narrow(live.get(..cells.end).unwrap_or_default().to_vec());
+            }
+        }
+    }
+
+    fn empty(&self) -> Values {
+        Values::Histogram(Self::new(self.width - 1))
+    }
+
+    fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {
+        match values {
+            Values::Histogram(column) if column.width == self.width => Some(column),
+            _ => None,
+        }
+    }
+}
+
+/// Equal counts, however wide they are stored.
+impl PartialEq for Histograms {
+    fn eq(&self, other: &Self) -> bool {
+        let same_counts = match (&self.counts, &other.counts) {
+            (Counts::Narrow(ours), Counts::Narrow(theirs)) => ours == theirs,
+            (ours, theirs) => ours.whole().iter().eq(theirs.whole().iter()),
+        };
+        self.width == other.width && same_counts && self.moments == other.moments
+    }
+}
+
+impl Counts {
+    fn whole(&self) -> Buckets<'_> {
+        match self {
+            Self::Narrow(counts) => Buckets::Narrow(counts),
+            Self::Wide(counts) => Buckets::Wide(counts),
+        }
+    }
+}
+
+impl<'a> Buckets<'a> {
+    pub(super) fn iter(self) -> impl Iterator<Item = u64> + use<'a> {
+        let (narrow, wide): (&[u32], &[u64]) = match self {
+            Self::Narrow(counts) => (counts, &[]),
+            Self::Wide(counts) => (&[], counts),
+        };
+        narrow.iter().copied().map(u64::from).chain(wide.iter().copied())
+    }
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self { sum: ExactSum::default(), min: f64::INFINITY, max: f64::NEG_INFINITY }
+    }
+}
+
+impl Moments {
+    pub(super) fn extremes(&self) -> Option<(f64, f64)> {
+        (self.min <= self.max).then_some((self.min, self.max))
+    }
+}
+
+fn put_row<T>(column: &mut [T], row: Range<usize>, values: impl Iterator<Item = T>) {
+    let cells = column.get_mut(row).unwrap_or_default();
+    cells.iter_mut().zip(values).for_each(|(cell, value)| *cell = value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buckets(histograms: &Histograms, series: usize) -> Vec<u64> {
+        histograms.get(series, &[1.0]).unwrap().buckets().collect()
+    }
+
+    #[test]
+    fn counts_grow_wider_when_they_must_and_stale_copies_follow() {
+        let mut live = Histograms::new(1);
+        live.put(0, &[u64::from(u32::MAX) - 1, 7], Moments::default());
+        live.put(1, &[1, 2], Moments::default());
+        let mut stale = live.clone();
+        assert!(live.observe(0, 0, 0.5));
+        assert!(matches!(live.counts, Counts::Narrow(_)));
+        assert!(live.observe(0, 0, 0.5));
+        assert!(matches!(live.counts, Counts::Wide(_)));
+        assert_eq!((buckets(&live, 0), buckets(&live, 1)), (vec![1 << 32, 7], vec![1, 2]));
+        assert_ne!(stale, live);
+        stale.copy(&live, 0..2);
+        assert_eq!(stale, live);
+        assert!(live.observe(1, 1, 3.0));
+        stale.copy(&live, 0..2);
+        assert_eq!(stale, live);
+    }
+
+    #[test]
+    fn equality_does_not_look_at_the_width_of_counts() {
+        let mut narrow = Histograms::new(1);
+        narrow.put(0, &[3, 4], Moments::default());
+        let mut wide = narrow.clone();
+        wide.widen();
+        assert_eq!(narrow, wide);
+        wide.put(0, &[3, 5], Moments::default());
+        assert_ne!(narrow, wide);
+    }
+
+    #[test]
+    fn a_series_costs_what_the_budget_of_memory_counts_on() {
+        assert!(size_of::<Moments>() <= 40);
+    }
+}
