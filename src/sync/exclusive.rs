@@ -4,6 +4,7 @@ use crate::sync::UnsafeCell;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ops::DerefMut;
 
@@ -35,7 +36,21 @@ impl<T> Exclusive<T> {
 
     /// The value, if nobody holds it. One read-modify-write.
     pub(crate) fn claim(&self) -> Option<Claim<'_, T>> {
-        if self.claimed.swap(true, Ordering::Acquire) { None } else { Some(Claim { cell: self }) }
+        #[cfg(mvx_bug = "claim_by_store")]
+        {
+            // Seeded: two threads may look before either of them stores.
+            if self.claimed.load(Ordering::Acquire) {
+                return None;
+            }
+            self.claimed.store(true, Ordering::Release);
+            return Some(Claim { cell: self, lends: PhantomData });
+        }
+        // Not a swap: a refused claim must not write, and the model could not place its write.
+        #[cfg(not(mvx_bug = "claim_by_store"))]
+        self.claimed
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then(|| Claim { cell: self, lends: PhantomData })
     }
 }
 
@@ -49,6 +64,8 @@ impl<T> fmt::Debug for Exclusive<T> {
 #[must_use]
 pub(crate) struct Claim<'a, T> {
     cell: &'a Exclusive<T>,
+    /// A claim is a `&mut T` that knows its end: without this it would be `Sync` for a `T` that is not, because the cell is.
+    lends: PhantomData<&'a mut T>,
 }
 
 impl<T> Deref for Claim<'_, T> {
@@ -69,6 +86,9 @@ impl<T> DerefMut for Claim<'_, T> {
 
 impl<T> Drop for Claim<'_, T> {
     fn drop(&mut self) {
+        #[cfg(mvx_bug = "unclaim_relaxed")]
+        self.cell.claimed.store(false, Ordering::Relaxed);
+        #[cfg(not(mvx_bug = "unclaim_relaxed"))]
         self.cell.claimed.store(false, Ordering::Release);
     }
 }
@@ -86,6 +106,16 @@ mod tests {
         drop(first);
         assert_eq!(cell.claim().map(|value| *value), Some(2));
     }
+
+    /// Compiles only while a claim on a value that is not `Sync` is not `Sync` either: otherwise `A` cannot be inferred.
+    const _: fn() = || {
+        trait NotSync<A> {
+            fn holds() {}
+        }
+        impl<T: ?Sized> NotSync<()> for T {}
+        impl<T: ?Sized + Sync> NotSync<u8> for T {}
+        <Claim<'_, std::cell::Cell<u8>> as NotSync<_>>::holds();
+    };
 
     #[test]
     fn a_panic_under_a_claim_does_not_poison() {
