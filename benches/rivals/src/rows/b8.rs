@@ -1,0 +1,19 @@
+//! B8: what one event costs the whole process, from four producers.
+
+use crate::Failure;
+use crate::rows::Reading;
+use crate::rows::Row;
+use crate::rows::b7::against_task;
+
+pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
+    Ok(Row {
+        id: "B8",
+        what: "the same, 4 producers",
+        unit: "ns process CPU/event",
+        figures: against_task(rounds, 4)?,
+        reading: Reading::Ratio,
+        bar: 0.25,
+        threads: 5,
+        remarks: Vec::new(),
+    })
+}
