@@ -5,6 +5,9 @@ use crate::queue::ready::Node;
 use crate::queue::ready::ReadyList;
 use crate::recorder::catalogue::Catalogue;
 use crate::recorder::hosted::Hosted;
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -19,15 +22,18 @@ use std::thread::Thread;
 /// calls the waker).
 pub(crate) struct Hub {
     ready: ReadyList<dyn Hosted>,
-    /// The waker of the worker's root task, and its thread: set once, before the worker first sleeps or naps.
-    waker: OnceLock<Waker>,
+    /// The waker of whoever drains: that of the worker's root task, or of the task that drains a detached recorder. Locked by the one
+    /// who woke the sleeper, and by the sleeper before it sleeps; never while it works.
+    waker: Mutex<Option<Waker>>,
+    /// The thread that naps, if one does.
     thread: OnceLock<Thread>,
+    attended: AtomicBool,
     pub(crate) catalogue: Catalogue,
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        Self { ready: ReadyList::new(), waker: OnceLock::new(), thread: OnceLock::new(), catalogue: Catalogue::default() }
+        Self { ready: ReadyList::new(), waker: Mutex::new(None), thread: OnceLock::new(), attended: AtomicBool::new(false), catalogue: Catalogue::default() }
     }
 
     /// Puts a recorder that became busy on the list. A napping worker is left to its nap: this is the events' way in.
@@ -49,20 +55,34 @@ impl Hub {
     }
 
     fn wake_sleeper(&self) {
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
+        // Cloned, so that the waker's own code does not run under the lock.
+        let waker = self.waker.lock().clone();
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
-    /// Called by the worker before it first rests.
+    /// Called by whoever drains, before it rests: it is woken through `waker` from now on.
     pub(crate) fn attach(&self, waker: &Waker) {
-        let _ = self.waker.set(waker.clone());
+        let old = {
+            let mut present = self.waker.lock();
+            if present.as_ref().is_some_and(|present| present.will_wake(waker)) {
+                return;
+            }
+            present.replace(waker.clone())
+        };
+        drop(old);
+        self.attended.store(true, Ordering::Release);
+    }
+
+    /// Called by a worker that naps on its own thread.
+    pub(crate) fn attach_thread(&self) {
         let _ = self.thread.set(std::thread::current());
     }
 
     /// Whether a worker has ever come to this hub.
     pub(crate) fn is_attended(&self) -> bool {
-        self.thread.get().is_some()
+        self.attended.load(Ordering::Acquire)
     }
 
     pub(crate) fn take(&self, into: &mut Vec<Arc<dyn Hosted>>) {

@@ -1,8 +1,10 @@
 //! The recorder: a handle that takes events, an actor that turns them into metrics, and the snapshot that readers see.
 
 mod actor;
+pub(crate) mod builder;
 pub(crate) mod catalogue;
 pub(crate) mod core;
+pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod handle;
 pub(crate) mod hosted;

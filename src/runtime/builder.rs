@@ -7,6 +7,7 @@ use crate::model::error::ErrorKind;
 use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::model::policy::OverflowPolicy;
+use crate::recorder::builder::check_capacity;
 use crate::runtime::MetricsRuntime;
 use std::sync::Arc;
 
@@ -77,12 +78,4 @@ impl RuntimeBuilder {
         check_capacity(self.capacity)?;
         Ok(MetricsRuntime::new(namespace, self))
     }
-}
-
-pub(crate) fn check_capacity(capacity: u32) -> Result<(), Error> {
-    if (1..=limits::MAX_CAPACITY).contains(&capacity) {
-        return Ok(());
-    }
-    let message = format!("capacity {capacity} is out of range; give a number from 1 to {}", limits::MAX_CAPACITY);
-    Err(Error::new(ErrorKind::InvalidLimit, message))
 }

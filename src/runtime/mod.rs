@@ -1,7 +1,6 @@
 //! The runtime: owns the worker thread, the registry of recorders, start and shutdown.
 
 pub(crate) mod builder;
-pub(crate) mod recorder_builder;
 mod registry;
 pub(crate) mod report;
 pub(crate) mod shutdown;
@@ -9,20 +8,26 @@ mod thread;
 pub(crate) mod worker;
 
 use crate::model::accounts::Accounts;
+use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
 use crate::model::limits;
 use crate::model::name::RecorderId;
+use crate::recorder::builder::Home;
+use crate::recorder::builder::Host;
+use crate::recorder::builder::InRuntime;
+use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::core::CoreNode;
 use crate::recorder::handle::Recorder;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
+use crate::recorder::hub::Hub;
+use crate::recorder::identity::Epoch;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
-use crate::runtime::recorder_builder::RecorderBuilder;
 use crate::runtime::registry::Registry;
 use crate::runtime::registry::not_found;
 use crate::runtime::report::ShutdownReport;
@@ -122,9 +127,24 @@ pub(crate) struct Life {
     pub(crate) shutdown: Option<Operation<ShutdownReport>>,
 }
 
-impl Inner {
-    pub(crate) fn next_incarnation(&self) -> u64 {
-        self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
+impl Home for Inner {
+    fn hub(&self) -> &Arc<Hub> {
+        &self.control.hub
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.settings.clock
+    }
+
+    fn next_epoch(&self) -> Epoch {
+        let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed) + 1;
+        Epoch { process_start: self.built_at, incarnation }
+    }
+}
+
+impl Host for Inner {
+    fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
+        self.registry.enter(recorder)
     }
 }
 
@@ -187,7 +207,9 @@ impl MetricsRuntime {
 
     /// A builder for a recorder of events of type `E`. Ids are trimmed; a blank one is refused by `create`.
     pub fn recorder<E: MetricEvent>(&self, id: &str) -> RecorderBuilder<E> {
-        RecorderBuilder::new(Arc::clone(&self.inner), id)
+        let settings = &self.inner.settings;
+        let home = InRuntime { home: Arc::clone(&self.inner) as Arc<dyn Host> };
+        RecorderBuilder::new(home, id, settings.capacity, settings.policy)
     }
 
     /// The recorder of this id.

@@ -134,6 +134,7 @@ impl Worker {
     /// Takes its place: whatever is scheduled from now on is seen.
     pub(crate) fn attend(&mut self, waker: &Waker) {
         self.control.hub.attach(waker);
+        self.control.hub.attach_thread();
         if let Some(attended) = self.attended.take() {
             attended();
         }

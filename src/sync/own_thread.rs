@@ -15,3 +15,20 @@ pub(crate) fn mark() {
 pub(crate) fn is_own() -> bool {
     OWN.try_with(Cell::get).unwrap_or(false)
 }
+
+/// Marks the calling thread until the mark is dropped: for threads that are ours for the length of a call.
+pub(crate) fn borrow() -> Borrowed {
+    Borrowed { before: OWN.try_with(|own| own.replace(true)).unwrap_or(true) }
+}
+
+/// Ends a borrowed mark when dropped.
+pub(crate) struct Borrowed {
+    before: bool,
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        // Err only while the thread is torn down: then nobody asks any more.
+        let _ = OWN.try_with(|own| own.set(self.before));
+    }
+}

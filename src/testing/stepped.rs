@@ -3,8 +3,8 @@
 use crate::model::clock::Clock;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
+use crate::recorder::builder::RecorderBuilder;
 use crate::runtime::MetricsRuntime;
-use crate::runtime::recorder_builder::RecorderBuilder;
 use crate::runtime::report::ShutdownReport;
 use crate::runtime::worker::Worker;
 use crate::testing::ManualClock;

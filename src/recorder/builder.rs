@@ -1,4 +1,4 @@
-//! Building a recorder.
+//! Building a recorder, in a runtime or without one.
 
 use crate::metric::Average;
 use crate::metric::AverageBuilder;
@@ -11,23 +11,27 @@ use crate::metric::HistogramBuilder;
 use crate::metric::Metric;
 use crate::metric::UpDown;
 use crate::metric::UpDownBuilder;
+use crate::model::clock::Clock;
 use crate::model::error::Error;
+use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::model::policy::OverflowPolicy;
 use crate::queue::Kind;
 use crate::queue::ready::Node;
 use crate::recorder::core::Core;
+use crate::recorder::core::CoreNode;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::handle::Recorder;
+use crate::recorder::hosted::Hosted;
+use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
-use crate::runtime::Inner;
-use crate::runtime::builder::check_capacity;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,8 +63,8 @@ use std::sync::Arc;
 /// # }
 /// ```
 #[must_use = "a builder does nothing until `create`"]
-pub struct RecorderBuilder<E: MetricEvent> {
-    runtime: Arc<Inner>,
+pub struct RecorderBuilder<E: MetricEvent, H = InRuntime> {
+    pub(crate) home: H,
     id: String,
     entity: Option<String>,
     capacity: u32,
@@ -71,10 +75,28 @@ pub struct RecorderBuilder<E: MetricEvent> {
     mistake: Option<Error>,
 }
 
-impl<E: MetricEvent> RecorderBuilder<E> {
-    pub(crate) fn new(runtime: Arc<Inner>, id: &str) -> Self {
-        let (capacity, policy) = (runtime.settings.capacity, runtime.settings.policy);
-        Self { runtime, id: id.to_owned(), entity: None, capacity, policy, slots: Vec::new(), observers: Vec::new(), mistake: None }
+/// Where a recorder is made: what it needs to know of its surroundings.
+pub(crate) trait Home {
+    fn hub(&self) -> &Arc<Hub>;
+    fn clock(&self) -> &Arc<dyn Clock>;
+    /// A new life's number, and when its first could have begun.
+    fn next_epoch(&self) -> Epoch;
+}
+
+/// The home of a recorder that lives in a runtime.
+#[derive(Clone)]
+pub struct InRuntime {
+    pub(crate) home: Arc<dyn Host>,
+}
+
+/// A home that keeps a registry.
+pub(crate) trait Host: Home + Send + Sync {
+    fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error>;
+}
+
+impl<E: MetricEvent, H> RecorderBuilder<E, H> {
+    pub(crate) fn new(home: H, id: &str, capacity: u32, policy: OverflowPolicy) -> Self {
+        Self { home, id: id.to_owned(), entity: None, capacity, policy, slots: Vec::new(), observers: Vec::new(), mistake: None }
     }
 
     /// The entity that the recorder measures, if it is to be called otherwise than the recorder's id.
@@ -156,15 +178,8 @@ impl<E: MetricEvent> RecorderBuilder<E> {
         self.mistake.get_or_insert(error);
     }
 
-    /// The recorder, entered in its runtime. Takes no part of the worker's time and waits for nobody.
-    ///
-    /// # Errors
-    ///
-    /// The first mistake of the definition; otherwise [`InvalidId`](crate::ErrorKind::InvalidId),
-    /// [`InvalidLimit`](crate::ErrorKind::InvalidLimit), [`AlreadyExists`](crate::ErrorKind::AlreadyExists),
-    /// [`MetricConflict`](crate::ErrorKind::MetricConflict) with a metric of another recorder, or
-    /// [`InvalidState`](crate::ErrorKind::InvalidState) when the runtime is shutting down. Nothing is entered then.
-    pub fn create(self) -> Result<Recorder<E>, Error> {
+    /// The recorder itself, known to nobody yet.
+    pub(crate) fn assemble(self, home: &(impl Home + ?Sized)) -> Result<Arc<CoreNode<E>>, Error> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -174,29 +189,56 @@ impl<E: MetricEvent> RecorderBuilder<E> {
             Some(entity) => RecorderId::new(&entity)?.as_str().into(),
             None => id.as_str().into(),
         };
-        let runtime = &self.runtime;
-        let epoch = Epoch { process_start: runtime.built_at, incarnation: runtime.next_incarnation() };
-        let identity = Arc::new(Identity { id, entity, epoch });
+        let identity = Arc::new(Identity { id, entity, epoch: home.next_epoch() });
         let descriptors: Vec<_> = self.slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();
-        runtime.control.hub.catalogue.declare(&identity.id, &descriptors)?;
+        home.hub().catalogue.declare(&identity.id, &descriptors)?;
         let kind = match self.policy {
             OverflowPolicy::DropNewest => Kind::Ring,
             OverflowPolicy::DropOldest => Kind::LockedOldest,
         };
-        let now = runtime.settings.clock.now();
-        let hub = Arc::clone(&runtime.control.hub);
         let mut observers = Observers::new();
         for (number, observer) in (0..).zip(self.observers) {
             observers.add(ObserverId(number * 2), observer);
         }
-        let core = Core::new(identity, hub, kind, u64::from(self.capacity), (self.slots, observers), now);
-        let node = Arc::new(Node::new(core));
-        runtime.registry.enter(Arc::clone(&node) as _)?;
+        let metrics = (self.slots, observers);
+        let hub = Arc::clone(home.hub());
+        let core = Core::new(identity, hub, kind, u64::from(self.capacity), metrics, home.clock().now());
+        Ok(Arc::new(Node::new(core)))
+    }
+}
+
+impl<E: MetricEvent> RecorderBuilder<E> {
+    /// The recorder, entered in its runtime. Takes no part of the worker's time and waits for nobody.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake of the definition; otherwise [`InvalidId`](crate::ErrorKind::InvalidId),
+    /// [`InvalidLimit`](crate::ErrorKind::InvalidLimit), [`AlreadyExists`](crate::ErrorKind::AlreadyExists),
+    /// [`MetricConflict`](crate::ErrorKind::MetricConflict) with a metric of another recorder, or
+    /// [`InvalidState`](crate::ErrorKind::InvalidState) when the runtime is shutting down. Nothing is entered then.
+    pub fn create(self) -> Result<Recorder<E>, Error> {
+        let host = Arc::clone(&self.home.home);
+        let node = self.assemble(&*host)?;
+        host.enter(Arc::clone(&node) as _)?;
         Ok(Recorder::new(node))
     }
 }
 
-impl<E: MetricEvent> fmt::Debug for RecorderBuilder<E> {
+pub(crate) fn check_capacity(capacity: u32) -> Result<(), Error> {
+    if (1..=limits::MAX_CAPACITY).contains(&capacity) {
+        return Ok(());
+    }
+    let message = format!("capacity {capacity} is out of range; give a number from 1 to {}", limits::MAX_CAPACITY);
+    Err(Error::new(ErrorKind::InvalidLimit, message))
+}
+
+impl fmt::Debug for InRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InRuntime").finish_non_exhaustive()
+    }
+}
+
+impl<E: MetricEvent, H> fmt::Debug for RecorderBuilder<E, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecorderBuilder")
             .field("id", &self.id)
