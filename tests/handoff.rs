@@ -187,16 +187,52 @@ fn an_event_that_panics_when_processed_is_processed_and_the_next_ones_are_too() 
 
 #[test]
 fn events_left_in_an_abandoned_queue_are_dropped_once_with_the_last_handle_and_their_panics_end_there() {
-    let runtime = MetricsRuntime::builder("bombs").build().unwrap();
-    let recorder = runtime.recorder::<Bomb>("bombs").create().unwrap();
-    let dropped = Arc::new(AtomicU64::new(0));
-    for _ in 0..100 {
-        recorder.register_event(Bomb(Arc::clone(&dropped)));
+    for policy in POLICIES {
+        let runtime = MetricsRuntime::builder("bombs").build().unwrap();
+        let recorder = runtime.recorder::<Bomb>("bombs").overflow(policy).create().unwrap();
+        let dropped = Arc::new(AtomicU64::new(0));
+        for _ in 0..100 {
+            recorder.register_event(Bomb(Arc::clone(&dropped)));
+        }
+        assert_eq!(runtime.shutdown(PATIENCE).unwrap().accounts().dropped.removed, 100);
+        let quiet = catch_unwind(AssertUnwindSafe(move || drop((runtime, recorder))));
+        assert!(quiet.is_ok(), "{policy:?}");
+        assert_eq!(dropped.load(Ordering::Acquire), 100, "{policy:?}");
     }
-    assert_eq!(runtime.shutdown(PATIENCE).unwrap().accounts().dropped.removed, 100);
-    let quiet = catch_unwind(AssertUnwindSafe(move || drop((runtime, recorder))));
+}
+
+/// A metric whose destructor panics.
+struct Landmine;
+
+impl Drop for Landmine {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("the metric's own destructor"));
+    }
+}
+
+#[test]
+fn a_metric_that_panics_when_dropped_panics_nobody() {
+    let mine = |name: &str| {
+        let mine = Landmine;
+        Probe::new(name, move |_: &Number| {
+            let _held = &mine;
+            Verdict::Accepted
+        })
+    };
+    let quiet = catch_unwind(AssertUnwindSafe(|| {
+        let runtime = running("mines");
+        let recorder = runtime.recorder("mines").metric(mine("m.a")).metric(mine("m.b")).create().unwrap();
+        // Declared twice and refused; refused for its name; removed while its handle lives; gone with the last handle.
+        drop(runtime.recorder("twice").metric(mine("m.a")).metric(mine("m.a")));
+        assert!(recorder.register_metric(mine("m.a")).wait(PATIENCE).is_err());
+        assert!(runtime.recorder("mines").metric(mine("m.a")).create().is_err());
+        recorder.register_event(Number(1));
+        recorder.flush_blocking(PATIENCE).unwrap();
+        runtime.stop_and_remove("mines", PATIENCE).unwrap();
+        drop(recorder);
+        assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+    }));
     assert!(quiet.is_ok());
-    assert_eq!(dropped.load(Ordering::Acquire), 100);
 }
 
 #[test]
