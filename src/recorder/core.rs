@@ -273,6 +273,23 @@ impl<E: MetricEvent> Core<E> {
     }
 }
 
+/// Events that were given up are dropped one by one, so that a panic in the destructor of one ends neither the thread that
+/// lets the last handle go nor, being the second of two, the process.
+impl<E> Drop for Core<E> {
+    fn drop(&mut self) {
+        self.queue.sit(|mut consumer, _| {
+            loop {
+                let count = consumer.run(u64::MAX).len() as u64;
+                if count == 0 {
+                    break;
+                }
+                // Abandoned or not: they are out of the queue, and nobody counts any more.
+                let _ = consumer.finish(count);
+            }
+        });
+    }
+}
+
 impl<E: MetricEvent> Erase<dyn Hosted> for Core<E> {
     fn erase(node: Arc<CoreNode<E>>) -> Arc<dyn Hosted> {
         node

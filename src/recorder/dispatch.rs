@@ -22,7 +22,9 @@ use std::sync::Arc;
 /// metric's own loop is compiled with its `handle_event` inlined. Metrics cannot tell, because they do not know each other,
 /// and readers cannot, because only whole batches are published.
 pub(crate) struct Slot<E> {
-    metric: Box<dyn Batched<E>>,
+    /// `None` only while the slot is dropped.
+    metric: Option<Box<dyn Batched<E>>>,
+    descriptor: Arc<Descriptor>,
     /// One flag per variant; `None` shows every event.
     route: Option<Box<[bool]>>,
     pub(crate) tally: Tally,
@@ -36,12 +38,23 @@ impl<E: MetricEvent> Slot<E> {
     ///
     /// [`ErrorKind::UnknownEventType`] if the metric asks for an event type that `E` does not have.
     pub(crate) fn new<M: Metric<E>>(metric: M) -> Result<Self, Error> {
-        let route = route_of::<E>(metric.descriptor(), &metric.interests())?;
-        Ok(Self { metric: Box::new(metric), route, tally: Tally::default(), quarantined: false, changed_at: 0 })
+        let mut slot = Self {
+            descriptor: Arc::clone(metric.descriptor()),
+            metric: None,
+            route: None,
+            tally: Tally::default(),
+            quarantined: false,
+            changed_at: 0,
+        };
+        let interests = metric.interests();
+        // Owned by the slot before anything can fail: the slot knows how to drop it.
+        slot.metric = Some(Box::new(metric));
+        slot.route = route_of::<E>(&slot.descriptor, &interests)?;
+        Ok(slot)
     }
 
     pub(crate) fn descriptor(&self) -> &Arc<Descriptor> {
-        self.metric.descriptor()
+        &self.descriptor
     }
 
     /// Shows a batch to the metric; true if it changed.
@@ -51,8 +64,9 @@ impl<E: MetricEvent> Slot<E> {
             self.tally.quarantined += events.len() as u64;
             return false;
         }
+        let Some(metric) = &mut self.metric else { return false };
         let mut batch = Batch { events, next: 0, route: self.route.as_deref(), tally: &mut self.tally };
-        let result = catch_unwind(AssertUnwindSafe(|| self.metric.handle_batch(&mut batch, context)));
+        let result = catch_unwind(AssertUnwindSafe(|| metric.handle_batch(&mut batch, context)));
         if let Err(payload) = result {
             // The event in hand is the one it panicked on; the rest of the batch it does not see.
             let after = (events.len() - batch.next) as u64;
@@ -82,13 +96,20 @@ impl<E: MetricEvent> Slot<E> {
 
     /// Brings a family that is current up to cut `since` up to date.
     pub(crate) fn refresh(&mut self, family: &mut Family, since: u64, cut: u64) {
-        let metric = &self.metric;
+        let Some(metric) = &self.metric else { return };
         let result = catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(family, since))));
         if let Err(payload) = result {
             self.quarantined = true;
             self.changed_at = cut;
             crate::queue::drop_quietly(payload);
         }
+    }
+}
+
+/// A metric's destructor is user code, too: its panic must end neither the worker nor whoever lets the last handle go.
+impl<E> Drop for Slot<E> {
+    fn drop(&mut self) {
+        crate::queue::drop_quietly(self.metric.take());
     }
 }
 
@@ -120,16 +141,11 @@ struct Batch<'b, 'r, E> {
 
 /// A metric behind a virtual call a batch.
 trait Batched<E>: Send {
-    fn descriptor(&self) -> &Arc<Descriptor>;
     fn handle_batch(&mut self, batch: &mut Batch<'_, '_, E>, context: &Context);
     fn snapshot(&self, writer: &mut FamilyWriter<'_>);
 }
 
 impl<E: MetricEvent, M: Metric<E>> Batched<E> for M {
-    fn descriptor(&self) -> &Arc<Descriptor> {
-        Metric::descriptor(self)
-    }
-
     fn handle_batch(&mut self, batch: &mut Batch<'_, '_, E>, context: &Context) {
         while let Some(event) = batch.events.get(batch.next) {
             batch.next += 1;
