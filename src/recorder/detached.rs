@@ -96,6 +96,8 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
     pub fn create(self) -> Result<(Recorder<E>, RecorderTask), Error> {
         let home = Detached { hub: Arc::clone(&self.home.hub), clock: Arc::clone(&self.home.clock) };
         let node: Arc<CoreNode<E>> = self.assemble(&home)?;
+        // The task exists from here on: a flush before its first poll waits for it, and is answered if it is dropped.
+        home.hub.announce();
         let now = home.clock.now();
         let task = RecorderTask {
             recorder: Arc::clone(&node) as Arc<dyn Hosted>,

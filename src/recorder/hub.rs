@@ -75,12 +75,17 @@ impl Hub {
         self.attended.store(true, Ordering::Release);
     }
 
+    /// Somebody will come: what waits is not waiting in vain.
+    pub(crate) fn announce(&self) {
+        self.attended.store(true, Ordering::Release);
+    }
+
     /// Called by a worker that naps on its own thread.
     pub(crate) fn attach_thread(&self) {
         let _ = self.thread.set(std::thread::current());
     }
 
-    /// Whether a worker has ever come to this hub.
+    /// Whether somebody has come to this hub, or will.
     pub(crate) fn is_attended(&self) -> bool {
         self.attended.load(Ordering::Acquire)
     }
