@@ -86,7 +86,8 @@ impl<E: MetricEvent> Slot<E> {
     /// The metric's state as a family of its own; empty if the metric panics over it.
     pub(crate) fn written_out(&self) -> Family {
         let mut family = Family::new(Arc::clone(self.descriptor()));
-        let written = catch_unwind(AssertUnwindSafe(|| self.metric.snapshot(&mut FamilyWriter::new(&mut family, 0))));
+        let Some(metric) = &self.metric else { return family };
+        let written = catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(&mut family, 0))));
         if let Err(payload) = written {
             crate::queue::drop_quietly(payload);
             family = Family::new(Arc::clone(self.descriptor()));
