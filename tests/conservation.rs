@@ -232,6 +232,8 @@ fn check(case: &Case) {
         .metric(metric)
         .create()
         .unwrap();
+    // Stopping a recorder that has seen nothing is a no-op: this one is to be stopped in earnest.
+    recorder.start().wait(PATIENCE).unwrap();
     let (made, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let total: u64 = case.calls.iter().map(|calls| calls.len() as u64).sum();
     let start = Barrier::new(case.calls.len());
@@ -428,6 +430,7 @@ fn the_runtimes_accounts_are_the_sum_of_its_recorders() {
     let alive = Arc::new(AtomicU64::new(0));
     for (id, events) in [("a", 3), ("b", 5), ("c", 0)] {
         let recorder = runtime.recorder::<Ticket>(id).capacity(4).create().unwrap();
+        recorder.start().wait(PATIENCE).unwrap();
         recorder.stop().wait(PATIENCE).unwrap();
         recorder.register_event(Ticket::new(0, &alive));
         recorder.start().wait(PATIENCE).unwrap();
