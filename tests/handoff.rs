@@ -66,7 +66,8 @@ fn events_are_taken_on_plain_threads_and_in_every_flavour_of_tokio() {
     current
         .block_on(async {
             let local = tokio::task::LocalSet::new();
-            let task = async { tokio::task::spawn_local(async move { taken.register_event(Number(3)) }).await };
+            let task =
+                async { tokio::task::spawn_local(async move { taken.register_event(Number(3)) }).await };
             local.run_until(task).await
         })
         .unwrap();
@@ -311,8 +312,7 @@ fn a_batch_stands_together_in_the_order_even_with_rivals() {
             scope.spawn(move || {
                 let base = producer << 32;
                 for batch in 0..batches {
-                    let mut events: Vec<_> =
-                        (0..length).map(|n| Number(base + batch * length + n)).collect();
+                    let mut events: Vec<_> = (0..length).map(|n| Number(base + batch * length + n)).collect();
                     while recorder.accounts().pending() > recorder.capacity() / 2 {
                         thread::yield_now();
                     }

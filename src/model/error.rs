@@ -30,6 +30,8 @@ pub enum ErrorKind {
     WouldDeadlock,
     /// The time given was over first.
     Timeout,
+    /// A lifecycle hook failed, panicked or was not over by its deadline.
+    HookFailed,
     /// The worker thread could not be started.
     StartFailed,
     /// The worker thread is gone.
@@ -73,6 +75,10 @@ impl Error {
 
     pub(crate) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.with(|inner| inner.source = Some(Box::new(source)))
+    }
+
+    pub(crate) fn with_boxed_source(self, source: Box<dyn StdError + Send + Sync>) -> Self {
+        self.with(|inner| inner.source = Some(source))
     }
 
     /// Changes an error that is still being made, and so has one owner.

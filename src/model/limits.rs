@@ -61,3 +61,6 @@ pub const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What a shutdown grants the worker, after its deadline, to end.
 pub const EXIT_GRACE: Duration = Duration::from_millis(50);
+
+/// How long a lifecycle hook may take, unless the builder says otherwise.
+pub const HOOK_DEADLINE: Duration = Duration::from_secs(5);

@@ -14,6 +14,9 @@ use crate::queue::run::Run;
 use crate::recorder::catalogue::conflict_within;
 use crate::recorder::core::Core;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::hooks::HookFuture;
+use crate::recorder::hooks::Hooks;
+use crate::recorder::hooks::Phase;
 use crate::recorder::hosted::Desk;
 use crate::recorder::hosted::Next;
 use crate::recorder::hosted::Turned;
@@ -47,6 +50,8 @@ pub(crate) enum Command<E> {
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
     /// Stop telling an observer.
     Unobserve { id: ObserverId, done: Completer },
+    /// The hook under way has ended.
+    HookDone { result: Result<(), Error> },
     /// Answer when there is room for an event, or never will be.
     Room { done: Completer },
 }
@@ -62,6 +67,7 @@ impl<E> Command<E> {
             | Self::Observe { done, .. }
             | Self::Unobserve { done, .. }
             | Self::Room { done } => done.complete(result),
+            Self::HookDone { .. } => {}
         }
     }
 }
@@ -69,6 +75,12 @@ impl<E> Command<E> {
 pub(crate) struct Actor<E> {
     slots: Vec<Slot<E>>,
     observers: Observers<E>,
+    hooks: Hooks,
+    /// The hook that is due or under way.
+    hook: Option<Phase>,
+    launched: bool,
+    /// How it ended, until the turn that takes note.
+    hook_ended: Option<Result<(), Error>>,
     dispatched: u64,
     /// Publications so far; the next cut has the number after it.
     version: u64,
@@ -84,17 +96,23 @@ pub(crate) struct Actor<E> {
     fed: bool,
     waiting: Vec<(u64, Completer)>,
     stops: Vec<Completer>,
-    /// Starts that wait for a stop under way.
+    /// How the stop that was just completed ended.
+    stop_result: Option<Result<(), Error>>,
+    /// Starts that wait for a start hook, or for a stop under way.
     starts: Vec<Completer>,
     /// Producers that wait for room, the longest first.
     room: VecDeque<Completer>,
 }
 
 impl<E: MetricEvent> Actor<E> {
-    pub(crate) fn new(slots: Vec<Slot<E>>, observers: Observers<E>) -> Self {
+    pub(crate) fn new(slots: Vec<Slot<E>>, observers: Observers<E>, hooks: Hooks) -> Self {
         Self {
             slots,
             observers,
+            hooks,
+            hook: None,
+            launched: false,
+            hook_ended: None,
             dispatched: 0,
             version: 0,
             dirty: false,
@@ -105,6 +123,7 @@ impl<E: MetricEvent> Actor<E> {
             fed: false,
             waiting: Vec::new(),
             stops: Vec::new(),
+            stop_result: None,
             starts: Vec::new(),
             room: VecDeque::new(),
         }
@@ -128,10 +147,37 @@ impl<E: MetricEvent> Actor<E> {
         if consumer.take_kick() {
             self.obey(core);
         }
-        core.state.pass(RecorderState::Created, RecorderState::Running);
-        let drained = self.drain(&mut consumer, desk);
-        self.answer(core, &mut consumer, desk.now);
-        let next = match drained {
+        let next = self.advance(core, &mut consumer, desk);
+        self.last_turn = desk.now;
+        let newly_dirty = self.dirty && !std::mem::replace(&mut self.told, self.dirty);
+        let newly_fed = !std::mem::replace(&mut self.fed, true);
+        Turned { next, newly_dirty, newly_fed }
+    }
+
+    fn advance(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Next {
+        if let Some(result) = self.hook_ended.take() {
+            self.end_hook(core, result);
+        }
+        if self.hook.is_some() && self.launched {
+            return Next::Parked;
+        }
+        if core.state.get() == RecorderState::Created {
+            self.begin_start(core);
+        }
+        if let Some(phase) = self.hook {
+            self.launched = true;
+            return Next::Hook(phase);
+        }
+        let drained = match core.state.get() {
+            RecorderState::Failed => self.discard(core, consumer),
+            _ => self.drain(consumer, desk),
+        };
+        self.answer(core, consumer, desk.now);
+        if let Some(phase) = self.hook {
+            self.launched = true;
+            return Next::Hook(phase);
+        }
+        match drained {
             Drained::Abandoned => {
                 for done in self.take_waiting() {
                     done.complete(Err(abandoned()));
@@ -144,11 +190,82 @@ impl<E: MetricEvent> Actor<E> {
                 Rest::Busy => Next::More,
                 Rest::Stalled => Next::Stalled,
             },
-        };
-        self.last_turn = desk.now;
-        let newly_dirty = self.dirty && !std::mem::replace(&mut self.told, self.dirty);
-        let newly_fed = !std::mem::replace(&mut self.fed, true);
-        Turned { next, newly_dirty, newly_fed }
+        }
+    }
+
+    /// Opens the door and runs the start hook, if there is one; events wait for its end.
+    fn begin_start(&mut self, core: &Core<E>) {
+        core.state.set(RecorderState::Starting);
+        core.queue.reopen();
+        self.dirty = true;
+        if self.hooks.on_starting.is_some() {
+            self.hook = Some(Phase::Starting);
+        } else {
+            self.end_start(core, Ok(()));
+        }
+    }
+
+    fn end_start(&mut self, core: &Core<E>, result: Result<(), Error>) {
+        match &result {
+            // Stopped meanwhile? Then the stop goes on: the door is shut, and what was accepted is dispatched first.
+            Ok(()) => drop(core.state.pass(RecorderState::Starting, RecorderState::Running)),
+            Err(error) => self.fail(core, error.clone()),
+        }
+        for done in self.starts.drain(..) {
+            done.complete(result.clone());
+        }
+        if result.is_err() && self.hooks.on_stopped.is_some() {
+            // Whatever a failed start has opened is to be closed, too.
+            self.hook = Some(Phase::Stopped);
+        }
+    }
+
+    fn fail(&mut self, core: &Core<E>, error: Error) {
+        let _ = core.queue.close();
+        core.note_error(error);
+        core.state.set(RecorderState::Failed);
+        self.dirty = true;
+    }
+
+    /// Takes note of the end of a hook.
+    fn end_hook(&mut self, core: &Core<E>, result: Result<(), Error>) {
+        self.launched = false;
+        match self.hook.take() {
+            Some(Phase::Starting) => self.end_start(core, result),
+            Some(Phase::Stopped) => self.end_stop(core, result),
+            None => {}
+        }
+    }
+
+    fn end_stop(&mut self, core: &Core<E>, result: Result<(), Error>) {
+        if !core.state.pass(RecorderState::Stopping, RecorderState::Stopped) {
+            // After a failed start the recorder stays failed, with the start's error.
+            return;
+        }
+        self.dirty = true;
+        if let Err(error) = &result {
+            self.fail(core, error.clone());
+        }
+        self.stop_result = Some(result);
+    }
+
+    /// Drops what was accepted for a start that failed, undispatched and counted.
+    fn discard(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>) -> Drained {
+        loop {
+            let count = consumer.run(limits::TURN_EVENTS).len() as u64;
+            if count == 0 {
+                return Drained::Empty;
+            }
+            if consumer.finish(count).is_err() {
+                return Drained::Abandoned;
+            }
+            core.count_discarded(count);
+        }
+    }
+
+    /// The future of a hook, and how long it may take.
+    pub(crate) fn make_hook(&mut self, phase: Phase) -> Option<(HookFuture, Duration)> {
+        Some((self.hooks.make(phase)?, self.hooks.deadline))
     }
 
     fn drain(&mut self, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
@@ -232,8 +349,8 @@ impl<E: MetricEvent> Actor<E> {
                 }
                 Command::Room { done } => self.room.push_back(done),
                 Command::Register { slot, done } => done.complete(self.add(slot)),
-                Command::Start { done } if core.state.get() == RecorderState::Stopping => self.starts.push(done),
-                Command::Start { done } => done.complete(start(core)),
+                Command::Start { done } => self.start(core, done),
+                Command::HookDone { result } => self.hook_ended = Some(result),
             }
         }
     }
@@ -264,17 +381,41 @@ impl<E: MetricEvent> Actor<E> {
         if settled == accepted || core.queue.is_closed() {
             self.make_room(u64::MAX);
         }
-        if core.queue.is_closed() && settled == accepted && core.state.get() == RecorderState::Stopping {
-            core.state.set(RecorderState::Stopped);
-            self.dirty = true;
+        if settled != accepted {
+            return;
         }
-        if !self.stops.is_empty() && settled == accepted {
-            self.publish(core, now);
-            for done in self.stops.drain(..) {
-                done.complete(Ok(()));
+        if core.state.get() == RecorderState::Stopping {
+            if self.hooks.on_stopped.is_some() {
+                self.hook = Some(Phase::Stopped);
+                return;
             }
-            for done in self.starts.drain(..) {
-                done.complete(start(core));
+            self.end_stop(core, Ok(()));
+        }
+        if !self.stops.is_empty() {
+            self.publish(core, now);
+            let result = self.stop_result.take().unwrap_or(Ok(()));
+            for done in self.stops.drain(..) {
+                done.complete(result.clone());
+            }
+        }
+        if !self.starts.is_empty() {
+            // They came while it was stopping.
+            self.begin_start(core);
+        }
+    }
+
+    /// Starts now, or joins the start under way, or waits for the stop under way.
+    fn start(&mut self, core: &Core<E>, done: Completer) {
+        match core.state.get() {
+            RecorderState::Running => done.complete(Ok(())),
+            RecorderState::Starting | RecorderState::Stopping => self.starts.push(done),
+            _ if core.queue.is_abandoned() => done.complete(Err(abandoned_for_good(core.state.get()))),
+            // A failed start's stop hook is under way: start when it is over.
+            _ if self.hook.is_some() => self.starts.push(done),
+            RecorderState::Created => self.starts.push(done),
+            RecorderState::Stopped | RecorderState::Failed => {
+                self.starts.push(done);
+                self.begin_start(core);
             }
         }
     }
@@ -337,17 +478,9 @@ impl<E: MetricEvent> Actor<E> {
     }
 }
 
-/// Opens the door, if nothing of an earlier run was given up.
-fn start<E: MetricEvent>(core: &Core<E>) -> Result<(), Error> {
-    if core.queue.is_abandoned() {
-        let message = "events of this recorder were given up at a deadline; remove it and create it again";
-        return Err(Error::new(ErrorKind::InvalidState, message).with_states(core.state.get().name(), "Stopped"));
-    }
-    if !core.state.pass(RecorderState::Created, RecorderState::Running) && core.queue.is_closed() {
-        core.state.set(RecorderState::Running);
-        core.queue.reopen();
-    }
-    Ok(())
+fn abandoned_for_good(state: RecorderState) -> Error {
+    let message = "events of this recorder were given up at a deadline; remove it and create it again";
+    Error::new(ErrorKind::InvalidState, message).with_states(state.name(), "Stopped")
 }
 
 fn no_observer() -> Error {

@@ -25,6 +25,7 @@ use crate::recorder::core::CoreNode;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::handle::Recorder;
 use crate::recorder::hosted::Hosted;
+use crate::recorder::hooks::Hooks;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
@@ -33,7 +34,9 @@ use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Collects what a recorder measures; `create` checks it and enters it in the runtime.
 ///
@@ -71,6 +74,7 @@ pub struct RecorderBuilder<E: MetricEvent, H = InRuntime> {
     policy: OverflowPolicy,
     slots: Vec<Slot<E>>,
     observers: Vec<ObserverFn<E>>,
+    hooks: Hooks,
     /// The first mistake; reported by `create`, where it can be handled.
     mistake: Option<Error>,
 }
@@ -96,7 +100,7 @@ pub(crate) trait Host: Home + Send + Sync {
 
 impl<E: MetricEvent, H> RecorderBuilder<E, H> {
     pub(crate) fn new(home: H, id: &str, capacity: u32, policy: OverflowPolicy) -> Self {
-        Self { home, id: id.to_owned(), entity: None, capacity, policy, slots: Vec::new(), observers: Vec::new(), mistake: None }
+        Self { home, id: id.to_owned(), entity: None, capacity, policy, slots: Vec::new(), observers: Vec::new(), hooks: Hooks::none(), mistake: None }
     }
 
     /// The entity that the recorder measures, if it is to be called otherwise than the recorder's id.
@@ -153,6 +157,66 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         self
     }
 
+    /// Runs `hook` before the first event is dispatched, at each start: events are accepted meanwhile, and wait.
+    ///
+    /// If it fails, panics or is not over by its deadline, the recorder is `Failed`: what was accepted is counted as
+    /// `dropped.start_failed`, later events are refused as `rejected.failed`, the stop hook runs, and `start` may be tried again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// use mvx_metrics::ErrorKind;
+    /// use std::time::Duration;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let mut attempts = 0;
+    /// let recorder = runtime
+    ///     .recorder::<Saved>("storage")
+    ///     .counter("document.saves", |c| c)
+    ///     .on_starting(move || {
+    ///         attempts += 1;
+    ///         let first = attempts == 1;
+    ///         async move { if first { Err("no connection".into()) } else { Ok(()) } }
+    ///     })
+    ///     .create()?;
+    /// let error = recorder.start().wait(Duration::from_secs(5)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::HookFailed);
+    /// recorder.start().wait(Duration::from_secs(5))?;
+    /// recorder.register_event(Saved);
+    /// assert_eq!(recorder.flush_and_snapshot(Duration::from_secs(5))?.counter("document.saves", &[]), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_starting<F, R>(mut self, mut hook: F) -> Self
+    where
+        F: FnMut() -> R + Send + 'static,
+        R: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    {
+        self.hooks.on_starting = Some(Box::new(move || Box::pin(hook())));
+        self
+    }
+
+    /// Runs `hook` after the last event was dispatched, at each stop, and after a failed start.
+    ///
+    /// If it fails, the recorder is `Failed` and the stop ends in its error; nothing is lost by that.
+    pub fn on_stopped<F, R>(mut self, mut hook: F) -> Self
+    where
+        F: FnMut() -> R + Send + 'static,
+        R: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    {
+        self.hooks.on_stopped = Some(Box::new(move || Box::pin(hook())));
+        self
+    }
+
+    /// How long each hook may take; [`HOOK_DEADLINE`](crate::limits::HOOK_DEADLINE) if this is not called.
+    pub fn hook_deadline(mut self, deadline: Duration) -> Self {
+        self.hooks.deadline = deadline;
+        self
+    }
+
     fn add<M: Metric<E>>(mut self, metric: Result<M, Error>) -> Self {
         match metric.and_then(Slot::new) {
             Ok(slot) => self.place(slot),
@@ -200,7 +264,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         for (number, observer) in (0..).zip(self.observers) {
             observers.add(ObserverId(number * 2), observer);
         }
-        let metrics = (self.slots, observers);
+        let metrics = (self.slots, observers, self.hooks);
         let hub = Arc::clone(home.hub());
         let core = Core::new(identity, hub, kind, u64::from(self.capacity), metrics, home.clock().now());
         Ok(Arc::new(Node::new(core)))

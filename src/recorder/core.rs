@@ -18,6 +18,9 @@ use crate::queue::ring::Refused;
 use crate::recorder::actor::Actor;
 use crate::recorder::actor::Command;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::hooks::Executor;
+use crate::recorder::hooks::Hooks;
+use crate::recorder::hooks::Phase;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Desk;
 use crate::recorder::hosted::Hosted;
@@ -54,6 +57,9 @@ pub(crate) struct Core<E> {
     refusals: Refusals,
     given_up: GivenUp,
     observer_ids: AtomicU64,
+    /// Committed without having been dispatched: accepted for a start that failed.
+    discarded: AtomicU64,
+    last_error: Mutex<Option<Error>>,
 }
 
 /// Commands on their way to the actor; shut when there is nobody left to obey them.
@@ -83,10 +89,10 @@ impl<E: MetricEvent> Core<E> {
         hub: Arc<Hub>,
         kind: Kind,
         capacity: u64,
-        (slots, observers): (Vec<Slot<E>>, Observers<E>),
+        (slots, observers, hooks): (Vec<Slot<E>>, Observers<E>, Hooks),
         now: Timestamp,
     ) -> Self {
-        let actor = Actor::new(slots, observers);
+        let actor = Actor::new(slots, observers, hooks);
         let cut = actor.first_cut(&identity, now);
         Self {
             queue: HandOff::new(kind, capacity, actor),
@@ -98,6 +104,8 @@ impl<E: MetricEvent> Core<E> {
             refusals: Refusals::default(),
             given_up: GivenUp::default(),
             observer_ids: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
+            last_error: Mutex::new(None),
         }
     }
 
@@ -122,6 +130,23 @@ impl<E: MetricEvent> Core<E> {
         ObserverId(self.observer_ids.fetch_add(2, Ordering::Relaxed) + 1)
     }
 
+    /// Counts events that were committed without having been dispatched; after their commit, so that no reading has them twice.
+    pub(crate) fn count_discarded(&self, count: u64) {
+        self.discarded.fetch_add(count, Ordering::Release);
+    }
+
+    pub(crate) fn note_error(&self, error: Error) {
+        *self.last_error.lock() = Some(error);
+    }
+
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.last_error.lock().clone()
+    }
+
+    pub(crate) fn executor(&self) -> Option<&Arc<dyn Executor>> {
+        self.hub.executor()
+    }
+
     /// Enters a metric of this recorder in the runtime's catalogue.
     pub(crate) fn declare(&self, slot: &Slot<E>) -> Result<(), Error> {
         self.hub.catalogue.declare(&self.identity.id, &[Arc::clone(slot.descriptor())])
@@ -137,6 +162,7 @@ impl<E: MetricEvent> Core<E> {
         // What settles events is read before what accepts them, so accepted >= processed + dropped in every reading.
         let deadline = self.given_up.deadline.load(Ordering::Acquire);
         let removed = self.given_up.removed.load(Ordering::Acquire);
+        let discarded = self.discarded.load(Ordering::Acquire);
         let counts = self.queue.counts();
         let rejected = Rejected {
             full: self.refusals.full.load(Ordering::Acquire),
@@ -144,8 +170,8 @@ impl<E: MetricEvent> Core<E> {
             failed: self.refusals.failed.load(Ordering::Acquire),
             forked: 0,
         };
-        let dropped = Dropped { evicted: counts.evicted, deadline, removed, start_failed: 0 };
-        Accounts::new(counts.accepted, rejected, counts.committed, dropped)
+        let dropped = Dropped { evicted: counts.evicted, deadline, removed, start_failed: discarded };
+        Accounts::new(counts.accepted, rejected, counts.committed - discarded, dropped)
     }
 }
 
@@ -158,6 +184,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn stop_if_begun(&self, done: Completer);
     fn start_with(&self, done: Completer);
     fn room(&self) -> Operation;
+    fn unpark(&self, command: Command<E>);
 }
 
 impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
@@ -225,6 +252,20 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             return done.complete(Ok(()));
         }
         self.stop_with(done);
+    }
+
+    /// The end of a hook: the recorder stands on no list and is not idle, so whoever ends the hook schedules it.
+    fn unpark(&self, command: Command<E>) {
+        {
+            let mut mailbox = self.mailbox.lock();
+            if !mailbox.open {
+                return;
+            }
+            mailbox.commands.push(command);
+        }
+        let _ = self.queue.kick();
+        self.hub.schedule(Arc::clone(self));
+        self.hub.hurry();
     }
 
     /// Ends when there may be room, or never will be: whoever waits tries again then.
@@ -319,6 +360,16 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         let turned = self.queue.sit(|consumer, actor| actor.turn(self, consumer, desk));
         // Nobody else takes the seat of a hosted recorder; were it taken, the other would be the one to go on.
         turned.unwrap_or(Turned::idle())
+    }
+
+    fn launch(self: Arc<Self>, phase: Phase) {
+        let made = self.queue.sit(|_, actor| actor.make_hook(phase)).flatten();
+        let node = Arc::clone(&self);
+        let done = Box::new(move |result| node.unpark(Command::HookDone { result }));
+        match (made, self.executor()) {
+            (Some((hook, deadline)), Some(executor)) => executor.run(hook, phase, deadline, done),
+            _ => done(Ok(())),
+        }
     }
 
     fn publish(&self, now: Timestamp) {

@@ -14,6 +14,7 @@ use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Desk;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Next;
+use crate::recorder::hooks::Inline;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::state::RecorderState;
@@ -98,10 +99,13 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
         let node: Arc<CoreNode<E>> = self.assemble(&home)?;
         // The task exists from here on: a flush before its first poll waits for it, and is answered if it is dropped.
         home.hub.announce();
+        let hooks = Arc::new(Inline::default());
+        home.hub.employ(Arc::clone(&hooks) as _);
         let now = home.clock.now();
         let task = RecorderTask {
             recorder: Arc::clone(&node) as Arc<dyn Hosted>,
             hub: home.hub,
+            hooks,
             desk: Desk { clock: home.clock, now, alone: true },
             again: false,
             over: false,
@@ -119,6 +123,7 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
 pub struct RecorderTask {
     recorder: Arc<dyn Hosted>,
     hub: Arc<Hub>,
+    hooks: Arc<Inline>,
     desk: Desk,
     /// The recorder is busy and on no list: this task owes it the next turn.
     again: bool,
@@ -138,7 +143,10 @@ impl RecorderTask {
             self.desk.now = self.desk.clock.now();
             let turned = self.recorder.turn(&mut self.desk);
             self.recorder.publish(self.desk.now);
-            self.again = turned.next != Next::Idle;
+            self.again = matches!(turned.next, Next::More | Next::Stalled);
+            if let Next::Hook(phase) = turned.next {
+                Arc::clone(&self.recorder).launch(phase);
+            }
         }
         false
     }
@@ -152,7 +160,12 @@ impl Future for RecorderTask {
         self.hub.attach(context.waker());
         loop {
             let idle = self.work();
-            if self.recorder.state() == RecorderState::Stopped {
+            let now = self.desk.clock.now();
+            if self.hooks.poll(context, now) {
+                // A hook has ended, and its recorder is on the list again.
+                continue;
+            }
+            if self.recorder.state() == RecorderState::Stopped && idle {
                 self.over = true;
                 self.recorder.retire();
                 return Poll::Ready(());

@@ -443,6 +443,11 @@ impl<E: MetricEvent> Recorder<E> {
         self.node.state()
     }
 
+    /// Why the recorder last failed to start or stop, if it ever did.
+    pub fn last_error(&self) -> Option<Error> {
+        self.node.last_error()
+    }
+
     /// The recorder's id.
     pub fn id(&self) -> &RecorderId {
         &self.node.identity().id

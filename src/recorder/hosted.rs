@@ -3,6 +3,7 @@
 use crate::model::accounts::Accounts;
 use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
+use crate::recorder::hooks::Phase;
 use crate::recorder::identity::Identity;
 use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
@@ -44,6 +45,10 @@ pub(crate) enum Next {
     More,
     /// The worker, after a moment: a producer has not finished writing.
     Stalled,
+    /// The hook that the worker is to launch: when it ends, the recorder is scheduled.
+    Hook(Phase),
+    /// A hook that is under way.
+    Parked,
 }
 
 /// A recorder, seen from outside.
@@ -55,6 +60,9 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// Dispatches what is ready, obeys commands, ends in one of the ways of [`Turned`].
     fn turn(&self, desk: &mut Desk) -> Turned;
+
+    /// Runs a lifecycle hook beside the drain loop.
+    fn launch(self: Arc<Self>, phase: Phase);
 
     /// Publishes a cut, if something changed.
     fn publish(&self, now: Timestamp);

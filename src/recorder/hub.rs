@@ -4,6 +4,7 @@ use crate::queue::ready::Erase;
 use crate::queue::ready::Node;
 use crate::queue::ready::ReadyList;
 use crate::recorder::catalogue::Catalogue;
+use crate::recorder::hooks::Executor;
 use crate::recorder::hosted::Hosted;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
@@ -28,12 +29,14 @@ pub(crate) struct Hub {
     /// The thread that naps, if one does.
     thread: OnceLock<Thread>,
     attended: AtomicBool,
+    /// Who runs lifecycle hooks; set before anybody drains.
+    executor: OnceLock<Arc<dyn Executor>>,
     pub(crate) catalogue: Catalogue,
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        Self { ready: ReadyList::new(), waker: Mutex::new(None), thread: OnceLock::new(), attended: AtomicBool::new(false), catalogue: Catalogue::default() }
+        Self { ready: ReadyList::new(), waker: Mutex::new(None), thread: OnceLock::new(), attended: AtomicBool::new(false), executor: OnceLock::new(), catalogue: Catalogue::default() }
     }
 
     /// Puts a recorder that became busy on the list. A napping worker is left to its nap: this is the events' way in.
@@ -73,6 +76,15 @@ impl Hub {
         };
         drop(old);
         self.attended.store(true, Ordering::Release);
+    }
+
+    /// Who runs hooks from now on; the first one stays.
+    pub(crate) fn employ(&self, executor: Arc<dyn Executor>) {
+        let _ = self.executor.set(executor);
+    }
+
+    pub(crate) fn executor(&self) -> Option<&Arc<dyn Executor>> {
+        self.executor.get()
     }
 
     /// Somebody will come: what waits is not waiting in vain.

@@ -7,6 +7,7 @@ pub(crate) mod core;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod handle;
+pub(crate) mod hooks;
 pub(crate) mod hosted;
 pub(crate) mod hub;
 pub(crate) mod identity;

@@ -1,6 +1,7 @@
 //! The runtime: owns the worker thread, the registry of recorders, start and shutdown.
 
 pub(crate) mod builder;
+mod hooks;
 mod registry;
 pub(crate) mod report;
 pub(crate) mod shutdown;

@@ -7,6 +7,7 @@ use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::runtime::Inner;
 use crate::runtime::RuntimeState;
+use crate::runtime::hooks::OnLoop;
 use crate::runtime::worker::Worker;
 use crate::sync::own_thread;
 use std::panic::AssertUnwindSafe;
@@ -56,6 +57,8 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
             return ended.complete(Ok(()));
         }
     };
+    let under_way = Arc::clone(inner.control.hooks());
+    inner.control.hub.employ(Arc::new(OnLoop { handle: tokio.handle().clone(), under_way }));
     let worker = Worker::new(Arc::clone(&inner.control), Arc::clone(&inner.settings.clock), move || {
         started.complete(Ok(()));
     });

@@ -14,6 +14,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Next;
 use crate::recorder::hub::Hub;
 use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -27,17 +28,29 @@ use std::time::Duration;
 pub(crate) struct Control {
     pub(crate) hub: Arc<Hub>,
     exit: AtomicBool,
+    /// Lifecycle hooks that run beside the worker's task on its loop.
+    hooks: Arc<AtomicUsize>,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
-        Self { hub: Arc::new(Hub::new()), exit: AtomicBool::new(false) }
+        Self { hub: Arc::new(Hub::new()), exit: AtomicBool::new(false), hooks: Arc::default() }
     }
 
     /// Tells the worker to end when it is through with what it has in hand.
     pub(crate) fn end(&self) {
         self.exit.store(true, Ordering::Release);
         self.hub.hurry();
+    }
+
+    /// The count of hooks under way, for whoever runs them.
+    pub(crate) fn hooks(&self) -> &Arc<AtomicUsize> {
+        &self.hooks
+    }
+
+    /// Whether the loop has other tasks than the worker's.
+    fn is_shared(&self) -> bool {
+        self.hooks.load(Ordering::Acquire) > 0
     }
 
     fn is_ending(&self) -> bool {
@@ -122,8 +135,11 @@ impl Worker {
         .await;
         loop {
             match self.advance() {
+                None if self.control.is_shared() => tokio::task::yield_now().await,
                 None => {}
                 Some(_) if self.control.is_ending() => break,
+                // A nap would hold the loop, and with it the hooks: the same rest is taken in the loop.
+                Some(Repose::Nap(time)) if self.control.is_shared() => self.doze(time).await,
                 Some(Repose::Nap(time)) => self.nap(time),
                 Some(Repose::Sleep(until)) => self.sleep(until).await,
             }
@@ -203,7 +219,8 @@ impl Worker {
             self.fed.push_back(Arc::clone(&recorder));
         }
         match turned.next {
-            Next::Idle => {}
+            Next::Idle | Next::Parked => {}
+            Next::Hook(phase) => recorder.launch(phase),
             Next::More => self.turns.push_back(recorder),
             Next::Stalled => return self.stalled.push(recorder),
         }
@@ -246,6 +263,13 @@ impl Worker {
         if self.control.hub.is_empty() {
             crate::sync::nap(time);
         }
+        self.turns.extend(self.stalled.drain(..));
+    }
+
+    /// A nap in the loop, while hooks are under way.
+    async fn doze(&mut self, time: Duration) {
+        self.naps = self.naps.saturating_add(1);
+        self.sleep(Some(time)).await;
         self.turns.extend(self.stalled.drain(..));
     }
 

@@ -4,12 +4,14 @@ use crate::model::clock::Clock;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
 use crate::recorder::builder::RecorderBuilder;
+use crate::recorder::hooks::Inline;
 use crate::runtime::MetricsRuntime;
 use crate::runtime::report::ShutdownReport;
 use crate::runtime::worker::Worker;
 use crate::testing::ManualClock;
 use std::fmt;
 use std::sync::Arc;
+use std::task::Context;
 use std::task::Waker;
 
 /// The real runtime, worker and recorders, with the worker driven by the test and time standing still until it is advanced.
@@ -45,6 +47,7 @@ pub struct SteppedRuntime {
     runtime: MetricsRuntime,
     clock: ManualClock,
     worker: Worker,
+    hooks: Arc<Inline>,
 }
 
 impl SteppedRuntime {
@@ -59,7 +62,9 @@ impl SteppedRuntime {
         let control = Arc::clone(&runtime.inner().control);
         let mut worker = Worker::new(control, Arc::new(clock.clone()) as Arc<dyn Clock>, || {});
         worker.attend(Waker::noop());
-        Ok(Self { runtime, clock, worker })
+        let hooks = Arc::new(Inline::default());
+        runtime.inner().control.hub.employ(Arc::clone(&hooks) as _);
+        Ok(Self { runtime, clock, worker, hooks })
     }
 
     /// The runtime, for code that wants one. It must not be started: this is its worker.
@@ -77,15 +82,23 @@ impl SteppedRuntime {
         self.runtime.recorder(id)
     }
 
-    /// Dispatches everything accepted so far, obeys every command, and publishes.
+    /// Dispatches everything accepted so far, obeys every command, and publishes. Hooks are polled, and not waited for.
     pub fn settle(&mut self) {
-        self.worker.work_off();
+        settle(&mut self.worker, &self.hooks, &self.clock);
     }
 
     /// Closes and settles every recorder, and ends the runtime.
     pub fn shutdown(mut self) -> ShutdownReport {
-        let worker = &mut self.worker;
-        crate::runtime::shutdown::by_hand(self.runtime.inner(), || worker.work_off())
+        let (worker, hooks, clock) = (&mut self.worker, &self.hooks, &self.clock);
+        crate::runtime::shutdown::by_hand(self.runtime.inner(), || settle(worker, hooks, clock))
+    }
+}
+
+fn settle(worker: &mut Worker, hooks: &Inline, clock: &ManualClock) {
+    let mut context = Context::from_waker(Waker::noop());
+    worker.work_off();
+    while hooks.poll(&mut context, clock.now()) {
+        worker.work_off();
     }
 }
 

@@ -1,0 +1,139 @@
+//! Lifecycle hooks: async code of the user's that runs before a recorder's first event and after its last.
+
+use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::limits;
+use crate::sync::Mutex;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What a hook may fail with.
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A hook under way.
+pub(crate) type HookFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// Makes the hook's future, once for each start or stop.
+pub(crate) type HookFn = Box<dyn FnMut() -> HookFuture + Send>;
+
+/// What is told how a hook ended.
+pub(crate) type HookDone = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+/// The hooks of one recorder.
+pub(crate) struct Hooks {
+    pub(crate) on_starting: Option<HookFn>,
+    pub(crate) on_stopped: Option<HookFn>,
+    pub(crate) deadline: Duration,
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Starting,
+    Stopped,
+}
+
+impl Phase {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "on_starting",
+            Self::Stopped => "on_stopped",
+        }
+    }
+}
+
+impl Hooks {
+    pub(crate) const fn none() -> Self {
+        Self { on_starting: None, on_stopped: None, deadline: limits::HOOK_DEADLINE }
+    }
+
+    /// Makes the future of a hook; `None` if there is no such hook. A hook that panics over it has failed.
+    pub(crate) fn make(&mut self, phase: Phase) -> Option<HookFuture> {
+        let hook = match phase {
+            Phase::Starting => &mut self.on_starting,
+            Phase::Stopped => &mut self.on_stopped,
+        };
+        let hook = hook.as_mut()?;
+        Some(catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|payload| {
+            crate::queue::drop_quietly(payload);
+            Box::pin(async { Err(BoxError::from("it panicked")) })
+        }))
+    }
+}
+
+/// Somebody who runs hooks beside the drain loop.
+pub(crate) trait Executor: Send + Sync {
+    fn run(&self, hook: HookFuture, phase: Phase, deadline: Duration, done: HookDone);
+}
+
+/// How a hook's end is reported.
+pub(crate) fn hook_result(phase: Phase, result: Result<(), BoxError>) -> Result<(), Error> {
+    result.map_err(|cause| {
+        let message = format!("the hook {} failed: {cause}; mend what it needs, and start again", phase.name());
+        Error::new(ErrorKind::HookFailed, message).with_boxed_source(cause)
+    })
+}
+
+pub(crate) fn hook_timed_out(phase: Phase, deadline: Duration) -> Error {
+    let message = format!("the hook {} was not over after {deadline:?}; give it more time by `hook_deadline`", phase.name());
+    Error::new(ErrorKind::HookFailed, message)
+}
+
+pub(crate) fn hook_panicked(phase: Phase) -> Error {
+    Error::new(ErrorKind::HookFailed, format!("the hook {} panicked; mend it, and start again", phase.name()))
+}
+
+/// Runs hooks inside whatever polls it: a detached recorder's task, or a test's stepped worker.
+///
+/// It has no timer: a deadline is looked at when it is polled.
+#[derive(Default)]
+pub(crate) struct Inline {
+    arrived: Mutex<Vec<Running>>,
+}
+
+struct Running {
+    hook: HookFuture,
+    phase: Phase,
+    deadline: Duration,
+    since: Option<Timestamp>,
+    done: HookDone,
+}
+
+impl Executor for Inline {
+    fn run(&self, hook: HookFuture, phase: Phase, deadline: Duration, done: HookDone) {
+        self.arrived.lock().push(Running { hook, phase, deadline, since: None, done });
+    }
+}
+
+impl Inline {
+    /// Polls every hook once; true if one ended.
+    pub(crate) fn poll(&self, context: &mut Context<'_>, now: Timestamp) -> bool {
+        let mut hooks = std::mem::take(&mut *self.arrived.lock());
+        let before = hooks.len();
+        let mut left = Vec::new();
+        for mut running in hooks.drain(..) {
+            let since = *running.since.get_or_insert(now);
+            match catch_unwind(AssertUnwindSafe(|| running.hook.as_mut().poll(context))) {
+                Ok(Poll::Ready(result)) => (running.done)(hook_result(running.phase, result)),
+                Ok(Poll::Pending) if now.saturating_since(since) >= running.deadline => {
+                    (running.done)(Err(hook_timed_out(running.phase, running.deadline)));
+                }
+                Ok(Poll::Pending) => left.push(running),
+                Err(payload) => {
+                    crate::queue::drop_quietly(payload);
+                    (running.done)(Err(hook_panicked(running.phase)));
+                }
+            }
+        }
+        let ended = left.len() < before;
+        self.arrived.lock().extend(left);
+        ended
+    }
+}
