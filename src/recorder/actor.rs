@@ -38,17 +38,6 @@ pub(crate) enum Command<E> {
     Start { done: Completer },
 }
 
-impl<E> Command<E> {
-    /// Ends the command with a result that its sender did not ask the actor for.
-    pub(crate) fn answer(self, result: Result<(), Error>) {
-        match self {
-            Self::Flush { done, .. } | Self::Register { done, .. } | Self::Stop { done } | Self::Start { done } => {
-                done.complete(result);
-            }
-        }
-    }
-}
-
 pub(crate) struct Actor<E> {
     slots: Vec<Slot<E>>,
     dispatched: u64,
@@ -64,8 +53,8 @@ pub(crate) struct Actor<E> {
     last_turn: Timestamp,
     /// Whether the worker was told that there is memory to release.
     fed: bool,
-    waiting: Vec<(u64, Completer)>,
-    stops: Vec<Completer>,
+    /// Whether somebody waits in the mailbox for an answer.
+    owes: bool,
 }
 
 impl<E: MetricEvent> Actor<E> {
@@ -80,8 +69,7 @@ impl<E: MetricEvent> Actor<E> {
             chunk: 1,
             last_turn: Timestamp::default(),
             fed: false,
-            waiting: Vec::new(),
-            stops: Vec::new(),
+            owes: false,
         }
     }
 
@@ -97,15 +85,11 @@ impl<E: MetricEvent> Actor<E> {
             self.obey(core);
         }
         core.state.pass(RecorderState::Created, RecorderState::Running);
-        let drained = self.drain(&mut consumer, desk);
+        let drained = self.drain(core, &mut consumer, desk);
         self.answer(core, &mut consumer, desk.now);
         let next = match drained {
-            Drained::Abandoned => {
-                for done in self.take_waiting() {
-                    done.complete(Err(abandoned()));
-                }
-                Next::Idle
-            }
+            // What is still owed is answered by whoever gave the queue up.
+            Drained::Abandoned => Next::Idle,
             Drained::TurnOver => Next::More,
             Drained::Empty => match consumer.rest() {
                 Rest::Idle => Next::Idle,
@@ -119,7 +103,10 @@ impl<E: MetricEvent> Actor<E> {
         Turned { next, newly_dirty, newly_fed }
     }
 
-    fn drain(&mut self, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
+    fn drain(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
+        if core.queue.is_abandoned() {
+            return Drained::Abandoned;
+        }
         let started = desk.now;
         let mut done = 0;
         loop {
@@ -151,12 +138,14 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn obey(&mut self, core: &Core<E>) {
-        for command in core.take_commands() {
+        let (commands, owes) = core.take_commands();
+        self.owes = owes;
+        for command in commands {
             match command {
-                Command::Flush { ticket, done } => self.waiting.push((ticket, done)),
-                Command::Stop { done } => self.stops.push(done),
                 Command::Register { slot, done } => done.complete(self.add(slot)),
-                Command::Start { done } => done.complete(self.start(core)),
+                Command::Start { done } => done.complete(core.open()),
+                // Noted by the mailbox itself.
+                Command::Flush { .. } | Command::Stop { .. } => {}
             }
         }
     }
@@ -172,46 +161,35 @@ impl<E: MetricEvent> Actor<E> {
         Ok(())
     }
 
-    fn start(&mut self, core: &Core<E>) -> Result<(), Error> {
-        if core.queue.is_abandoned() {
-            let message = "events of this recorder were given up at a deadline; remove it and create it again";
-            return Err(Error::new(ErrorKind::InvalidState, message).with_states(core.state.get().name(), "Stopped"));
-        }
-        if !core.state.pass(RecorderState::Created, RecorderState::Running) && core.queue.is_closed() {
-            core.state.set(RecorderState::Running);
-            core.queue.reopen();
-        }
-        Ok(())
-    }
-
     /// Ends the flushes whose events are settled, and the stop if everything is.
     fn answer(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, now: Timestamp) {
         let settled = consumer.settled();
-        if self.waiting.iter().any(|(ticket, _)| *ticket <= settled) {
-            self.publish(core, now);
-            for (_, done) in self.waiting.extract_if_settled(settled) {
-                done.complete(Ok(()));
-            }
-        }
-        let accepted = core.queue.counts().accepted;
-        if core.queue.is_closed() && settled == accepted && core.state.get() == RecorderState::Stopping {
-            core.state.set(RecorderState::Stopped);
+        // The door before the number: behind a shut door the number is final.
+        let closed = core.queue.is_closed();
+        let all = settled == core.queue.counts().accepted;
+        if closed && all && core.state.pass(RecorderState::Stopping, RecorderState::Stopped) {
             self.dirty = true;
         }
-        if !self.stops.is_empty() && settled == accepted {
-            self.publish(core, now);
-            for done in self.stops.drain(..) {
-                done.complete(Ok(()));
-            }
+        if !self.owes || !core.owes(settled, all) {
+            return;
         }
+        self.publish(core, now);
+        let (flushes, stops, remain) = core.take_due(settled, all);
+        self.owes = remain;
+        for done in flushes {
+            // Given up meanwhile: then nothing is published any more, and what the last cut shows decides.
+            done.complete(if self.dirty { core.flushed_or_lost() } else { Ok(()) });
+        }
+        stops.into_iter().for_each(|done| done.complete(Ok(())));
     }
 
     /// Makes what has changed visible.
     pub(crate) fn publish(&mut self, core: &Core<E>, now: Timestamp) {
         self.told = false;
-        if !std::mem::take(&mut self.dirty) || core.queue.is_abandoned() {
+        if !self.dirty || core.queue.is_abandoned() {
             return;
         }
+        self.dirty = false;
         let mut spare = self.spare.take();
         let next = match spare.as_mut().and_then(Shared::get_mut) {
             Some(cut) => {
@@ -255,16 +233,6 @@ impl<E: MetricEvent> Actor<E> {
         consumer.release();
         true
     }
-
-    /// The answers still owed, when nobody will turn this actor again.
-    pub(crate) fn take_waiting(&mut self) -> Vec<Completer> {
-        let flushes = self.waiting.drain(..).map(|(_, done)| done);
-        flushes.chain(self.stops.drain(..)).collect()
-    }
-}
-
-fn abandoned() -> Error {
-    Error::new(ErrorKind::Timeout, "the deadline of a shutdown or removal came first; what was given up is in the accounts")
 }
 
 /// How draining ended.
@@ -286,19 +254,6 @@ fn next_chunk(chunk: u64, took: Duration) -> u64 {
         1
     } else {
         chunk
-    }
-}
-
-/// Takes the flushes out whose ticket is settled, in their order.
-trait ExtractIfSettled {
-    fn extract_if_settled(&mut self, settled: u64) -> Vec<(u64, Completer)>;
-}
-
-impl ExtractIfSettled for Vec<(u64, Completer)> {
-    fn extract_if_settled(&mut self, settled: u64) -> Vec<(u64, Completer)> {
-        let (due, later) = std::mem::take(self).into_iter().partition(|(ticket, _)| *ticket <= settled);
-        *self = later;
-        due
     }
 }
 

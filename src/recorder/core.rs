@@ -49,14 +49,26 @@ pub(crate) struct Core<E> {
     identity: Arc<Identity>,
     hub: Arc<Hub>,
     mailbox: Mutex<Mailbox<E>>,
+    door: Mutex<Door>,
     refusals: Refusals,
     given_up: GivenUp,
 }
 
-/// Commands on their way to the actor; shut when there is nobody left to obey them.
+/// Commands on their way to the actor, and answers it owes; shut when there is nobody left to obey them.
+///
+/// The answers stand here and not with the actor, so that they can be given when user code holds the actor for ever.
 struct Mailbox<E> {
     open: bool,
     commands: Vec<Command<E>>,
+    flushes: Vec<(u64, Completer)>,
+    stops: Vec<Completer>,
+}
+
+/// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
+#[derive(Default)]
+struct Door {
+    /// Shut by a removal or a shutdown: no start opens it again.
+    for_good: bool,
 }
 
 /// Events refused at the door. Written by producers on their slow path only.
@@ -91,7 +103,13 @@ impl<E: MetricEvent> Core<E> {
             state: StateCell::new(),
             identity,
             hub,
-            mailbox: Mutex::new(Mailbox { open: true, commands: Vec::new() }),
+            mailbox: Mutex::new(Mailbox {
+                open: true,
+                commands: Vec::new(),
+                flushes: Vec::new(),
+                stops: Vec::new(),
+            }),
+            door: Mutex::new(Door::default()),
             refusals: Refusals::default(),
             given_up: GivenUp::default(),
         }
@@ -109,8 +127,64 @@ impl<E: MetricEvent> Core<E> {
         counter.fetch_add(count, Ordering::Release);
     }
 
-    pub(crate) fn take_commands(&self) -> Vec<Command<E>> {
-        std::mem::take(&mut self.mailbox.lock().commands)
+    /// The commands to obey now, and whether answers are owed; flushes and stops are noted among those.
+    pub(crate) fn take_commands(&self) -> (Vec<Command<E>>, bool) {
+        let mut mailbox = self.mailbox.lock();
+        let mut obeyed = Vec::new();
+        for command in std::mem::take(&mut mailbox.commands) {
+            match command {
+                Command::Flush { ticket, done } => mailbox.flushes.push((ticket, done)),
+                Command::Stop { done } => mailbox.stops.push(done),
+                other => obeyed.push(other),
+            }
+        }
+        (obeyed, !mailbox.flushes.is_empty() || !mailbox.stops.is_empty())
+    }
+
+    /// Whether an answer is due when the first `settled` events are settled and, perhaps, all of them.
+    pub(crate) fn owes(&self, settled: u64, all: bool) -> bool {
+        let mailbox = self.mailbox.lock();
+        mailbox.flushes.iter().any(|(ticket, _)| *ticket <= settled) || all && !mailbox.stops.is_empty()
+    }
+
+    /// The flushes and the stops that are due, and whether others remain.
+    pub(crate) fn take_due(&self, settled: u64, all: bool) -> (Vec<Completer>, Vec<Completer>, bool) {
+        let mut mailbox = self.mailbox.lock();
+        let flushes = std::mem::take(&mut mailbox.flushes);
+        let (due, later) = flushes.into_iter().partition::<Vec<_>, _>(|(ticket, _)| *ticket <= settled);
+        mailbox.flushes = later;
+        let stops = if all { std::mem::take(&mut mailbox.stops) } else { Vec::new() };
+        let remain = !mailbox.flushes.is_empty() || !mailbox.stops.is_empty();
+        (due.into_iter().map(|(_, done)| done).collect(), stops, remain)
+    }
+
+    /// Opens the door (again), unless it was shut for good.
+    pub(crate) fn open(&self) -> Result<(), Error> {
+        let door = self.door.lock();
+        if self.queue.is_abandoned() {
+            let message = "events of this recorder were given up at a deadline; remove it and create it again";
+            return Err(Error::new(ErrorKind::InvalidState, message).with_states(self.state.get().name(), "Stopped"));
+        }
+        if door.for_good {
+            return Err(self.gone());
+        }
+        if !self.state.pass(RecorderState::Created, RecorderState::Running) && self.queue.is_closed() {
+            self.state.set(RecorderState::Running);
+            self.queue.reopen();
+        }
+        Ok(())
+    }
+
+    /// Shuts the door, and says so in the state.
+    fn shut(&self, for_good: bool) -> Handed {
+        let mut door = self.door.lock();
+        door.for_good |= for_good;
+        for from in [RecorderState::Created, RecorderState::Starting, RecorderState::Running] {
+            if self.state.pass(from, RecorderState::Stopping) {
+                break;
+            }
+        }
+        self.queue.close().1
     }
 
     /// Enters a metric of this recorder in the runtime's catalogue.
@@ -145,7 +219,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn schedule(&self, handed: Handed);
     fn post(&self, command: Command<E>) -> Result<(), Command<E>>;
     fn flush(&self) -> Operation;
-    fn stop_with(&self, done: Completer);
+    fn stop_with(&self, done: Completer, for_good: bool);
     fn start_with(&self, done: Completer);
 }
 
@@ -178,7 +252,10 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         }
         let accounts = self.accounts_now();
         let ticket = accounts.accepted;
-        if !self.hub.is_attended() && !accounts.is_settled() {
+        if !self.hub.is_attended() {
+            if accounts.is_settled() {
+                return Operation::done(Ok(()));
+            }
             let error = Error::new(ErrorKind::InvalidState, "no worker drains this recorder; start its runtime first")
                 .with_states("Created", "Running")
                 .with_pending(accounts.pending());
@@ -187,36 +264,36 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let weak = Arc::downgrade(self);
         let pending = move || weak.upgrade().map_or(0, |node| node.accounts_now().pending());
         let (operation, done) = Operation::new(Some(Box::new(pending)));
-        match self.post(Command::Flush { ticket, done }) {
-            Err(command) => command.answer(self.settled_or_lost()),
-            Ok(()) => {}
+        if let Err(command) = self.post(Command::Flush { ticket, done }) {
+            self.answer_unheard(command);
         }
         operation
     }
 
-    fn stop_with(&self, done: Completer) {
-        for from in [RecorderState::Created, RecorderState::Starting, RecorderState::Running] {
-            if self.state.pass(from, RecorderState::Stopping) {
-                break;
-            }
-        }
-        let (_, handed) = self.queue.close();
-        self.schedule(handed);
-        match self.post(Command::Stop { done }) {
-            Err(command) => command.answer(self.settled_or_lost()),
-            Ok(()) => {}
+    fn stop_with(&self, done: Completer, for_good: bool) {
+        self.schedule(self.shut(for_good));
+        if let Err(command) = self.post(Command::Stop { done }) {
+            self.answer_unheard(command);
         }
     }
 
     fn start_with(&self, done: Completer) {
-        match self.post(Command::Start { done }) {
-            Err(command) => command.answer(Err(self.gone())),
-            Ok(()) => {}
+        if let Err(command) = self.post(Command::Start { done }) {
+            self.answer_unheard(command);
         }
     }
 }
 
 impl<E: MetricEvent> Core<E> {
+    /// Answers a command that no worker will obey.
+    pub(crate) fn answer_unheard(&self, command: Command<E>) {
+        match command {
+            Command::Flush { done, .. } => done.complete(self.flushed_or_lost()),
+            Command::Stop { done } => done.complete(self.settled_or_lost()),
+            Command::Register { done, .. } | Command::Start { done } => done.complete(Err(self.gone())),
+        }
+    }
+
     /// The answer to "is everything accepted so far settled?" when no worker is there to make it so.
     fn settled_or_lost(&self) -> Result<(), Error> {
         let accounts = self.accounts_now();
@@ -227,7 +304,18 @@ impl<E: MetricEvent> Core<E> {
         Err(Error::new(ErrorKind::WorkerLost, message).with_pending(accounts.pending()))
     }
 
+    /// The same for "and published?": at a deadline the last batches may have been processed and never shown.
+    pub(crate) fn flushed_or_lost(&self) -> Result<(), Error> {
+        self.settled_or_lost()?;
+        if self.cut.load().sequence >= self.accounts_now().processed {
+            return Ok(());
+        }
+        let message = "a deadline came before the last events were published; they are in the accounts, not in the snapshot";
+        Err(Error::new(ErrorKind::WorkerLost, message).with_pending(0))
+    }
+
     pub(crate) fn give_up(&self, reason: Abandonment) -> u64 {
+        let _door = self.door.lock();
         let _ = self.queue.close();
         let Some(committed) = self.queue.abandon() else { return 0 };
         let counts = self.queue.counts();
@@ -302,7 +390,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn stop(self: Arc<Self>, done: Completer) {
-        self.stop_with(done);
+        self.stop_with(done, true);
     }
 
     fn abandon(&self, reason: Abandonment) -> u64 {
@@ -310,18 +398,15 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn retire(&self) {
-        let left = {
+        let (commands, flushes, stops) = {
             let mut mailbox = self.mailbox.lock();
             mailbox.open = false;
-            std::mem::take(&mut mailbox.commands)
+            let owed = (std::mem::take(&mut mailbox.flushes), std::mem::take(&mut mailbox.stops));
+            (std::mem::take(&mut mailbox.commands), owed.0, owed.1)
         };
-        for command in left {
-            command.answer(self.settled_or_lost());
-        }
-        let tickets = self.queue.sit(|_, actor| actor.take_waiting()).unwrap_or_default();
-        for done in tickets {
-            done.complete(self.settled_or_lost());
-        }
+        commands.into_iter().for_each(|command| self.answer_unheard(command));
+        flushes.into_iter().for_each(|(_, done)| done.complete(self.flushed_or_lost()));
+        stops.into_iter().for_each(|done| done.complete(self.settled_or_lost()));
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

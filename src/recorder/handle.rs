@@ -238,7 +238,7 @@ impl<E: MetricEvent> Recorder<E> {
         }
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.node.post(Command::Register { slot, done }) {
-            command.answer(Err(self.node.gone()));
+            self.node.answer_unheard(command);
         }
         operation
     }
@@ -248,7 +248,7 @@ impl<E: MetricEvent> Recorder<E> {
     /// Events offered from now on are refused and counted as `rejected.closed`. Stopping a stopped recorder succeeds.
     pub fn stop(&self) -> Operation {
         let (operation, done) = Operation::new(None);
-        self.node.stop_with(done);
+        self.node.stop_with(done, false);
         operation
     }
 
