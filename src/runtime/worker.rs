@@ -33,7 +33,7 @@ impl Control {
         Self { hub: Arc::new(Hub::new()), exit: AtomicBool::new(false) }
     }
 
-    /// Tells the worker to end when it is through with what it has in hand.
+    /// Tells the worker to end: every event is settled or given up, and whoever waits is answered by somebody else.
     pub(crate) fn end(&self) {
         self.exit.store(true, Ordering::Release);
         self.hub.hurry();
@@ -116,13 +116,13 @@ impl Worker {
         if let Some(attended) = self.attended.take() {
             attended();
         }
-        loop {
+        // It is told to end when every event is settled or given up: whoever goes on asking must not keep it busy for ever.
+        while !self.control.is_ending() {
             self.collect();
             match next_step(&self.outlook()) {
                 Step::Turn => self.turn().await,
                 Step::Publish => self.publish(),
                 Step::Release => self.release(),
-                _ if self.control.is_ending() => break,
                 Step::Nap(time) => self.nap(time),
                 Step::Sleep(until) => self.sleep(until).await,
             }
