@@ -21,56 +21,19 @@ use crate::recorder::hosted::Desk;
 use crate::recorder::hosted::Next;
 use crate::recorder::hosted::Turned;
 use crate::recorder::identity::Identity;
+use crate::recorder::mailbox::Command;
+use crate::recorder::mailbox::Owes;
 use crate::recorder::observers::Change;
-use crate::recorder::observers::ObserverFn;
-use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
 use crate::recorder::view::MetricCut;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A chunk that took no longer than this may be twice as long next time.
 const QUICK_CHUNK: Duration = Duration::from_micros(100);
-
-/// What a handle asks of the actor.
-pub(crate) enum Command<E> {
-    /// Answer when the first `ticket` events are settled and published.
-    Flush { ticket: u64, done: Completer },
-    /// Take another metric; the answer is an error if one of its name is there.
-    Register { slot: Slot<E>, done: Completer },
-    /// Answer when everything accepted is settled; the door is shut already.
-    Stop { done: Completer },
-    /// Open the door (again).
-    Start { done: Completer },
-    /// Tell an observer of every change from now on.
-    Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
-    /// Stop telling an observer.
-    Unobserve { id: ObserverId, done: Completer },
-    /// The hook under way has ended.
-    HookDone { result: Result<(), Error> },
-    /// Answer when there is room for an event, or never will be.
-    Room { done: Completer },
-}
-
-impl<E> Command<E> {
-    /// Ends the command with a result that its sender did not ask the actor for.
-    pub(crate) fn answer(self, result: Result<(), Error>) {
-        match self {
-            Self::Flush { done, .. }
-            | Self::Register { done, .. }
-            | Self::Stop { done }
-            | Self::Start { done }
-            | Self::Observe { done, .. }
-            | Self::Unobserve { done, .. }
-            | Self::Room { done } => done.complete(result),
-            Self::HookDone { .. } => {}
-        }
-    }
-}
 
 pub(crate) struct Actor<E> {
     slots: Vec<Slot<E>>,
@@ -79,6 +42,8 @@ pub(crate) struct Actor<E> {
     /// The hook that is due or under way.
     hook: Option<Phase>,
     launched: bool,
+    /// Whether a start was begun: only then is there something for the stop hook to close.
+    began: bool,
     /// How it ended, until the turn that takes note.
     hook_ended: Option<Result<(), Error>>,
     dispatched: u64,
@@ -94,14 +59,10 @@ pub(crate) struct Actor<E> {
     last_turn: Timestamp,
     /// Whether the worker was told that there is memory to release.
     fed: bool,
-    waiting: Vec<(u64, Completer)>,
-    stops: Vec<Completer>,
+    /// What is owed to those who wait in the mailbox.
+    owes: Owes,
     /// How the stop that was just completed ended.
     stop_result: Option<Result<(), Error>>,
-    /// Starts that wait for a start hook, or for a stop under way.
-    starts: Vec<Completer>,
-    /// Producers that wait for room, the longest first.
-    room: VecDeque<Completer>,
 }
 
 impl<E: MetricEvent> Actor<E> {
@@ -112,6 +73,7 @@ impl<E: MetricEvent> Actor<E> {
             hooks,
             hook: None,
             launched: false,
+            began: false,
             hook_ended: None,
             dispatched: 0,
             version: 0,
@@ -121,11 +83,8 @@ impl<E: MetricEvent> Actor<E> {
             chunk: 1,
             last_turn: Timestamp::default(),
             fed: false,
-            waiting: Vec::new(),
-            stops: Vec::new(),
+            owes: Owes::default(),
             stop_result: None,
-            starts: Vec::new(),
-            room: VecDeque::new(),
         }
     }
 
@@ -161,8 +120,14 @@ impl<E: MetricEvent> Actor<E> {
         if self.hook.is_some() && self.launched {
             return Next::Parked;
         }
-        if core.state.get() == RecorderState::Created {
-            self.begin_start(core);
+        match core.state.get() {
+            RecorderState::Created => self.begin_start(core),
+            // Shut down before its first turn, with events: they are dispatched, and so the start hook comes before them.
+            RecorderState::Stopping if !self.began && self.hooks.on_starting.is_some() => {
+                self.began = true;
+                self.hook = (core.queue.counts().accepted > 0).then_some(Phase::Starting);
+            }
+            _ => {}
         }
         if let Some(phase) = self.hook {
             self.launched = true;
@@ -170,7 +135,7 @@ impl<E: MetricEvent> Actor<E> {
         }
         let drained = match core.state.get() {
             RecorderState::Failed => self.discard(core, consumer),
-            _ => self.drain(consumer, desk),
+            _ => self.drain(core, consumer, desk),
         };
         self.answer(core, consumer, desk.now);
         if let Some(phase) = self.hook {
@@ -178,12 +143,8 @@ impl<E: MetricEvent> Actor<E> {
             return Next::Hook(phase);
         }
         match drained {
-            Drained::Abandoned => {
-                for done in self.take_waiting() {
-                    done.complete(Err(abandoned()));
-                }
-                Next::Idle
-            }
+            // What is still owed is answered by whoever gave the queue up.
+            Drained::Abandoned => Next::Idle,
             Drained::TurnOver => Next::More,
             Drained::Empty => match consumer.rest() {
                 Rest::Idle => Next::Idle,
@@ -195,8 +156,10 @@ impl<E: MetricEvent> Actor<E> {
 
     /// Opens the door and runs the start hook, if there is one; events wait for its end.
     fn begin_start(&mut self, core: &Core<E>) {
-        core.state.set(RecorderState::Starting);
-        core.queue.reopen();
+        if let Err(error) = core.begin_start() {
+            return answer_starts(core, &Err(error));
+        }
+        self.began = true;
         self.dirty = true;
         if self.hooks.on_starting.is_some() {
             self.hook = Some(Phase::Starting);
@@ -207,13 +170,10 @@ impl<E: MetricEvent> Actor<E> {
 
     fn end_start(&mut self, core: &Core<E>, result: Result<(), Error>) {
         match &result {
-            // Stopped meanwhile? Then the stop goes on: the door is shut, and what was accepted is dispatched first.
-            Ok(()) => drop(core.state.pass(RecorderState::Starting, RecorderState::Running)),
+            Ok(()) => core.end_start(),
             Err(error) => self.fail(core, error.clone()),
         }
-        for done in self.starts.drain(..) {
-            done.complete(result.clone());
-        }
+        answer_starts(core, &result);
         if result.is_err() && self.hooks.on_stopped.is_some() {
             // Whatever a failed start has opened is to be closed, too.
             self.hook = Some(Phase::Stopped);
@@ -221,9 +181,7 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn fail(&mut self, core: &Core<E>, error: Error) {
-        let _ = core.queue.close();
-        core.note_error(error);
-        core.state.set(RecorderState::Failed);
+        core.fail(error);
         self.dirty = true;
     }
 
@@ -238,7 +196,7 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn end_stop(&mut self, core: &Core<E>, result: Result<(), Error>) {
-        if !core.state.pass(RecorderState::Stopping, RecorderState::Stopped) {
+        if !core.end_stop() {
             // After a failed start the recorder stays failed, with the start's error.
             return;
         }
@@ -268,7 +226,10 @@ impl<E: MetricEvent> Actor<E> {
         Some((self.hooks.make(phase)?, self.hooks.deadline))
     }
 
-    fn drain(&mut self, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
+    fn drain(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
+        if core.queue.is_abandoned() {
+            return Drained::Abandoned;
+        }
         let started = desk.now;
         let (mut done, mut timed) = (0, 0);
         loop {
@@ -290,8 +251,8 @@ impl<E: MetricEvent> Actor<E> {
             }
             self.dispatched += count;
             self.dirty = true;
-            if !self.room.is_empty() {
-                self.make_room(count);
+            if self.owes.room {
+                make_room(core, count);
             }
             done += count;
             let chunk_started = desk.now;
@@ -323,21 +284,11 @@ impl<E: MetricEvent> Actor<E> {
         }
     }
 
-    /// Tells as many waiting producers as places came free.
-    fn make_room(&mut self, freed: u64) {
-        let mut left = freed;
-        while left > 0 {
-            let Some(done) = self.room.pop_front() else { return };
-            left -= u64::from(done.is_awaited());
-            done.complete(Ok(()));
-        }
-    }
-
     fn obey(&mut self, core: &Core<E>) {
-        for command in core.take_commands() {
+        let (commands, owes) = core.mailbox().take();
+        self.owes = owes;
+        for command in commands {
             match command {
-                Command::Flush { ticket, done } => self.waiting.push((ticket, done)),
-                Command::Stop { done } => self.stops.push(done),
                 Command::Observe { id, observer, done } => {
                     self.observers.add(id, observer);
                     done.complete(Ok(()));
@@ -347,10 +298,11 @@ impl<E: MetricEvent> Actor<E> {
                     done.complete(removed.as_ref().map(|_| ()).ok_or_else(no_observer));
                     crate::queue::drop_quietly(removed);
                 }
-                Command::Room { done } => self.room.push_back(done),
                 Command::Register { slot, done } => done.complete(self.add(slot)),
                 Command::Start { done } => self.start(core, done),
                 Command::HookDone { result } => self.hook_ended = Some(result),
+                // Noted by the mailbox itself.
+                Command::Flush { .. } | Command::Stop { .. } | Command::Room { .. } => {}
             }
         }
     }
@@ -369,63 +321,76 @@ impl<E: MetricEvent> Actor<E> {
     /// Ends the flushes whose events are settled, and the stop if everything is.
     fn answer(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, now: Timestamp) {
         let settled = consumer.settled();
-        if self.waiting.iter().any(|(ticket, _)| *ticket <= settled) {
-            self.publish(core, now);
-            for (_, done) in self.waiting.extract_if_settled(settled) {
-                done.complete(Ok(()));
+        // The door before the number: behind a shut door the number is final.
+        let closed = core.queue.is_closed();
+        let all = settled == core.queue.counts().accepted;
+        if self.owes.room && (all || closed) {
+            // One who was told may have gone away without using the place. So nobody is left waiting once nothing is pending (no
+            // turn would follow to tell them) or the door is shut (they wait in vain).
+            make_room(core, u64::MAX);
+            self.owes.room = false;
+        }
+        if closed && all && core.state.get() == RecorderState::Stopping {
+            if self.began && self.hooks.on_stopped.is_some() {
+                self.hook = Some(Phase::Stopped);
+            } else {
+                self.end_stop(core, Ok(()));
             }
         }
-        let accepted = core.queue.counts().accepted;
-        // One who was told may have gone away without using the place. So nobody is left waiting once nothing is pending (no
-        // turn would follow to tell them) or the door is shut (they wait in vain).
-        if settled == accepted || core.queue.is_closed() {
-            self.make_room(u64::MAX);
+        let stopped = all && self.hook.is_none();
+        if self.owes.answers && core.mailbox().is_due(settled, stopped) {
+            self.give_answers(core, settled, stopped, now);
         }
-        if settled != accepted {
+        if self.owes.answers && stopped && core.state.get() == RecorderState::Stopped {
+            // Starts that came while it was stopping.
+            self.begin_start_if_owed(core);
+        }
+    }
+
+    fn give_answers(&mut self, core: &Core<E>, settled: u64, stopped: bool, now: Timestamp) {
+        self.publish(core, now);
+        let (flushes, stops, owes) = core.mailbox().take_due(settled, stopped);
+        self.owes = owes;
+        for done in flushes {
+            // Given up meanwhile: then nothing is published any more, and what the last cut shows decides.
+            done.complete(if self.dirty { core.flushed_or_lost() } else { Ok(()) });
+        }
+        if !stops.is_empty() {
+            let result = self.stop_result.take().unwrap_or(Ok(()));
+            stops.into_iter().for_each(|done| done.complete(result.clone()));
+        }
+    }
+
+    fn begin_start_if_owed(&mut self, core: &Core<E>) {
+        let starts = core.mailbox().take_starts();
+        if starts.is_empty() {
             return;
         }
-        if core.state.get() == RecorderState::Stopping {
-            if self.hooks.on_stopped.is_some() {
-                self.hook = Some(Phase::Stopped);
-                return;
-            }
-            self.end_stop(core, Ok(()));
-        }
-        if !self.stops.is_empty() {
-            self.publish(core, now);
-            let result = self.stop_result.take().unwrap_or(Ok(()));
-            for done in self.stops.drain(..) {
-                done.complete(result.clone());
-            }
-        }
-        if !self.starts.is_empty() {
-            // They came while it was stopping.
-            self.begin_start(core);
-        }
+        starts.into_iter().for_each(|done| owe_start(core, done));
+        self.begin_start(core);
     }
 
     /// Starts now, or joins the start under way, or waits for the stop under way.
     fn start(&mut self, core: &Core<E>, done: Completer) {
-        match core.state.get() {
-            RecorderState::Running => done.complete(Ok(())),
-            RecorderState::Starting | RecorderState::Stopping => self.starts.push(done),
-            _ if core.queue.is_abandoned() => done.complete(Err(abandoned_for_good(core.state.get()))),
-            // A failed start's stop hook is under way: start when it is over.
-            _ if self.hook.is_some() => self.starts.push(done),
-            RecorderState::Created => self.starts.push(done),
-            RecorderState::Stopped | RecorderState::Failed => {
-                self.starts.push(done);
-                self.begin_start(core);
-            }
+        if core.state.get() == RecorderState::Running {
+            return done.complete(Ok(()));
+        }
+        self.owes.answers = true;
+        owe_start(core, done);
+        // Created: the turn begins the start anyway. A hook that is due or under way comes first.
+        let now = matches!(core.state.get(), RecorderState::Stopped | RecorderState::Failed);
+        if now && self.hook.is_none() {
+            self.begin_start(core);
         }
     }
 
     /// Makes what has changed visible.
     pub(crate) fn publish(&mut self, core: &Core<E>, now: Timestamp) {
         self.told = false;
-        if !std::mem::take(&mut self.dirty) || core.queue.is_abandoned() {
+        if !self.dirty || core.queue.is_abandoned() {
             return;
         }
+        self.dirty = false;
         let mut spare = self.spare.take();
         let next = match spare.as_mut().and_then(Shared::get_mut) {
             Some(cut) => {
@@ -470,25 +435,28 @@ impl<E: MetricEvent> Actor<E> {
         consumer.release();
         true
     }
+}
 
-    /// The answers still owed, when nobody will turn this actor again.
-    pub(crate) fn take_waiting(&mut self) -> Vec<Completer> {
-        let flushes = self.waiting.drain(..).map(|(_, done)| done);
-        flushes.chain(self.stops.drain(..)).chain(self.starts.drain(..)).chain(self.room.drain(..)).collect()
+fn answer_starts<E: MetricEvent>(core: &Core<E>, result: &Result<(), Error>) {
+    let starts = core.mailbox().take_starts();
+    starts.into_iter().for_each(|done| done.complete(result.clone()));
+}
+
+fn owe_start<E: MetricEvent>(core: &Core<E>, done: Completer) {
+    let unheard = core.mailbox().owe_start(done).err();
+    if let Some(done) = unheard {
+        done.complete(Err(core.gone()));
     }
 }
 
-fn abandoned_for_good(state: RecorderState) -> Error {
-    let message = "events of this recorder were given up at a deadline; remove it and create it again";
-    Error::new(ErrorKind::InvalidState, message).with_states(state.name(), "Stopped")
+/// Tells as many waiting producers as places came free.
+fn make_room<E: MetricEvent>(core: &Core<E>, places: u64) {
+    let told = core.mailbox().take_room(places);
+    told.into_iter().for_each(|done| done.complete(Ok(())));
 }
 
 fn no_observer() -> Error {
     Error::new(ErrorKind::NotFound, "there is no such observer; it was removed before, or has panicked")
-}
-
-fn abandoned() -> Error {
-    Error::new(ErrorKind::Timeout, "the deadline of a shutdown or removal came first; what was given up is in the accounts")
 }
 
 /// How draining ended.
@@ -510,19 +478,6 @@ fn next_chunk(chunk: u64, took: Duration) -> u64 {
         1
     } else {
         chunk
-    }
-}
-
-/// Takes the flushes out whose ticket is settled, in their order.
-trait ExtractIfSettled {
-    fn extract_if_settled(&mut self, settled: u64) -> Vec<(u64, Completer)>;
-}
-
-impl ExtractIfSettled for Vec<(u64, Completer)> {
-    fn extract_if_settled(&mut self, settled: u64) -> Vec<(u64, Completer)> {
-        let (due, later) = std::mem::take(self).into_iter().partition(|(ticket, _)| *ticket <= settled);
-        *self = later;
-        due
     }
 }
 

@@ -16,9 +16,7 @@ use crate::queue::ready::Erase;
 use crate::queue::ready::Node;
 use crate::queue::ring::Refused;
 use crate::recorder::actor::Actor;
-use crate::recorder::actor::Command;
 use crate::recorder::dispatch::Slot;
-use crate::recorder::hooks::Executor;
 use crate::recorder::hooks::Hooks;
 use crate::recorder::hooks::Phase;
 use crate::recorder::hosted::Abandonment;
@@ -27,6 +25,8 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Turned;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Identity;
+use crate::recorder::mailbox::Command;
+use crate::recorder::mailbox::Mailbox;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -37,6 +37,7 @@ use crate::recorder::state::StateCell;
 use crate::recorder::view::Cut;
 use crate::recorder::view::Snapshot;
 use crate::sync::Mutex;
+use crate::sync::MutexGuard;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
 use crate::sync::own_thread;
@@ -54,6 +55,7 @@ pub(crate) struct Core<E> {
     identity: Arc<Identity>,
     hub: Arc<Hub>,
     mailbox: Mutex<Mailbox<E>>,
+    door: Mutex<Door>,
     refusals: Refusals,
     given_up: GivenUp,
     observer_ids: AtomicU64,
@@ -62,10 +64,11 @@ pub(crate) struct Core<E> {
     last_error: Mutex<Option<Error>>,
 }
 
-/// Commands on their way to the actor; shut when there is nobody left to obey them.
-struct Mailbox<E> {
-    open: bool,
-    commands: Vec<Command<E>>,
+/// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
+#[derive(Default)]
+struct Door {
+    /// Shut by a removal or a shutdown: no start opens it again.
+    for_good: bool,
 }
 
 /// Events refused at the door. Written by producers on their slow path only.
@@ -100,7 +103,8 @@ impl<E: MetricEvent> Core<E> {
             state: StateCell::new(),
             identity,
             hub,
-            mailbox: Mutex::new(Mailbox { open: true, commands: Vec::new() }),
+            mailbox: Mutex::new(Mailbox::new()),
+            door: Mutex::new(Door::default()),
             refusals: Refusals::default(),
             given_up: GivenUp::default(),
             observer_ids: AtomicU64::new(0),
@@ -121,8 +125,56 @@ impl<E: MetricEvent> Core<E> {
         counter.fetch_add(count, Ordering::Release);
     }
 
-    pub(crate) fn take_commands(&self) -> Vec<Command<E>> {
-        std::mem::take(&mut self.mailbox.lock().commands)
+    /// The mailbox; never locked across user code.
+    pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox<E>> {
+        self.mailbox.lock()
+    }
+
+    /// Opens the door (again) and begins a start, unless the door was shut for good.
+    pub(crate) fn begin_start(&self) -> Result<(), Error> {
+        let door = self.door.lock();
+        if self.queue.is_abandoned() {
+            let message = "events of this recorder were given up at a deadline; remove it and create it again";
+            return Err(Error::new(ErrorKind::InvalidState, message).with_states(self.state.get().name(), "Stopped"));
+        }
+        if door.for_good {
+            return Err(self.gone());
+        }
+        self.state.set(RecorderState::Starting);
+        self.queue.reopen();
+        Ok(())
+    }
+
+    /// Ends a start. Stopped meanwhile? Then the state stays, and the stop goes on: what was accepted is dispatched first.
+    pub(crate) fn end_start(&self) {
+        let _door = self.door.lock();
+        self.state.pass(RecorderState::Starting, RecorderState::Running);
+    }
+
+    /// Ends a stop; false if there was none (any more).
+    pub(crate) fn end_stop(&self) -> bool {
+        let _door = self.door.lock();
+        self.state.pass(RecorderState::Stopping, RecorderState::Stopped)
+    }
+
+    /// Shuts the door after a failed hook.
+    pub(crate) fn fail(&self, error: Error) {
+        let _door = self.door.lock();
+        let _ = self.queue.close();
+        *self.last_error.lock() = Some(error);
+        self.state.set(RecorderState::Failed);
+    }
+
+    /// Shuts the door, and says so in the state.
+    fn shut(&self, for_good: bool) -> Handed {
+        let mut door = self.door.lock();
+        door.for_good |= for_good;
+        for from in [RecorderState::Created, RecorderState::Starting, RecorderState::Running] {
+            if self.state.pass(from, RecorderState::Stopping) {
+                break;
+            }
+        }
+        self.queue.close().1
     }
 
     pub(crate) fn next_observer_id(&self) -> ObserverId {
@@ -135,16 +187,8 @@ impl<E: MetricEvent> Core<E> {
         self.discarded.fetch_add(count, Ordering::Release);
     }
 
-    pub(crate) fn note_error(&self, error: Error) {
-        *self.last_error.lock() = Some(error);
-    }
-
     pub(crate) fn last_error(&self) -> Option<Error> {
         self.last_error.lock().clone()
-    }
-
-    pub(crate) fn executor(&self) -> Option<&Arc<dyn Executor>> {
-        self.hub.executor()
     }
 
     /// Enters a metric of this recorder in the runtime's catalogue.
@@ -180,7 +224,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn schedule(&self, handed: Handed);
     fn post(&self, command: Command<E>) -> Result<(), Command<E>>;
     fn flush(&self) -> Operation;
-    fn stop_with(&self, done: Completer);
+    fn stop_with(&self, done: Completer, for_good: bool);
     fn stop_if_begun(&self, done: Completer);
     fn start_with(&self, done: Completer);
     fn room(&self) -> Operation;
@@ -197,13 +241,7 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// Puts a command into the mailbox and makes the worker look; gives it back if nobody will.
     fn post(&self, command: Command<E>) -> Result<(), Command<E>> {
-        {
-            let mut mailbox = self.mailbox.lock();
-            if !mailbox.open {
-                return Err(command);
-            }
-            mailbox.commands.push(command);
-        }
+        self.mailbox.lock().put(command)?;
         // After the command: the kick's release makes it visible to the turn that takes the kick.
         self.schedule(self.queue.kick());
         self.hub.hurry();
@@ -216,7 +254,10 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         }
         let accounts = self.accounts_now();
         let ticket = accounts.accepted;
-        if !self.hub.is_attended() && !accounts.is_settled() {
+        if !self.hub.is_attended() {
+            if accounts.is_settled() {
+                return Operation::done(Ok(()));
+            }
             let error = Error::new(ErrorKind::InvalidState, "no worker drains this recorder; start its runtime first")
                 .with_states("Created", "Running")
                 .with_pending(accounts.pending());
@@ -225,24 +266,16 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let weak = Arc::downgrade(self);
         let pending = move || weak.upgrade().map_or(0, |node| node.accounts_now().pending());
         let (operation, done) = Operation::new(Some(Box::new(pending)));
-        match self.post(Command::Flush { ticket, done }) {
-            Err(command) => command.answer(self.settled_or_lost()),
-            Ok(()) => {}
+        if let Err(command) = self.post(Command::Flush { ticket, done }) {
+            self.answer_unheard(command);
         }
         operation
     }
 
-    fn stop_with(&self, done: Completer) {
-        for from in [RecorderState::Created, RecorderState::Starting, RecorderState::Running] {
-            if self.state.pass(from, RecorderState::Stopping) {
-                break;
-            }
-        }
-        let (_, handed) = self.queue.close();
-        self.schedule(handed);
-        match self.post(Command::Stop { done }) {
-            Err(command) => command.answer(self.settled_or_lost()),
-            Ok(()) => {}
+    fn stop_with(&self, done: Completer, for_good: bool) {
+        self.schedule(self.shut(for_good));
+        if let Err(command) = self.post(Command::Stop { done }) {
+            self.answer_unheard(command);
         }
     }
 
@@ -251,41 +284,50 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         if self.state.get() == RecorderState::Created && self.queue.counts().accepted == 0 {
             return done.complete(Ok(()));
         }
-        self.stop_with(done);
-    }
-
-    /// The end of a hook: the recorder stands on no list and is not idle, so whoever ends the hook schedules it.
-    fn unpark(&self, command: Command<E>) {
-        {
-            let mut mailbox = self.mailbox.lock();
-            if !mailbox.open {
-                return;
-            }
-            mailbox.commands.push(command);
-        }
-        let _ = self.queue.kick();
-        self.hub.schedule(Arc::clone(self));
-        self.hub.hurry();
+        self.stop_with(done, false);
     }
 
     /// Ends when there may be room, or never will be: whoever waits tries again then.
     fn room(&self) -> Operation {
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.post(Command::Room { done }) {
-            command.answer(Err(self.gone()));
+            self.answer_unheard(command);
         }
         operation
     }
 
+    /// The end of a hook: the recorder stands on no list and is not idle, so whoever ends the hook schedules it.
+    fn unpark(&self, command: Command<E>) {
+        if self.mailbox.lock().put(command).is_err() {
+            return;
+        }
+        let _ = self.queue.kick();
+        self.hub.schedule(Arc::clone(self));
+        self.hub.hurry();
+    }
+
     fn start_with(&self, done: Completer) {
-        match self.post(Command::Start { done }) {
-            Err(command) => command.answer(Err(self.gone())),
-            Ok(()) => {}
+        if let Err(command) = self.post(Command::Start { done }) {
+            self.answer_unheard(command);
         }
     }
 }
 
 impl<E: MetricEvent> Core<E> {
+    /// Answers a command that no worker will obey.
+    pub(crate) fn answer_unheard(&self, command: Command<E>) {
+        match command {
+            Command::Flush { done, .. } => done.complete(self.flushed_or_lost()),
+            Command::Stop { done } => done.complete(self.settled_or_lost()),
+            Command::Register { done, .. }
+            | Command::Start { done }
+            | Command::Observe { done, .. }
+            | Command::Unobserve { done, .. }
+            | Command::Room { done } => done.complete(Err(self.gone())),
+            Command::HookDone { .. } => {}
+        }
+    }
+
     /// The answer to "is everything accepted so far settled?" when no worker is there to make it so.
     fn settled_or_lost(&self) -> Result<(), Error> {
         let accounts = self.accounts_now();
@@ -296,7 +338,18 @@ impl<E: MetricEvent> Core<E> {
         Err(Error::new(ErrorKind::WorkerLost, message).with_pending(accounts.pending()))
     }
 
+    /// The same for "and published?": at a deadline the last batches may have been processed and never shown.
+    pub(crate) fn flushed_or_lost(&self) -> Result<(), Error> {
+        self.settled_or_lost()?;
+        if self.cut.load().sequence >= self.accounts_now().processed {
+            return Ok(());
+        }
+        let message = "a deadline came before the last events were published; they are in the accounts, not in the snapshot";
+        Err(Error::new(ErrorKind::WorkerLost, message).with_pending(0))
+    }
+
     pub(crate) fn give_up(&self, reason: Abandonment) -> u64 {
+        let _door = self.door.lock();
         let _ = self.queue.close();
         let Some(committed) = self.queue.abandon() else { return 0 };
         let counts = self.queue.counts();
@@ -366,7 +419,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         let made = self.queue.sit(|_, actor| actor.make_hook(phase)).flatten();
         let node = Arc::clone(&self);
         let done = Box::new(move |result| node.unpark(Command::HookDone { result }));
-        match (made, self.executor()) {
+        match (made, self.hub.executor()) {
             (Some((hook, deadline)), Some(executor)) => executor.run(hook, phase, deadline, done),
             _ => done(Ok(())),
         }
@@ -381,7 +434,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn stop(self: Arc<Self>, done: Completer) {
-        self.stop_with(done);
+        self.stop_with(done, true);
     }
 
     fn abandon(&self, reason: Abandonment) -> u64 {
@@ -389,18 +442,11 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn retire(&self) {
-        let left = {
-            let mut mailbox = self.mailbox.lock();
-            mailbox.open = false;
-            std::mem::take(&mut mailbox.commands)
-        };
-        for command in left {
-            command.answer(self.settled_or_lost());
-        }
-        let tickets = self.queue.sit(|_, actor| actor.take_waiting()).unwrap_or_default();
-        for done in tickets {
-            done.complete(self.settled_or_lost());
-        }
+        let (commands, owed) = self.mailbox.lock().shut();
+        commands.into_iter().for_each(|command| self.answer_unheard(command));
+        owed.flushes.into_iter().for_each(|(_, done)| done.complete(self.flushed_or_lost()));
+        owed.stops.into_iter().for_each(|done| done.complete(self.settled_or_lost()));
+        owed.starts.into_iter().chain(owed.room).for_each(|done| done.complete(Err(self.gone())));
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -9,11 +9,11 @@ use crate::model::name::RecorderId;
 use crate::queue::Handed;
 use crate::queue::drop_quietly;
 use crate::queue::ring::Refused;
-use crate::recorder::actor::Command;
 use crate::recorder::core::Asks;
 use crate::recorder::core::CoreNode;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hosted::Hosted;
+use crate::recorder::mailbox::Command;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Operation;
@@ -351,7 +351,7 @@ impl<E: MetricEvent> Recorder<E> {
         }
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.node.post(Command::Register { slot, done }) {
-            command.answer(Err(self.node.gone()));
+            self.node.answer_unheard(command);
         }
         operation
     }
@@ -396,7 +396,7 @@ impl<E: MetricEvent> Recorder<E> {
         let id = self.node.next_observer_id();
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.node.post(Command::Observe { id, observer: Box::new(observer), done }) {
-            command.answer(Err(self.node.gone()));
+            self.node.answer_unheard(command);
         }
         (id, operation)
     }
@@ -411,7 +411,7 @@ impl<E: MetricEvent> Recorder<E> {
     pub fn remove_observer(&self, id: ObserverId) -> Operation {
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.node.post(Command::Unobserve { id, done }) {
-            command.answer(Err(self.node.gone()));
+            self.node.answer_unheard(command);
         }
         operation
     }

@@ -11,6 +11,7 @@ pub(crate) mod hooks;
 pub(crate) mod hosted;
 pub(crate) mod hub;
 pub(crate) mod identity;
+pub(crate) mod mailbox;
 pub(crate) mod observers;
 pub(crate) mod operation;
 pub(crate) mod state;

@@ -37,7 +37,7 @@ impl Control {
         Self { hub: Arc::new(Hub::new()), exit: AtomicBool::new(false), hooks: Arc::default() }
     }
 
-    /// Tells the worker to end when it is through with what it has in hand.
+    /// Tells the worker to end: every event is settled or given up, and whoever waits is answered by somebody else.
     pub(crate) fn end(&self) {
         self.exit.store(true, Ordering::Release);
         self.hub.hurry();
@@ -133,11 +133,11 @@ impl Worker {
             Poll::Ready(())
         })
         .await;
-        loop {
+        // It is told to end when every event is settled or given up: whoever goes on asking must not keep it busy for ever.
+        while !self.control.is_ending() {
             match self.advance() {
                 None if self.control.is_shared() => tokio::task::yield_now().await,
                 None => {}
-                Some(_) if self.control.is_ending() => break,
                 // A nap would hold the loop, and with it the hooks: the same rest is taken in the loop.
                 Some(Repose::Nap(time)) if self.control.is_shared() => self.doze(time).await,
                 Some(Repose::Nap(time)) => self.nap(time),

@@ -20,6 +20,7 @@ pub(crate) fn nap(_time: std::time::Duration) {
 
 pub(crate) use exclusive::Exclusive;
 pub(crate) use mutex::Mutex;
+pub(crate) use mutex::MutexGuard;
 
 #[cfg(not(all(test, mvx_loom)))]
 pub(crate) mod atomic {

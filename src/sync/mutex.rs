@@ -3,11 +3,11 @@
 #[cfg(all(test, mvx_loom))]
 use loom::sync::Mutex as Inner;
 #[cfg(all(test, mvx_loom))]
-use loom::sync::MutexGuard;
+pub(crate) use loom::sync::MutexGuard;
 #[cfg(not(all(test, mvx_loom)))]
 use std::sync::Mutex as Inner;
 #[cfg(not(all(test, mvx_loom)))]
-use std::sync::MutexGuard;
+pub(crate) use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 /// std's mutex, with a poisoned lock treated as what it is here: a lock. No user code ever runs under one of ours, so a
