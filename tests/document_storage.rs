@@ -1,6 +1,11 @@
 //! The example `document_storage`: the program as its users run it, and its parts as they read their snapshots.
 #![cfg(all(unix, feature = "runtime", feature = "derive"))]
 #![allow(dead_code, reason = "the example's own files are taken in whole, and each is used here in part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's own functions; the example is checked without"
+)]
 
 #[path = "../examples/document_storage/events.rs"]
 mod events;

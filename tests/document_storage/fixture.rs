@@ -78,7 +78,7 @@ impl Fixture {
         let directory = TempDir::new().unwrap();
         for number in 0..Self::ENDLESS {
             let file = File::create(directory.path().join(number.to_string())).unwrap();
-            file.set_len(1 << 20).unwrap();
+            file.set_len(256 << 10).unwrap();
         }
         Self { directory, causes: BTreeMap::new() }
     }

@@ -118,8 +118,9 @@ fn binary() -> &'static Path {
         assert!(built.status.success(), "the example does not build");
         let messages = built.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let messages = messages.map(|line| serde_json::from_slice::<Value>(line).unwrap());
-        let executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-        executables.last().expect("cargo says what it has built")
+        let mut executables =
+            messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+        executables.next_back().expect("cargo says what it has built")
     })
 }
 
