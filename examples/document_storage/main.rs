@@ -23,6 +23,7 @@ mod workers;
 
 use crate::args::Asked;
 use crate::job::Ending;
+use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::io::Write;
@@ -41,9 +42,15 @@ fn main() -> ExitCode {
             Ok(Ending::Interrupted) => ExitCode::from(130),
             Ok(Ending::GaveUp) => complain(130, &"interrupted twice: gave up what was in work"),
             Ok(Ending::Wrong(found)) => complain(1, &found.join("\n")),
+            // Whoever read the output has seen enough; that needs no message.
+            Err(error) if is_broken_pipe(&*error) => ExitCode::FAILURE,
             Err(error) => complain(1, &error),
         },
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Says on standard error why the program does not end well, if anybody listens.

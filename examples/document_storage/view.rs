@@ -166,7 +166,7 @@ pub fn screen(snapshots: &Snapshots, totals: &Totals, pace: &Pace, progress: Pro
     }
     if totals.directories_failed > 0 {
         lines
-            .push(format!("!           {} directories could not be read", number(totals.directories_failed)));
+            .push(format!("!unread     {} directories could not be read", number(totals.directories_failed)));
     }
     lines.push(String::new());
     lines.extend(table(snapshots, progress));
@@ -232,7 +232,7 @@ fn bar(totals: &Totals, progress: Progress<'_>) -> String {
 /// A row for each recorder: its events, and of a worker its work.
 fn table(snapshots: &Snapshots, progress: Progress<'_>) -> Vec<String> {
     let mut rows = vec![format!(
-        "#{:<17} {:>10} {:>10} {:>8} {:>6}   {:>8} {:>10} {:>8}",
+        "#{:<16} {:>9} {:>9} {:>7} {:>4} {:>9} {:>9} {:>8}",
         "recorder", "accepted", "processed", "pending", "lost", "files", "bytes", "busy"
     )];
     rows.push(row(&snapshots.storage, ""));
@@ -241,7 +241,7 @@ fn table(snapshots: &Snapshots, progress: Progress<'_>) -> Vec<String> {
         let busy =
             worker.value("worker.busy", &[]).and_then(|value| value.float_counter()).unwrap_or_default();
         let work = format!(
-            "   {:>8} {:>10} {:>8}",
+            " {:>9} {:>9} {:>8}",
             figures::count(sum_of(worker, "worker.files")),
             figures::bytes(sum_of(worker, "worker.bytes") as f64),
             figures::percent(busy / progress.elapsed.as_secs_f64().max(f64::MIN_POSITIVE))
@@ -258,7 +258,7 @@ fn row(snapshot: &Snapshot, work: &str) -> String {
     let accounts = snapshot.accounts();
     let lost = accounts.rejected.total() + accounts.dropped.total();
     format!(
-        "{}{:<17} {:>10} {:>10} {:>8} {:>6}{work}",
+        "{}{:<16} {:>9} {:>9} {:>7} {:>4}{work}",
         if lost > 0 { "!" } else { "" },
         snapshot.id().as_str(),
         figures::count(accounts.accepted),
