@@ -44,6 +44,8 @@ pub(crate) struct Actor<E> {
     launched: bool,
     /// Whether a start was begun: only then is there something for the stop hook to close.
     began: bool,
+    /// A start was asked for and its door opened; the hook comes at the next opportunity.
+    start_due: bool,
     /// How it ended, until the turn that takes note.
     hook_ended: Option<Result<(), Error>>,
     dispatched: u64,
@@ -74,6 +76,7 @@ impl<E: MetricEvent> Actor<E> {
             hook: None,
             launched: false,
             began: false,
+            start_due: false,
             hook_ended: None,
             dispatched: 0,
             version: 0,
@@ -120,15 +123,7 @@ impl<E: MetricEvent> Actor<E> {
         if self.hook.is_some() && self.launched {
             return Next::Parked;
         }
-        match core.state.get() {
-            RecorderState::Created => self.begin_start(core),
-            // Shut down before its first turn, with events: they are dispatched, and so the start hook comes before them.
-            RecorderState::Stopping if !self.began && self.hooks.on_starting.is_some() => {
-                self.began = true;
-                self.hook = (core.queue.counts().accepted > 0).then_some(Phase::Starting);
-            }
-            _ => {}
-        }
+        self.begin_due_start(core);
         if let Some(phase) = self.hook {
             self.launched = true;
             return Next::Hook(phase);
@@ -154,11 +149,22 @@ impl<E: MetricEvent> Actor<E> {
         }
     }
 
-    /// Opens the door and runs the start hook, if there is one; events wait for its end.
-    fn begin_start(&mut self, core: &Core<E>) {
-        if let Err(error) = core.begin_start() {
-            return answer_starts(core, &Err(error));
+    /// Begins the start that is due, if one is: the first turn's own, one that was asked for, or the one that a recorder shut down
+    /// before its first turn owes to the events it accepted.
+    fn begin_due_start(&mut self, core: &Core<E>) {
+        let due = match core.state.get() {
+            RecorderState::Created => core.begin_start().unwrap_or(false),
+            RecorderState::Stopping => !self.began && core.queue.counts().accepted > 0,
+            _ => false,
+        };
+        if due || std::mem::take(&mut self.start_due) {
+            self.run_start(core);
         }
+    }
+
+    /// Runs the start hook, if there is one; events wait for its end.
+    fn run_start(&mut self, core: &Core<E>) {
+        self.start_due = false;
         self.began = true;
         self.dirty = true;
         if self.hooks.on_starting.is_some() {
@@ -299,7 +305,7 @@ impl<E: MetricEvent> Actor<E> {
                     crate::queue::drop_quietly(removed);
                 }
                 Command::Register { slot, done } => done.complete(self.add(slot)),
-                Command::Start { done } => self.start(core, done),
+                Command::Start { done, begun } => self.start(core, done, begun),
                 Command::HookDone { result } => self.hook_ended = Some(result),
                 // Noted by the mailbox itself.
                 Command::Flush { .. } | Command::Stop { .. } | Command::Room { .. } => {}
@@ -366,22 +372,23 @@ impl<E: MetricEvent> Actor<E> {
         if starts.is_empty() {
             return;
         }
-        starts.into_iter().for_each(|done| owe_start(core, done));
-        self.begin_start(core);
+        match core.begin_start() {
+            Ok(_) => {
+                starts.into_iter().for_each(|done| owe_start(core, done));
+                self.run_start(core);
+            }
+            Err(error) => starts.into_iter().for_each(|done| done.complete(Err(error.clone()))),
+        }
     }
 
-    /// Starts now, or joins the start under way, or waits for the stop under way.
-    fn start(&mut self, core: &Core<E>, done: Completer) {
-        if core.state.get() == RecorderState::Running {
+    /// Joins the start under way or due, or waits for the stop under way.
+    fn start(&mut self, core: &Core<E>, done: Completer, begun: bool) {
+        if !begun && core.state.get() == RecorderState::Running {
             return done.complete(Ok(()));
         }
+        self.start_due |= begun;
         self.owes.answers = true;
         owe_start(core, done);
-        // Created: the turn begins the start anyway. A hook that is due or under way comes first.
-        let now = matches!(core.state.get(), RecorderState::Stopped | RecorderState::Failed);
-        if now && self.hook.is_none() {
-            self.begin_start(core);
-        }
     }
 
     /// Makes what has changed visible.

@@ -130,8 +130,8 @@ impl<E: MetricEvent> Core<E> {
         self.mailbox.lock()
     }
 
-    /// Opens the door (again) and begins a start, unless the door was shut for good.
-    pub(crate) fn begin_start(&self) -> Result<(), Error> {
+    /// Opens the door (again) and begins a start, unless the door was shut for good; false if somebody else has.
+    pub(crate) fn begin_start(&self) -> Result<bool, Error> {
         let door = self.door.lock();
         if self.queue.is_abandoned() {
             let message = "events of this recorder were given up at a deadline; remove it and create it again";
@@ -140,9 +140,12 @@ impl<E: MetricEvent> Core<E> {
         if door.for_good {
             return Err(self.gone());
         }
-        self.state.set(RecorderState::Starting);
-        self.queue.reopen();
-        Ok(())
+        let from = [RecorderState::Created, RecorderState::Stopped, RecorderState::Failed];
+        let begun = from.into_iter().any(|from| self.state.pass(from, RecorderState::Starting));
+        if begun {
+            self.queue.reopen();
+        }
+        Ok(begun)
     }
 
     /// Ends a start. Stopped meanwhile? Then the state stays, and the stop goes on: what was accepted is dispatched first.
@@ -307,7 +310,15 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn start_with(&self, done: Completer) {
-        if let Err(command) = self.post(Command::Start { done }) {
+        // The state changes at once, so that a stop that comes next has something to stop; the actor does the rest.
+        let begun = match self.state.get() {
+            RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => match self.begin_start() {
+                Ok(begun) => begun,
+                Err(error) => return done.complete(Err(error)),
+            },
+            RecorderState::Starting | RecorderState::Running | RecorderState::Stopping => false,
+        };
+        if let Err(command) = self.post(Command::Start { done, begun }) {
             self.answer_unheard(command);
         }
     }
@@ -320,7 +331,7 @@ impl<E: MetricEvent> Core<E> {
             Command::Flush { done, .. } => done.complete(self.flushed_or_lost()),
             Command::Stop { done } => done.complete(self.settled_or_lost()),
             Command::Register { done, .. }
-            | Command::Start { done }
+            | Command::Start { done, .. }
             | Command::Observe { done, .. }
             | Command::Unobserve { done, .. }
             | Command::Room { done } => done.complete(Err(self.gone())),

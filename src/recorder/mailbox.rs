@@ -17,8 +17,8 @@ pub(crate) enum Command<E> {
     Register { slot: Slot<E>, done: Completer },
     /// Answer when everything accepted is settled; the door is shut already.
     Stop { done: Completer },
-    /// Open the door (again).
-    Start { done: Completer },
+    /// Start. `begun`: the door was opened for it, and the state is Starting (or a later stop's).
+    Start { done: Completer, begun: bool },
     /// Tell an observer of every change from now on.
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
     /// Stop telling an observer.
