@@ -187,11 +187,6 @@ impl<E: MetricEvent> Core<E> {
         self.queue.close().1
     }
 
-    /// Enters a metric of this recorder in the runtime's catalogue.
-    pub(crate) fn declare(&self, slot: &Slot<E>) -> Result<(), Error> {
-        self.hub.catalogue.declare(&self.identity.id, &[Arc::clone(slot.descriptor())])
-    }
-
     /// What a command gets that nobody will obey.
     pub(crate) fn gone(&self) -> Error {
         let message = "the recorder was removed or its runtime is gone; create it again";
@@ -218,6 +213,7 @@ impl<E: MetricEvent> Core<E> {
 pub(crate) trait Asks<E: MetricEvent> {
     fn schedule(&self, handed: Handed);
     fn post(&self, command: Command<E>) -> Result<(), Command<E>>;
+    fn register(&self, slot: Slot<E>) -> Operation;
     fn flush(&self) -> Operation;
     fn stop_with(&self, done: Completer, for_good: bool);
     fn start_with(&self, done: Completer);
@@ -244,6 +240,25 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         self.schedule(self.queue.kick());
         self.hub.hurry();
         Ok(())
+    }
+
+    /// Declares the metric and posts it, or does neither.
+    fn register(&self, slot: Slot<E>) -> Operation {
+        let (operation, done) = Operation::new(None);
+        let descriptor = [Arc::clone(slot.descriptor())];
+        let mut unheard = None;
+        let declared = self.hub.catalogue.declare(&self.identity.id, &descriptor, || {
+            self.post(Command::Register { slot, done }).map_err(|command| {
+                unheard = Some(command);
+                self.gone()
+            })
+        });
+        // Outside the catalogue's lock: it drops the user's metric.
+        drop(unheard);
+        match declared {
+            Ok(()) => operation,
+            Err(error) => Operation::done(Err(error)),
+        }
     }
 
     fn flush(&self) -> Operation {

@@ -167,16 +167,16 @@ impl<E: MetricEvent> RecorderBuilder<E> {
         let epoch = Epoch { process_start: runtime.built_at, incarnation: runtime.next_incarnation() };
         let identity = Arc::new(Identity { id, entity, epoch });
         let descriptors: Vec<_> = self.slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();
-        runtime.control.hub.catalogue.declare(&identity.id, &descriptors)?;
         let kind = match self.policy {
             OverflowPolicy::DropNewest => Kind::Ring,
             OverflowPolicy::DropOldest => Kind::LockedOldest,
         };
         let now = runtime.settings.clock.now();
         let hub = Arc::clone(&runtime.control.hub);
-        let core = Core::new(identity, hub, kind, u64::from(self.capacity), self.slots, now);
+        let core = Core::new(Arc::clone(&identity), hub, kind, u64::from(self.capacity), self.slots, now);
         let node = Arc::new(Node::new(core));
-        runtime.registry.enter(Arc::clone(&node) as _)?;
+        let enter = || runtime.registry.enter(Arc::clone(&node) as _);
+        runtime.control.hub.catalogue.declare(&identity.id, &descriptors, enter)?;
         Ok(Recorder::new(node))
     }
 }
