@@ -1,5 +1,6 @@
 //! DESIGN 3.1 and budget B17: handing over allocates nothing within the high-water mark, and at most one block beyond it.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -132,7 +133,8 @@ fn a_million_events_within_the_high_water_mark_allocate_nothing_on_their_thread(
 #[test]
 fn growing_allocates_at_most_one_block_an_event_and_the_table_of_blocks_once() {
     let (runtime, gate) = (running("growing"), Gate::default());
-    let recorder = runtime.recorder("growing").capacity(CAPACITY).metric(stopper("events", 0, &gate)).create().unwrap();
+    let recorder =
+        runtime.recorder("growing").capacity(CAPACITY).metric(stopper("events", 0, &gate)).create().unwrap();
     recorder.register_event(Number(0));
     gate.until_reached();
     let each: Vec<_> =
@@ -179,7 +181,9 @@ fn reading_a_snapshot_and_the_accounts_allocates_nothing() {
     recorder.register_event(Number(1));
     recorder.flush_blocking(PATIENCE).unwrap();
     let (allocated, shown) = allocated_by(|| {
-        (0..1_000).map(|_| recorder.snapshot().counter("events", &[]).unwrap_or(0) + recorder.accounts().processed).sum::<u64>()
+        (0..1_000)
+            .map(|_| recorder.snapshot().counter("events", &[]).unwrap_or(0) + recorder.accounts().processed)
+            .sum::<u64>()
     });
     assert_eq!((allocated, shown), (0, 2_000));
 }
@@ -187,7 +191,8 @@ fn reading_a_snapshot_and_the_accounts_allocates_nothing() {
 #[test]
 fn a_recorder_that_never_had_an_event_has_no_slots() {
     let runtime = MetricsRuntime::builder("empty").build().unwrap();
-    let largest = runtime.recorder::<Number>("large").capacity(mvx_metrics::limits::MAX_CAPACITY).create().unwrap();
+    let largest =
+        runtime.recorder::<Number>("large").capacity(mvx_metrics::limits::MAX_CAPACITY).create().unwrap();
     assert_eq!(largest.capacity(), u64::from(mvx_metrics::limits::MAX_CAPACITY));
     // Its first event takes the small block alone; the table for 2^24 slots is not made for it.
     let (allocated, ()) = allocated_by(|| (0..8).for_each(|n| largest.register_event(Number(n))));

@@ -1,5 +1,6 @@
 //! What crosses threads, and what an event and a metric need to be: the auto traits and bounds of the public types.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -111,7 +112,7 @@ fn handles_cross_threads_whatever_the_event_is() {
     movable::<Histogram<Unshared>>();
     sent::<DynEvent>();
     sent::<RegisterError<Unshared>>();
-    assert!(!<IsSync<Unshared>>::ANSWER && <IsSync<Recorder<Unshared>>>::ANSWER);
+    const { assert!(!<IsSync<Unshared>>::ANSWER && <IsSync<Recorder<Unshared>>>::ANSWER) };
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn what_is_read_crosses_threads_and_can_be_kept() {
     copied::<ErrorKind>();
     copied::<OverflowPolicy>();
     copied::<Verdict>();
-    assert!(<IsSync<Snapshot>>::ANSWER);
+    const { assert!(<IsSync<Snapshot>>::ANSWER) };
 }
 
 #[test]
@@ -174,10 +175,16 @@ fn a_refused_event_is_no_part_of_what_an_error_shows() {
     let recorder = runtime.recorder::<Secret>("secret").capacity(1).create().unwrap();
     recorder.register_event(Secret);
     let error = recorder.try_register_event(Secret).unwrap_err();
-    assert_eq!((error.to_string(), format!("{error:?}")), ("the recorder is full".to_owned(), "Full(..)".to_owned()));
+    assert_eq!(
+        (error.to_string(), format!("{error:?}")),
+        ("the recorder is full".to_owned(), "Full(..)".to_owned())
+    );
     let _ = runtime.shutdown(PATIENCE).unwrap();
     let error = recorder.try_register_event(Secret).unwrap_err();
-    assert_eq!((error.to_string(), format!("{error:?}")), ("the recorder is closed".to_owned(), "Closed(..)".to_owned()));
+    assert_eq!(
+        (error.to_string(), format!("{error:?}")),
+        ("the recorder is closed".to_owned(), "Closed(..)".to_owned())
+    );
 }
 
 #[test]
@@ -247,7 +254,7 @@ fn a_sink_can_be_held_as_an_object_and_a_metric_needs_only_to_be_sent() {
         calls.set(calls.get() + 1);
         if calls.get() % 2 == 0 { Verdict::Accepted } else { Verdict::Ignored }
     });
-    assert!(!<IsSync<Rc<u8>>>::ANSWER && !<IsSync<Cell<u64>>>::ANSWER);
+    const { assert!(!<IsSync<Rc<u8>>>::ANSWER && !<IsSync<Cell<u64>>>::ANSWER) };
     let recorder = runtime.recorder("calls").metric(metric).create().unwrap();
     (0..4).for_each(|n| recorder.register_event(Number(n)));
     recorder.flush_blocking(PATIENCE).unwrap();

@@ -1,5 +1,6 @@
 //! Bad input gets a typed error that says what to do instead; nothing is lost, and nothing is half made.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -80,13 +81,21 @@ fn blank_and_unwritable_ids_are_refused_wherever_one_is_given() {
     let long = "x".repeat(limits::MAX_ID_BYTES + 1);
     let cases = [("", "blank"), (" \t\n", "blank"), ("a\u{0}b", "leave them out"), (&long, "shorten it")];
     for (id, says) in cases {
-        assert_refused(runtime.recorder::<Number>(id).counter("x", |c| c).create(), ErrorKind::InvalidId, &[says]);
+        assert_refused(
+            runtime.recorder::<Number>(id).counter("x", |c| c).create(),
+            ErrorKind::InvalidId,
+            &[says],
+        );
         assert_refused(runtime.get::<Number>(id), ErrorKind::InvalidId, &[says]);
         assert_refused(runtime.try_get::<Number>(id), ErrorKind::InvalidId, &[says]);
         assert_refused(runtime.stop_and_remove(id, PATIENCE), ErrorKind::InvalidId, &[says]);
         let named = runtime.recorder::<Number>("named").entity(id).counter("x", |c| c).create();
         assert_refused(named, ErrorKind::InvalidId, &[says]);
-        assert_refused(MetricsRuntime::builder(id).build(), ErrorKind::InvalidId, &["blank or not writable", "shop"]);
+        assert_refused(
+            MetricsRuntime::builder(id).build(),
+            ErrorKind::InvalidId,
+            &["blank or not writable", "shop"],
+        );
         bystander.goes_on();
     }
     assert_eq!(runtime.recorder_ids().len(), 1);
@@ -110,7 +119,8 @@ fn what_a_refused_recorder_declared_is_not_declared() {
     let runtime = running("declared");
     let mut bystander = Bystander::of(&runtime);
     // Refused for its id, after its metrics were looked at.
-    let taken = runtime.recorder::<Number>("bystander").gauge("free.name", |g| g.value(|e| Some(e.0))).create();
+    let taken =
+        runtime.recorder::<Number>("bystander").gauge("free.name", |g| g.value(|e| Some(e.0))).create();
     assert_refused(taken, ErrorKind::AlreadyExists, &[]);
     assert_free(&runtime, "fresh", "free.name");
     // Refused for one metric of two: the other is not declared either.
@@ -127,7 +137,9 @@ fn what_a_refused_recorder_declared_is_not_declared() {
     // Refused because the recorder is gone.
     let gone = runtime.recorder::<Number>("gone").create().unwrap();
     runtime.stop_and_remove("gone", PATIENCE).unwrap();
-    let late = gone.register_metric(mvx_metrics::Gauge::builder("late.name").value(|e: &Number| Some(e.0)).build().unwrap());
+    let late = gone.register_metric(
+        mvx_metrics::Gauge::builder("late.name").value(|e: &Number| Some(e.0)).build().unwrap(),
+    );
     assert_refused(late.wait(PATIENCE), ErrorKind::InvalidState, &["create it again"]);
     assert_free(&runtime, "fresh", "late.name");
     bystander.goes_on();
@@ -138,11 +150,18 @@ fn two_metrics_of_one_name_and_another_shape_are_refused_in_one_recorder_and_acr
     let runtime = running("shapes");
     let mut bystander = Bystander::of(&runtime);
     let says = ["differs", "kind", "another name"];
-    let within = runtime.recorder::<Number>("r").counter("x", |c| c).gauge("x", |g| g.value(|e| Some(e.0))).create();
+    let within =
+        runtime.recorder::<Number>("r").counter("x", |c| c).gauge("x", |g| g.value(|e| Some(e.0))).create();
     assert_refused(within, ErrorKind::MetricConflict, &says);
-    let across = runtime.recorder::<Number>("r").gauge("bystander.events", |g| g.value(|e| Some(e.0))).create();
-    assert_refused(across, ErrorKind::MetricConflict, &["recorder r ", "recorder bystander", "kind", "another name"]);
-    let labelled = runtime.recorder::<Number>("r").counter("bystander.events", |c| c.label("a", |_| Label::fixed("b")));
+    let across =
+        runtime.recorder::<Number>("r").gauge("bystander.events", |g| g.value(|e| Some(e.0))).create();
+    assert_refused(
+        across,
+        ErrorKind::MetricConflict,
+        &["recorder r ", "recorder bystander", "kind", "another name"],
+    );
+    let labelled =
+        runtime.recorder::<Number>("r").counter("bystander.events", |c| c.label("a", |_| Label::fixed("b")));
     assert_refused(labelled.create(), ErrorKind::MetricConflict, &["labels"]);
     let unit = runtime.recorder::<Number>("r").counter("bystander.events", |c| c.unit(Unit::Bytes));
     assert_refused(unit.create(), ErrorKind::MetricConflict, &["unit"]);
@@ -153,9 +172,15 @@ fn two_metrics_of_one_name_and_another_shape_are_refused_in_one_recorder_and_acr
     bystander.goes_on();
     assert_free(&runtime, "r", "x");
     // The same shape is the same metric, in one recorder as in two.
-    let same = runtime.recorder::<Number>("r").counter("x", |c| c).counter("x", |c| c.help("again")).create().unwrap();
+    let same = runtime
+        .recorder::<Number>("r")
+        .counter("x", |c| c)
+        .counter("x", |c| c.help("again"))
+        .create()
+        .unwrap();
     assert_eq!(same.snapshot().metrics().count(), 1);
-    let other = runtime.recorder::<Number>("r2").counter("x", |c| c).counter("bystander.events", |c| c).create();
+    let other =
+        runtime.recorder::<Number>("r2").counter("x", |c| c).counter("bystander.events", |c| c).create();
     assert_eq!(other.unwrap().snapshot().metrics().count(), 2);
 }
 
@@ -213,14 +238,28 @@ fn names_that_no_format_can_write_are_refused() {
         (&long, "shorten it"),
     ];
     for (name, says) in cases {
-        assert_refused(runtime.recorder::<Number>("r").counter(name, |c| c).create(), ErrorKind::InvalidName, &[says]);
+        assert_refused(
+            runtime.recorder::<Number>("r").counter(name, |c| c).create(),
+            ErrorKind::InvalidName,
+            &[says],
+        );
         assert_refused(Descriptor::builder(name, Kind::Gauge).build(), ErrorKind::InvalidName, &[says]);
     }
-    for (key, says) in [("le", "reserved"), ("quantile", "reserved"), ("recorder", "`recorder_name`"), ("entity", "`entity_name`"), ("__x", "`x`"), ("a.b", "`a_b`"), ("", "at least one letter")] {
+    for (key, says) in [
+        ("le", "reserved"),
+        ("quantile", "reserved"),
+        ("recorder", "`recorder_name`"),
+        ("entity", "`entity_name`"),
+        ("__x", "`x`"),
+        ("a.b", "`a_b`"),
+        ("", "at least one letter"),
+    ] {
         let labelled = runtime.recorder::<Number>("r").counter("x", |c| c.label(key, |_| Label::fixed("v")));
         assert_refused(labelled.create(), ErrorKind::InvalidName, &[says]);
     }
-    let twice = runtime.recorder::<Number>("r").counter("x", |c| c.label("k", |_| Label::Absent).label("k", |_| Label::Absent));
+    let twice = runtime
+        .recorder::<Number>("r")
+        .counter("x", |c| c.label("k", |_| Label::Absent).label("k", |_| Label::Absent));
     assert_refused(twice.create(), ErrorKind::InvalidName, &["given twice", "leave one"]);
     assert_refused(Unit::custom("m s"), ErrorKind::InvalidName, &["UCUM"]);
     bystander.goes_on();
@@ -240,7 +279,8 @@ fn limits_and_bounds_out_of_range_are_refused() {
         (&many, "at most 512"),
     ];
     for (bounds, says) in cases {
-        let histogram = runtime.recorder::<Number>("r").histogram("x", |h| h.bounds(bounds).value(|e| Some(e.0)));
+        let histogram =
+            runtime.recorder::<Number>("r").histogram("x", |h| h.bounds(bounds).value(|e| Some(e.0)));
         assert_refused(histogram.create(), ErrorKind::InvalidLimit, &["metric `x`", says]);
     }
     for limit in [0, limits::MAX_CARDINALITY + 1] {
@@ -248,7 +288,9 @@ fn limits_and_bounds_out_of_range_are_refused() {
         assert_refused(counter.create(), ErrorKind::InvalidLimit, &["write 1 to 1048576"]);
     }
     let keys: Vec<_> = (0..=limits::MAX_LABELS).map(|n| format!("k{n}")).collect();
-    let crowd = runtime.recorder::<Number>("r").counter("x", |c| keys.iter().fold(c, |c, key| c.label(key, |_| Label::Absent)));
+    let crowd = runtime
+        .recorder::<Number>("r")
+        .counter("x", |c| keys.iter().fold(c, |c, key| c.label(key, |_| Label::Absent)));
     assert_refused(crowd.create(), ErrorKind::InvalidLimit, &["at most 16"]);
     let valueless = runtime.recorder::<Number>("r").gauge("x", |g| g).create();
     assert_refused(valueless, ErrorKind::InvalidState, &["call `.value("]);
@@ -259,7 +301,8 @@ fn limits_and_bounds_out_of_range_are_refused() {
 #[test]
 fn the_first_mistake_of_several_is_told() {
     let runtime = running("first");
-    let result = runtime.recorder::<Number>("  ").counter("a-b", |c| c).capacity(0).counter("c d", |c| c).create();
+    let result =
+        runtime.recorder::<Number>("  ").counter("a-b", |c| c).capacity(0).counter("c d", |c| c).create();
     assert_refused(result, ErrorKind::InvalidName, &["`a-b`"]);
 }
 
@@ -278,8 +321,13 @@ fn a_recorder_asked_for_with_another_event_type_says_which_it_was_asked_for() {
 #[test]
 fn event_types_that_the_event_does_not_have_are_refused() {
     let runtime = running("routes");
-    let unknown = runtime.recorder::<Step>("r").counter("x", |c| c.on(&["step.up", "step.sideways"])).create();
-    assert_refused(unknown, ErrorKind::UnknownEventType, &["step.sideways", "the event has step.up, step.down"]);
+    let unknown =
+        runtime.recorder::<Step>("r").counter("x", |c| c.on(&["step.up", "step.sideways"])).create();
+    assert_refused(
+        unknown,
+        ErrorKind::UnknownEventType,
+        &["step.sideways", "the event has step.up, step.down"],
+    );
     let open = runtime.recorder::<Number>("r").counter("x", |c| c.on(&["number"])).create();
     assert_refused(open, ErrorKind::UnknownEventType, &["EVENT_TYPES", "list them"]);
     let recorder = runtime.recorder::<Step>("r").counter("ups", |c| c.on(&["step.up"])).create().unwrap();
@@ -310,8 +358,13 @@ fn values_that_would_poison_a_metric_are_refused_and_counted() {
     }
     recorder.flush_blocking(PATIENCE).unwrap();
     let snapshot = recorder.snapshot();
-    let tally = |name: &str| (snapshot.metric(name).unwrap().tally().accepted, snapshot.metric(name).unwrap().tally().refused);
-    assert_eq!([tally("total"), tally("level"), tally("spread"), tally("mean")], [(2, 4), (3, 3), (3, 3), (3, 3)]);
+    let tally = |name: &str| {
+        (snapshot.metric(name).unwrap().tally().accepted, snapshot.metric(name).unwrap().tally().refused)
+    };
+    assert_eq!(
+        [tally("total"), tally("level"), tally("spread"), tally("mean")],
+        [(2, 4), (3, 3), (3, 3), (3, 3)]
+    );
     assert_eq!(snapshot.value("total", &[]).and_then(|value| value.float_counter()), Some(3.0));
     assert_eq!((snapshot.gauge("level", &[]), snapshot.mean("mean", &[])), (Some(2.0), Some(2.0 / 3.0)));
 }

@@ -1,5 +1,6 @@
 //! DESIGN 3.5: after a flush, everything accepted before it is processed and published; or the error says what was pending.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -64,8 +65,13 @@ fn poll_once(operation: &mut Operation) -> Poll<Result<(), Error>> {
 fn after_a_flush_the_snapshot_shows_everything_accepted_before_it_while_others_push() {
     for policy in POLICIES {
         let runtime = running("flush");
-        let recorder =
-            runtime.recorder("busy").overflow(policy).capacity(1 << 12).counter("events", |c| c).create().unwrap();
+        let recorder = runtime
+            .recorder("busy")
+            .overflow(policy)
+            .capacity(1 << 12)
+            .counter("events", |c| c)
+            .create()
+            .unwrap();
         let over = AtomicBool::new(false);
         let result = thread::scope(|scope| {
             for _ in 0..2 {

@@ -1,5 +1,6 @@
 //! DESIGN 3.7, as far as it exists: a metric that panics, or takes its time, harms nobody but itself.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -55,10 +56,18 @@ fn assert_contained(recorder: &Recorder<Number>, sick: &str, events: u64) {
 fn a_metric_that_panics_is_quarantined_and_its_siblings_see_every_event() {
     let runtime = running("panics");
     for at in [0, 1, 63, 64, 65, 500, 999] {
-        let sick = Probe::new("sick", move |event: &Number| if event.0 == at { panic_quietly() } else { Verdict::Accepted });
+        let sick = Probe::new(
+            "sick",
+            move |event: &Number| if event.0 == at { panic_quietly() } else { Verdict::Accepted },
+        );
         let id = format!("r{at}");
-        let recorder =
-            runtime.recorder(&id).counter("before", |c| c).metric(sick).counter("after", |c| c).create().unwrap();
+        let recorder = runtime
+            .recorder(&id)
+            .counter("before", |c| c)
+            .metric(sick)
+            .counter("after", |c| c)
+            .create()
+            .unwrap();
         (0..1_000).for_each(|n| insist(&recorder, Number(n)));
         assert_contained(&recorder, "sick", 1_000);
         let snapshot = recorder.snapshot();
@@ -158,8 +167,13 @@ fn a_panic_payload_that_panics_when_dropped_is_contained() {
     }
     let runtime = running("payload");
     let sick = Probe::new("sick", |_: &Number| resume_unwind(Box::new(Payload)));
-    let recorder =
-        runtime.recorder("payload").counter("before", |c| c).metric(sick).counter("after", |c| c).create().unwrap();
+    let recorder = runtime
+        .recorder("payload")
+        .counter("before", |c| c)
+        .metric(sick)
+        .counter("after", |c| c)
+        .create()
+        .unwrap();
     (0..10).for_each(|n| recorder.register_event(Number(n)));
     assert_contained(&recorder, "sick", 10);
 }

@@ -1,5 +1,6 @@
 //! DESIGN 4: states of recorders and runtimes, operations that can be awaited, and a registry with exactly one winner.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -245,7 +246,12 @@ fn an_id_removed_by_many_at_once_has_exactly_one_winner_and_can_be_created_again
         let won: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
         assert_eq!(won.len(), 1, "{results:?}");
         assert_eq!((won[0].processed, won[0].pending()), (round % 5, 0));
-        assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|e| e.kind() == ErrorKind::NotFound));
+        assert!(
+            results
+                .iter()
+                .filter_map(|result| result.as_ref().err())
+                .all(|e| e.kind() == ErrorKind::NotFound)
+        );
         assert_eq!(ids(&runtime), [""; 0]);
     }
 }

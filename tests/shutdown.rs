@@ -1,5 +1,6 @@
 //! DESIGN 4: a shutdown settles everything, keeps its deadline whatever user code does, and says exactly what became of every event.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -74,7 +75,10 @@ fn a_shutdown_processes_and_publishes_everything_and_reports_it_exactly() {
         assert!(reported.error.is_none());
         assert_eq!((reported.accounts.offered(), reported.accounts.pending()), (n as u64 * 10, 0));
         let snapshot = recorder.snapshot();
-        assert_eq!((snapshot.state(), snapshot.sequence()), (RecorderState::Stopped, reported.accounts.processed));
+        assert_eq!(
+            (snapshot.state(), snapshot.sequence()),
+            (RecorderState::Stopped, reported.accounts.processed)
+        );
         assert_eq!(snapshot.counter("events", &[]).unwrap_or(0), reported.accounts.processed);
     }
     assert_eq!(report.accounts(), runtime.accounts());
@@ -89,7 +93,8 @@ fn the_deadline_holds_against_a_stuck_metric_and_what_remained_is_dropped_the_st
             runtime.recorder::<Number>("before").overflow(policy).counter("before", |c| c).create().unwrap();
         (0..5).for_each(|n| before.register_event(Number(n)));
         before.flush_blocking(PATIENCE).unwrap();
-        let stuck = runtime.recorder("stuck").overflow(policy).metric(stopper("stuck", 7, &gate)).create().unwrap();
+        let stuck =
+            runtime.recorder("stuck").overflow(policy).metric(stopper("stuck", 7, &gate)).create().unwrap();
         stuck.register_event(Number(1));
         stuck.flush_blocking(PATIENCE).unwrap();
         stuck.register_event(Number(7));
@@ -110,11 +115,15 @@ fn the_deadline_holds_against_a_stuck_metric_and_what_remained_is_dropped_the_st
         let took = started.elapsed();
         assert!(took >= SOON && took < SOON + SLACK, "{took:?}");
         assert!(!report.worker_ended() && !report.is_complete());
-        let ends: Vec<_> = report.recorders().iter().map(|r| (r.accounts.processed, r.accounts.dropped.deadline)).collect();
+        let ends: Vec<_> =
+            report.recorders().iter().map(|r| (r.accounts.processed, r.accounts.dropped.deadline)).collect();
         assert_eq!(ends, [(5, 0), (1, 11), (0, 3)], "{policy:?}");
         let error = report.recorders()[1].error.as_ref().unwrap();
         assert_eq!((error.kind(), error.pending()), (ErrorKind::Timeout, Some(11)));
-        assert!(error.to_string().contains("recorder stuck") && error.to_string().contains("more time"), "{error}");
+        assert!(
+            error.to_string().contains("recorder stuck") && error.to_string().contains("more time"),
+            "{error}"
+        );
         assert!(report.recorders()[0].error.is_none());
 
         // Let go, it changes nothing any more: neither accounts nor snapshots, and no other metric sees an event.
@@ -192,10 +201,15 @@ fn dropping_the_last_handle_returns_at_once_and_everything_still_settles() {
             0 => drop(runtime),
             1 => current.block_on(async move { drop(runtime) }),
             2 => multi.block_on(async move { tokio::spawn(async move { drop(runtime) }).await.unwrap() }),
-            3 => multi.block_on(async move { tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap() }),
+            3 => multi
+                .block_on(async move { tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap() }),
             _ => current.block_on(async move {
                 let local = tokio::task::LocalSet::new();
-                local.run_until(async move { tokio::task::spawn_local(async move { drop(runtime) }).await.unwrap() }).await;
+                local
+                    .run_until(async move {
+                        tokio::task::spawn_local(async move { drop(runtime) }).await.unwrap()
+                    })
+                    .await;
             }),
         }
         gate.open();

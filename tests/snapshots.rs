@@ -1,5 +1,6 @@
 //! DESIGN 3.4: every snapshot shows all metrics after the same event, for ever, without waiting, in every state.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -59,7 +60,11 @@ fn check(snapshot: &Snapshot, before: Option<&Snapshot>) -> Result<(), String> {
             || snapshot.taken_at() < before.taken_at()
             || (snapshot.version() == before.version()) != (snapshot.sequence() == before.sequence())
     });
-    if agree && !behind && snapshot.sequence() <= accounts.processed && accounts.processed <= accounts.accepted {
+    if agree
+        && !behind
+        && snapshot.sequence() <= accounts.processed
+        && accounts.processed <= accounts.accepted
+    {
         return Ok(());
     }
     Err(format!("{counts:?}, sums {sum} and {spread_sum}, {snapshot:?} after {before:?}"))
@@ -88,7 +93,7 @@ fn metrics_that_accept_the_same_events_are_equal_in_every_snapshot_under_load_wi
         let push = || (0..).take_while(|n| goes_on(*n)).for_each(|n| insist(&recorder, Number(n)));
         let results: Vec<_> = thread::scope(|scope| {
             let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(|| read(&recorder, &over))).collect();
-            let producers: Vec<_> = (0..2).map(|_| scope.spawn(&push)).collect();
+            let producers: Vec<_> = (0..2).map(|_| scope.spawn(push)).collect();
             producers.into_iter().for_each(|producer| producer.join().unwrap());
             over.store(true, Ordering::Release);
             readers.into_iter().map(|reader| reader.join().unwrap()).collect()
@@ -139,7 +144,8 @@ fn changes_become_visible_without_a_flush() {
 #[test]
 fn changes_of_many_recorders_become_visible_without_a_flush() {
     let runtime = running("visible");
-    let make = |n: usize| runtime.recorder::<Number>(&format!("r{n}")).counter("events", |c| c).create().unwrap();
+    let make =
+        |n: usize| runtime.recorder::<Number>(&format!("r{n}")).counter("events", |c| c).create().unwrap();
     let recorders: Vec<_> = (0..200).map(make).collect();
     recorders.iter().for_each(|recorder| recorder.register_event(Number(1)));
     for recorder in &recorders {
@@ -167,7 +173,9 @@ fn an_event_that_only_one_metric_ignores_moves_the_sequence_for_all() {
     // Nothing accepted, but the tally and the sequence still move and are published.
     let before = snapshot.version();
     recorder.register_event(Number(7));
-    until("the ignored event is visible", || recorder.snapshot().metric("even").unwrap().tally().ignored == 3);
+    until("the ignored event is visible", || {
+        recorder.snapshot().metric("even").unwrap().tally().ignored == 3
+    });
     assert!(recorder.snapshot().version() > before);
 }
 

@@ -135,7 +135,8 @@ impl Gate {
     #[track_caller]
     pub fn until_reached(&self) {
         let state = self.0.0.lock().unwrap();
-        let (_state, timeout) = self.0.1.wait_timeout_while(state, PATIENCE, |state| state.came == 0).unwrap();
+        let (_state, timeout) =
+            self.0.1.wait_timeout_while(state, PATIENCE, |state| state.came == 0).unwrap();
         assert!(!timeout.timed_out(), "nobody came to the gate");
     }
 
