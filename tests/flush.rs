@@ -1,5 +1,6 @@
 //! DESIGN 3.5: after a flush, everything accepted before it is processed and published; or the error says what was pending.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

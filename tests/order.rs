@@ -1,5 +1,6 @@
 //! DESIGN 3.2: one recorder dispatches in one total order that respects happens-before, on whatever threads.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! DESIGN 4: a shutdown settles everything, keeps its deadline whatever user code does, and says exactly what became of every event.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

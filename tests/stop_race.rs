@@ -1,5 +1,6 @@
 //! Events against the closing door, by the hundred thousand: no event is accepted and forgotten (DESIGN 3.3, 4).
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

@@ -21,6 +21,7 @@ use crate::recorder::hosted::Desk;
 use crate::recorder::hosted::Next;
 use crate::recorder::hosted::Turned;
 use crate::recorder::identity::Identity;
+use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Owes;
 use crate::recorder::observers::Change;
@@ -305,7 +306,7 @@ impl<E: MetricEvent> Actor<E> {
                     crate::queue::drop_quietly(removed);
                 }
                 Command::Register { slot, done } => done.complete(self.add(slot)),
-                Command::Start { done, begun } => self.start(core, done, begun),
+                Command::Start { done, asked } => self.start(core, done, asked),
                 Command::HookDone { result } => self.hook_ended = Some(result),
                 // Noted by the mailbox itself.
                 Command::Flush { .. } | Command::Stop { .. } | Command::Room { .. } => {}
@@ -382,11 +383,14 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     /// Joins the start under way or due, or waits for the stop under way.
-    fn start(&mut self, core: &Core<E>, done: Completer, begun: bool) {
-        if !begun && core.state.get() == RecorderState::Running {
-            return done.complete(Ok(()));
+    fn start(&mut self, core: &Core<E>, done: Completer, asked: Asked) {
+        let starting = self.start_due || self.hook == Some(Phase::Starting);
+        if asked == Asked::Joined && !starting {
+            // It is over, whatever came after it.
+            let failed = core.state.get() == RecorderState::Failed;
+            return done.complete(core.last_error().filter(|_| failed).map_or(Ok(()), Err));
         }
-        self.start_due |= begun;
+        self.start_due |= asked == Asked::Begun;
         self.owes.answers = true;
         owe_start(core, done);
     }

@@ -242,8 +242,12 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         self.mistake.get_or_insert(error);
     }
 
-    /// The recorder itself, known to nobody yet.
-    pub(crate) fn assemble(self, home: &(impl Home + ?Sized)) -> Result<Arc<CoreNode<E>>, Error> {
+    /// The recorder itself, declared in the catalogue together with what `enter` does with it.
+    pub(crate) fn assemble(
+        self,
+        home: &(impl Home + ?Sized),
+        enter: impl FnOnce(&Arc<CoreNode<E>>) -> Result<(), Error>,
+    ) -> Result<Arc<CoreNode<E>>, Error> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -255,7 +259,6 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         };
         let identity = Arc::new(Identity { id, entity, epoch: home.next_epoch() });
         let descriptors: Vec<_> = self.slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();
-        home.hub().catalogue.declare(&identity.id, &descriptors)?;
         let kind = match self.policy {
             OverflowPolicy::DropNewest => Kind::Ring,
             OverflowPolicy::DropOldest => Kind::LockedOldest,
@@ -266,8 +269,11 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         }
         let metrics = (self.slots, observers, self.hooks);
         let hub = Arc::clone(home.hub());
-        let core = Core::new(identity, hub, kind, u64::from(self.capacity), metrics, home.clock().now());
-        Ok(Arc::new(Node::new(core)))
+        let now = home.clock().now();
+        let core = Core::new(Arc::clone(&identity), hub, kind, u64::from(self.capacity), metrics, now);
+        let node = Arc::new(Node::new(core));
+        home.hub().catalogue.declare(&identity.id, &descriptors, || enter(&node))?;
+        Ok(node)
     }
 }
 
@@ -282,8 +288,7 @@ impl<E: MetricEvent> RecorderBuilder<E> {
     /// [`InvalidState`](crate::ErrorKind::InvalidState) when the runtime is shutting down. Nothing is entered then.
     pub fn create(self) -> Result<Recorder<E>, Error> {
         let host = Arc::clone(&self.home.home);
-        let node = self.assemble(&*host)?;
-        host.enter(Arc::clone(&node) as _)?;
+        let node = self.assemble(&*host, |node| host.enter(Arc::clone(node) as _))?;
         Ok(Recorder::new(node))
     }
 }

@@ -24,19 +24,28 @@ struct Entry {
 }
 
 impl Catalogue {
-    /// Declares metrics of `owner`: all of them, or none and the first conflict.
-    pub(crate) fn declare(&self, owner: &RecorderId, metrics: &[Arc<Descriptor>]) -> Result<(), Error> {
+    /// Declares metrics of `owner`, together with what `enter` does: all of it, or nothing and the first conflict or failure.
+    ///
+    /// `enter` runs under the catalogue's lock, so no other declaration comes between the check and the entry; it takes the
+    /// registry's or the mailbox's lock and runs no user code.
+    pub(crate) fn declare(
+        &self,
+        owner: &RecorderId,
+        metrics: &[Arc<Descriptor>],
+        enter: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut entries = self.entries.lock();
+        let mut fresh: Vec<(String, Entry)> = Vec::new();
         for descriptor in metrics {
-            if let Some(entry) = entries.get(&key(descriptor)) {
-                check(entry, descriptor, owner)?;
+            let key = key(descriptor);
+            let known = entries.get(&key).or_else(|| fresh.iter().find(|(name, _)| *name == key).map(|(_, entry)| entry));
+            match known {
+                Some(entry) => check(entry, descriptor, owner)?,
+                None => fresh.push((key, Entry { descriptor: Arc::clone(descriptor), owner: owner.clone() })),
             }
         }
-        for descriptor in metrics {
-            entries
-                .entry(key(descriptor))
-                .or_insert_with(|| Entry { descriptor: Arc::clone(descriptor), owner: owner.clone() });
-        }
+        enter()?;
+        entries.extend(fresh);
         Ok(())
     }
 }

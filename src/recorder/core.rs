@@ -25,6 +25,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Turned;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Identity;
+use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
 use crate::recorder::observers::ObserverId;
@@ -194,11 +195,6 @@ impl<E: MetricEvent> Core<E> {
         self.last_error.lock().clone()
     }
 
-    /// Enters a metric of this recorder in the runtime's catalogue.
-    pub(crate) fn declare(&self, slot: &Slot<E>) -> Result<(), Error> {
-        self.hub.catalogue.declare(&self.identity.id, &[Arc::clone(slot.descriptor())])
-    }
-
     /// What a command gets that nobody will obey.
     pub(crate) fn gone(&self) -> Error {
         let message = "the recorder was removed or its runtime is gone; create it again";
@@ -226,6 +222,8 @@ impl<E: MetricEvent> Core<E> {
 pub(crate) trait Asks<E: MetricEvent> {
     fn schedule(&self, handed: Handed);
     fn post(&self, command: Command<E>) -> Result<(), Command<E>>;
+    fn look(&self);
+    fn register(&self, slot: Slot<E>) -> Operation;
     fn flush(&self) -> Operation;
     fn stop_with(&self, done: Completer, for_good: bool);
     fn stop_if_begun(&self, done: Completer);
@@ -245,10 +243,35 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     /// Puts a command into the mailbox and makes the worker look; gives it back if nobody will.
     fn post(&self, command: Command<E>) -> Result<(), Command<E>> {
         self.mailbox.lock().put(command)?;
-        // After the command: the kick's release makes it visible to the turn that takes the kick.
+        self.look();
+        Ok(())
+    }
+
+    /// Makes the worker look into the mailbox. After the command: the kick's release makes it visible to the turn that takes the kick.
+    fn look(&self) {
         self.schedule(self.queue.kick());
         self.hub.hurry();
-        Ok(())
+    }
+
+    /// Declares the metric and posts it, or does neither.
+    fn register(&self, slot: Slot<E>) -> Operation {
+        let (operation, done) = Operation::new(None);
+        let descriptor = [Arc::clone(slot.descriptor())];
+        let mut unheard = None;
+        let declared = self.hub.catalogue.declare(&self.identity.id, &descriptor, || {
+            self.mailbox.lock().put(Command::Register { slot, done }).map_err(|command| {
+                unheard = Some(command);
+                self.gone()
+            })
+        });
+        // Outside the catalogue's lock, because it may run a foreign waker.
+        self.look();
+        // Outside the catalogue's lock: it drops the user's metric.
+        drop(unheard);
+        match declared {
+            Ok(()) => operation,
+            Err(error) => Operation::done(Err(error)),
+        }
     }
 
     fn flush(&self) -> Operation {
@@ -311,14 +334,16 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     fn start_with(&self, done: Completer) {
         // The state changes at once, so that a stop that comes next has something to stop; the actor does the rest.
-        let begun = match self.state.get() {
+        let asked = match self.state.get() {
             RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => match self.begin_start() {
-                Ok(begun) => begun,
+                Ok(true) => Asked::Begun,
+                Ok(false) => Asked::Joined,
                 Err(error) => return done.complete(Err(error)),
             },
-            RecorderState::Starting | RecorderState::Running | RecorderState::Stopping => false,
+            RecorderState::Starting | RecorderState::Running => Asked::Joined,
+            RecorderState::Stopping => Asked::AfterStop,
         };
-        if let Err(command) = self.post(Command::Start { done, begun }) {
+        if let Err(command) = self.post(Command::Start { done, asked }) {
             self.answer_unheard(command);
         }
     }

@@ -96,7 +96,7 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
     /// [`InvalidLimit`](crate::ErrorKind::InvalidLimit).
     pub fn create(self) -> Result<(Recorder<E>, RecorderTask), Error> {
         let home = Detached { hub: Arc::clone(&self.home.hub), clock: Arc::clone(&self.home.clock) };
-        let node: Arc<CoreNode<E>> = self.assemble(&home)?;
+        let node: Arc<CoreNode<E>> = self.assemble(&home, |_| Ok(()))?;
         // The task exists from here on: a flush before its first poll waits for it, and is answered if it is dropped.
         home.hub.announce();
         let hooks = Arc::new(Inline::default());

@@ -342,18 +342,10 @@ impl<E: MetricEvent> Recorder<E> {
     /// The operation ends in [`ErrorKind::MetricConflict`](crate::ErrorKind::MetricConflict) if the recorder has a metric of
     /// this name, or another recorder of the runtime has one of another shape.
     pub fn register_metric(&self, metric: impl Metric<E>) -> Operation {
-        let slot = match Slot::new(metric) {
-            Ok(slot) => slot,
-            Err(error) => return Operation::done(Err(error)),
-        };
-        if let Err(error) = self.node.declare(&slot) {
-            return Operation::done(Err(error));
+        match Slot::new(metric) {
+            Ok(slot) => self.node.register(slot),
+            Err(error) => Operation::done(Err(error)),
         }
-        let (operation, done) = Operation::new(None);
-        if let Err(command) = self.node.post(Command::Register { slot, done }) {
-            self.node.answer_unheard(command);
-        }
-        operation
     }
 
     /// Tells `observer` of every change from the next event on: on the worker, after each accepted event, in order.

@@ -17,8 +17,8 @@ pub(crate) enum Command<E> {
     Register { slot: Slot<E>, done: Completer },
     /// Answer when everything accepted is settled; the door is shut already.
     Stop { done: Completer },
-    /// Start. `begun`: the door was opened for it, and the state is Starting (or a later stop's).
-    Start { done: Completer, begun: bool },
+    /// Start, in one of three ways.
+    Start { done: Completer, asked: Asked },
     /// Tell an observer of every change from now on.
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
     /// Stop telling an observer.
@@ -27,6 +27,17 @@ pub(crate) enum Command<E> {
     Room { done: Completer },
     /// The hook under way has ended.
     HookDone { result: Result<(), Error> },
+}
+
+/// What a start met when it was asked for; a stop may have come since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It opened the door: the actor runs the hook.
+    Begun,
+    /// A start under way or done: it shares its end.
+    Joined,
+    /// A stop under way: it starts when that is over.
+    AfterStop,
 }
 
 /// The mailbox; shut when there is nobody left to obey.
