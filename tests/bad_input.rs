@@ -8,6 +8,7 @@ use crate::support::Number;
 use crate::support::PATIENCE;
 use crate::support::Probe;
 use crate::support::running;
+use mvx_metrics::Average;
 use mvx_metrics::Descriptor;
 use mvx_metrics::Error;
 use mvx_metrics::ErrorKind;
@@ -131,8 +132,8 @@ fn what_a_refused_recorder_declared_is_not_declared() {
         .create();
     assert_refused(half, ErrorKind::MetricConflict, &["bystander.events"]);
     assert_free(&runtime, "half", "other.name");
-    // Refused because the recorder has one already, of the same shape: nothing happens.
-    let again = bystander.0.register_metric(Probe::new("bystander.events", |_: &Number| Verdict::Accepted));
+    // Refused because the recorder has one already, of another shape: nothing happens.
+    let again = bystander.0.register_metric(Average::builder("bystander.events").value(|e: &Number| Some(e.0)).build().unwrap());
     assert_refused(again.wait(PATIENCE), ErrorKind::MetricConflict, &["another name"]);
     // Refused because the recorder is gone.
     let gone = runtime.recorder::<Number>("gone").create().unwrap();
