@@ -4,6 +4,7 @@
 
 mod support;
 
+use crate::support::Over;
 use crate::support::PATIENCE;
 use crate::support::Probe;
 use crate::support::insist;
@@ -182,8 +183,8 @@ fn produce(
 }
 
 /// Looks at the accounts all the time; whatever it reads must not be impossible.
-fn sample(recorder: &Recorder<Ticket>, over: &AtomicBool) -> u64 {
-    let (mut last, mut looks) = (Accounts::default(), 0);
+fn sample(recorder: &Recorder<Ticket>, over: &AtomicBool) {
+    let mut last = Accounts::default();
     while !over.load(Ordering::Acquire) {
         let snapshot = recorder.snapshot();
         let now = snapshot.accounts();
@@ -194,9 +195,8 @@ fn sample(recorder: &Recorder<Ticket>, over: &AtomicBool) -> u64 {
             || now.dropped.total() < last.dropped.total()
             || now.rejected.total() < last.rejected.total();
         assert!(!fell, "{now:?} after {last:?}");
-        (last, looks) = (now, looks + 1);
+        last = now;
     }
-    looks
 }
 
 fn bring_about(event: Event, runtime: &MetricsRuntime, recorder: &Recorder<Ticket>) {
@@ -240,6 +240,7 @@ fn check(case: &Case) {
     let start = Barrier::new(case.calls.len());
     let oracle = thread::scope(|scope| {
         let sampler = scope.spawn(|| sample(&recorder, &over));
+        let stop = Over(&over);
         let producers: Vec<_> = (0..)
             .zip(&case.calls)
             .map(|(producer, calls)| {
@@ -256,7 +257,7 @@ fn check(case: &Case) {
         bring_about(case.event, &runtime, &recorder);
         let oracle = producers.into_iter().map(|producer| producer.join().unwrap());
         let oracle = oracle.fold(Oracle::default(), Oracle::merge);
-        over.store(true, Ordering::Release);
+        drop(stop);
         sampler.join().unwrap();
         oracle
     });

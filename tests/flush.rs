@@ -6,6 +6,7 @@ mod support;
 
 use crate::support::Gate;
 use crate::support::Number;
+use crate::support::Over;
 use crate::support::PATIENCE;
 use crate::support::Probe;
 use crate::support::by_hand;
@@ -82,7 +83,8 @@ fn after_a_flush_the_snapshot_shows_everything_accepted_before_it_while_others_p
                     }
                 });
             }
-            let rounds = (0..scaled(1_000)).try_for_each(|_| {
+            let _over = Over(&over);
+            (0..scaled(1_000)).try_for_each(|_| {
                 insist(&recorder, Number(2));
                 let before = recorder.accounts();
                 recorder.flush_blocking(PATIENCE).map_err(|error| error.to_string())?;
@@ -92,9 +94,7 @@ fn after_a_flush_the_snapshot_shows_everything_accepted_before_it_while_others_p
                     return Err(format!("{snapshot:?} after a flush at {before:?}"));
                 }
                 Ok(())
-            });
-            over.store(true, Ordering::Release);
-            rounds
+            })
         });
         assert_eq!(result, Ok(()), "{policy:?}");
         recorder.flush_blocking(PATIENCE).unwrap();

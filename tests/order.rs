@@ -76,6 +76,7 @@ fn state_link(recorder: &Recorder<Link>, link: Link) {
         1 => {
             let mut batch = vec![link];
             while recorder.register_events(&mut batch) == 0 {
+                assert_eq!(recorder.accounts().rejected.closed, 0);
                 thread::yield_now();
             }
         }

@@ -6,6 +6,7 @@ mod support;
 
 use crate::support::Gate;
 use crate::support::Number;
+use crate::support::Over;
 use crate::support::PATIENCE;
 use crate::support::Probe;
 use crate::support::by_hand;
@@ -347,9 +348,8 @@ fn a_shutdown_is_not_held_up_by_whoever_keeps_asking() {
                     }
                 });
             }
-            let report = runtime.shutdown(PATIENCE);
-            over.store(true, Ordering::Release);
-            report.unwrap()
+            let _over = Over(&over);
+            runtime.shutdown(PATIENCE).unwrap()
         });
         assert!(report.is_complete(), "{report:?}");
     }

@@ -6,6 +6,7 @@ mod support;
 
 use crate::support::Gate;
 use crate::support::Number;
+use crate::support::Over;
 use crate::support::PATIENCE;
 use crate::support::insist;
 use crate::support::running;
@@ -94,8 +95,9 @@ fn metrics_that_accept_the_same_events_are_equal_in_every_snapshot_under_load_wi
         let results: Vec<_> = thread::scope(|scope| {
             let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(|| read(&recorder, &over))).collect();
             let producers: Vec<_> = (0..2).map(|_| scope.spawn(push)).collect();
+            let stop = Over(&over);
             producers.into_iter().for_each(|producer| producer.join().unwrap());
-            over.store(true, Ordering::Release);
+            drop(stop);
             readers.into_iter().map(|reader| reader.join().unwrap()).collect()
         });
         recorder.flush_blocking(PATIENCE).unwrap();

@@ -5,6 +5,7 @@
 mod support;
 
 use crate::support::Number;
+use crate::support::Over;
 use crate::support::PATIENCE;
 use crate::support::running;
 use crate::support::scaled;
@@ -65,6 +66,7 @@ fn race(recorders: &[Recorder<Number>], mut end: impl FnMut(usize)) -> Vec<Known
                 }
             });
         }
+        let _released = Released(&arrived);
         for (at, all) in arrived.iter().enumerate() {
             all.fetch_add(1, Ordering::AcqRel);
             wait_for_all(all);
@@ -73,6 +75,15 @@ fn race(recorders: &[Recorder<Number>], mut end: impl FnMut(usize)) -> Vec<Known
         }
     });
     known
+}
+
+/// Lets the producers go to the end when the race is over, be it by a failed assertion.
+struct Released<'a>(&'a [AtomicUsize]);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|arrived| arrived.store(PRODUCERS + 1, Ordering::Release));
+    }
 }
 
 fn wait_for_all(arrived: &AtomicUsize) {
@@ -193,6 +204,7 @@ fn every_stop_of_thousands_under_load_is_final_until_the_next_start() {
                 }
             });
         }
+        let _over = Over(&over);
         for _ in 0..scaled(10_000) {
             recorder.stop().wait(PATIENCE).unwrap();
             let stopped = recorder.snapshot();
@@ -202,7 +214,6 @@ fn every_stop_of_thousands_under_load_is_final_until_the_next_start() {
             assert_eq!(recorder.accounts().accepted, stopped.accounts().accepted);
             recorder.start().wait(PATIENCE).unwrap();
         }
-        over.store(true, Ordering::Release);
     });
     recorder.flush_blocking(PATIENCE).unwrap();
     known.check(&recorder);
@@ -257,9 +268,8 @@ fn a_start_against_a_shutdown_opens_no_door_that_nobody_drains() {
                     let _ = recorder.start().wait(PATIENCE);
                 }
             });
-            let report = runtime.shutdown(PATIENCE);
-            over.store(true, Ordering::Release);
-            report.unwrap()
+            let _over = Over(&over);
+            runtime.shutdown(PATIENCE).unwrap()
         });
         assert_eq!(report.accounts().pending(), 0, "{report:?}");
         assert!(report.is_complete(), "{report:?}");

@@ -12,12 +12,15 @@ use mvx_metrics::Metric;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
+use mvx_metrics::RegisterError;
 use mvx_metrics::Verdict;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::task::Wake;
 use std::task::Waker;
@@ -61,11 +64,23 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Offers an event until it is taken; what is refused comes back and is offered again, so the order stays.
+/// Offers an event until there is room for it; what is refused comes back and is offered again, so the order stays.
+#[track_caller]
 pub fn insist<E: MetricEvent>(recorder: &Recorder<E>, mut event: E) {
+    let end = Instant::now() + PATIENCE;
     while let Err(refused) = recorder.try_register_event(event) {
+        assert!(matches!(refused, RegisterError::Full(_)) && Instant::now() < end, "{refused}: {recorder:?}");
         event = refused.into_event();
         std::thread::yield_now();
+    }
+}
+
+/// Says that it is over when it goes out of scope, so that a failed assertion ends the threads that wait for that, too.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
