@@ -139,7 +139,9 @@ pub fn screen(snapshots: &Snapshots, totals: &Totals, pace: &Pace, progress: Pro
     let number = figures::count;
     let (files, bytes) = pace.rates();
     let storage = &snapshots.storage;
-    let mean = storage.mean("document.average_size", &[]).map_or_else(String::new, figures::bytes);
+    let mean =
+        storage.mean("document.average_size", &[]).map(|mean| format!("   {} each", figures::bytes(mean)));
+    let mean = mean.unwrap_or_default();
     let mut lines = vec![
         format!("#mvx-metrics: document storage{:>47}", figures::duration(progress.elapsed)),
         format!("from       {}", progress.from),
@@ -154,7 +156,7 @@ pub fn screen(snapshots: &Snapshots, totals: &Totals, pace: &Pace, progress: Pro
             totals.in_flight
         ),
         format!(
-            "bytes      {} stored   {} written   {mean} each",
+            "bytes      {} stored   {} written{mean}",
             figures::bytes(totals.bytes_stored as f64),
             figures::bytes(totals.bytes_written as f64)
         ),
