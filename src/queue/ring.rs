@@ -92,8 +92,9 @@ unsafe impl<E: Send> Sync for Ring<E> {}
 
 impl<E> Ring<E> {
     pub(crate) fn new(capacity: u64) -> Self {
-        // S2: one block more than the capacity can touch.
-        let blocks = (capacity.div_ceil(LARGE) + 1).next_power_of_two();
+        // S2: one block more than the capacity can touch. Seeded: without it.
+        let spare = u64::from(cfg!(not(mvx_bug = "table_without_spare")));
+        let blocks = (capacity.div_ceil(LARGE) + spare).next_power_of_two();
         Self {
             door: OwnLine(Door { word: Word::new(), limit: AtomicU64::new(capacity) }),
             commit: OwnLine(AtomicU64::new(0)),
@@ -254,13 +255,14 @@ impl<E> Ring<E> {
     pub(crate) fn finish(&self, cursor: &mut Cursor, count: u64) -> Result<(), Abandoned> {
         let lane = &self.lanes[cursor.lane];
         let base = lane.base.load(Ordering::Relaxed);
-        if std::mem::needs_drop::<E>() || cfg!(all(test, mvx_loom)) {
-            for position in cursor.head..cursor.head + count {
-                let (block, offset, _) = lane.block_of(position - base, self.mask);
-                let block = block.map_or(ptr::null_mut(), BlockCell::get);
-                debug_assert!(!block.is_null(), "a finished event has a block");
+        if (std::mem::needs_drop::<E>() || cfg!(all(test, mvx_loom))) && count > 0 {
+            // A run lies in one block.
+            let (block, offset, _) = lane.block_of(cursor.head - base, self.mask);
+            let block = block.map_or(ptr::null_mut(), BlockCell::get);
+            debug_assert!(!block.is_null(), "a finished event has a block");
+            for index in offset..offset + count {
                 // SAFETY: `run` has seen the stamp of this position, and it was not finished before: the event is there.
-                unsafe { drop_in_slot((*block.add(offset as usize)).event_mut()) };
+                unsafe { drop_in_slot((*block.add(index as usize)).event_mut()) };
             }
         }
         let (old, new) = (cursor.head, cursor.head + count);

@@ -155,6 +155,13 @@ impl Word {
         if seen.position() != head || !seen.is_idle() {
             return false;
         }
+        #[cfg(mvx_bug = "switch_unseen")]
+        {
+            // Seeded: a position taken since the look is in the lane that will be freed.
+            self.0.fetch_xor(LANE, Ordering::AcqRel);
+            return true;
+        }
+        #[cfg(not(mvx_bug = "switch_unseen"))]
         self.0.compare_exchange(seen.0, seen.0 ^ LANE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
