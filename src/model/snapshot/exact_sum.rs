@@ -237,7 +237,9 @@ impl PartialEq for ExactSum {
         rest == 0
             && self.parts().all(|part| difference.add(part))
             && other.parts().all(|part| difference.add(-part))
-            && [whole >> 53 << 53, whole & ((1 << 53) - 1)].iter().all(|half| difference.add(*half as f64 / 512.0))
+            && [whole >> 53 << 53, whole & ((1 << 53) - 1)]
+                .iter()
+                .all(|half| difference.add(*half as f64 / 512.0))
             && difference.value() == 0.0
     }
 }
@@ -261,7 +263,7 @@ fn seconds(nanos: i128) -> f64 {
         let shift = magnitude.leading_zeros();
         let (shifted, divisor) = (magnitude << shift, u128::from(NANOS_PER_SECOND));
         let sticky = u128::from(shifted % divisor != 0);
-        (shifted / divisor | sticky) as f64 * 2.0_f64.powi(-(shift as i32))
+        ((shifted / divisor) | sticky) as f64 * 2.0_f64.powi(-(shift as i32))
     };
     if nanos < 0 { -rounded } else { rounded }
 }
