@@ -3,6 +3,7 @@
 pub use crate::metric::Average;
 pub use crate::metric::AverageBuilder;
 pub use crate::metric::BYTES_BOUNDS;
+pub use crate::metric::Batch;
 pub use crate::metric::Counter;
 pub use crate::metric::CounterBuilder;
 pub use crate::metric::Gauge;
@@ -12,6 +13,7 @@ pub use crate::metric::HistogramBuilder;
 pub use crate::metric::InstrumentBuilder;
 pub use crate::metric::Interests;
 pub use crate::metric::Measure;
+pub use crate::metric::Measured;
 pub use crate::metric::Metric;
 pub use crate::metric::SECONDS_BOUNDS;
 pub use crate::metric::UpDown;

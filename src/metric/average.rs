@@ -4,14 +4,13 @@ use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
+use crate::metric::measure::Amount;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
-use crate::model::snapshot::ExactSum;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::Mean;
-use crate::model::snapshot::Number;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
@@ -77,19 +76,15 @@ impl<E: 'static> Metric<E> for Average<E> {
 
     #[inline]
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
-        let Some(value) = self.intake.take(event, Number::U64(1)) else { return Verdict::Ignored };
-        let value = value.as_f64();
-        if !value.is_finite() {
-            return Verdict::Refused(Refusal::NonFinite);
-        }
-        if value.abs() > ExactSum::MAX {
-            return Verdict::Refused(Refusal::OutOfRange);
+        let Some(amount) = self.intake.take(event, Amount::Unsigned(1)) else { return Verdict::Ignored };
+        if let Err(refusal) = amount.summand() {
+            return Verdict::Refused(refusal);
         }
         let row = self.series.row(event, context);
         let Some(mean) = self.series.column_mut().get_mut(row) else {
             return Verdict::Refused(Refusal::OutOfRange);
         };
-        if !mean.sum.add(value) {
+        if !amount.add_to(&mut mean.sum) {
             return Verdict::Refused(Refusal::OutOfRange);
         }
         mean.count = mean.count.saturating_add(1);

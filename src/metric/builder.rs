@@ -1,8 +1,14 @@
 //! One builder for every instrument: which events, which labels, which value.
 
 use crate::metric::Interests;
+use crate::metric::batch::Piece;
+use crate::metric::measure::Amount;
 use crate::metric::measure::Measure;
-use crate::metric::series::Selector;
+use crate::metric::selector::Keep;
+use crate::metric::selector::Kept;
+use crate::metric::selector::Read;
+use crate::metric::selector::Select;
+use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -11,7 +17,6 @@ use crate::model::snapshot::Column;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::DescriptorBuilder;
 use crate::model::snapshot::Kind;
-use crate::model::snapshot::Number;
 use crate::model::unit::Unit;
 use std::fmt;
 use std::marker::PhantomData;
@@ -45,32 +50,26 @@ use std::sync::Arc;
 #[must_use]
 pub struct InstrumentBuilder<E, I> {
     pub(super) descriptor: DescriptorBuilder,
-    labels: Vec<(String, Selector<E>)>,
-    value: Option<Reader<E>>,
+    labels: Vec<(String, Box<dyn Select<E>>)>,
+    value: Option<Box<dyn Read<E>>>,
     fractional: bool,
-    keep: Option<Filter<E>>,
+    keep: Option<Box<dyn Keep<E>>>,
     interests: Interests,
     instrument: PhantomData<fn() -> I>,
 }
-
-/// Reads the value out of an event, or nothing if the event has none.
-pub(super) type Reader<E> = Box<dyn Fn(&E) -> Option<Number> + Send>;
-
-/// Decides whether an event matters.
-type Filter<E> = Box<dyn Fn(&E) -> bool + Send>;
 
 /// What every instrument knows beside its series.
 pub(super) struct Intake<E> {
     pub(super) descriptor: Arc<Descriptor>,
     pub(super) interests: Interests,
-    keep: Option<Filter<E>>,
-    value: Option<Reader<E>>,
+    keep: Option<Box<dyn Keep<E>>>,
+    value: Option<Box<dyn Read<E>>>,
 }
 
 /// An intake, and the label selectors in the order of the descriptor's keys.
 pub(super) struct Parts<E> {
     pub(super) intake: Intake<E>,
-    pub(super) selectors: Box<[Selector<E>]>,
+    pub(super) selectors: Box<[Box<dyn Select<E>>]>,
 }
 
 impl<E, I> InstrumentBuilder<E, I> {
@@ -103,7 +102,7 @@ impl<E, I> InstrumentBuilder<E, I> {
         F: Fn(&E) -> Option<V> + Send + 'static,
     {
         self.fractional = V::FRACTIONAL;
-        self.value = Some(Box::new(move |event| read(event).map(V::number)));
+        self.value = Some(Box::new(move |event: &E| read(event).map(V::measured)));
         self
     }
 
@@ -173,15 +172,34 @@ impl<E> Parts<E> {
 impl<E> Intake<E> {
     /// What an event brings, or nothing if it is to be ignored; `otherwise` where no value selector was given.
     #[inline]
-    pub(super) fn take(&self, event: &E, otherwise: Number) -> Option<Number> {
+    pub(super) fn take(&self, event: &E, otherwise: Amount) -> Option<Amount> {
         if let Some(keep) = &self.keep {
-            if !keep(event) {
+            if !keep.one(event) {
                 return None;
             }
         }
         match &self.value {
-            Some(read) => read(event),
+            Some(read) => read.one(event),
             None => Some(otherwise),
+        }
+    }
+
+    /// Whether events bring values of their own.
+    pub(super) fn has_values(&self) -> bool {
+        self.value.is_some()
+    }
+
+    /// Leaves out of a piece what is to be ignored, and collects the values of the rest, if there is a value selector.
+    pub(super) fn sift(&self, piece: &mut Piece<'_, E>, values: &mut Values) {
+        if let Some(keep) = &self.keep {
+            let (mut kept, events) = (Kept::default(), piece.events(0));
+            piece.attempt(&mut kept, |kept| kept.at, |kept| keep.kept(events, kept));
+            piece.ignore_all_but(kept.kept);
+        }
+        if let Some(read) = &self.value {
+            let events = piece.events(0);
+            piece.attempt(values, |values| values.at, |values| read.values(events, values));
+            piece.ignore_all_but(values.kept);
         }
     }
 }

@@ -1,16 +1,21 @@
 //! A count that only rises.
 
+use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::Piece;
+use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
+use crate::metric::measure::Amount;
+use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::ExactSum;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
-use crate::model::snapshot::Number;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
@@ -82,13 +87,41 @@ impl<E: 'static> Metric<E> for Counter<E> {
 
     #[inline]
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
-        let Some(amount) = self.intake.take(event, Number::U64(1)) else { return Verdict::Ignored };
+        let Some(amount) = self.intake.take(event, Amount::Unsigned(1)) else { return Verdict::Ignored };
         match &mut self.sums {
             Sums::Whole(series) => match whole(amount) {
-                Ok(amount) => add_whole(series, event, context, amount),
+                Ok(amount) => {
+                    let row = series.row(event, context);
+                    add_whole(series, row, amount);
+                    Verdict::Accepted
+                }
                 Err(refusal) => Verdict::Refused(refusal),
             },
-            Sums::Fractional(series) => add_fraction(series, event, context, amount.as_f64()),
+            Sums::Fractional(series) => match fraction(amount) {
+                Ok(()) => {
+                    let row = series.row(event, context);
+                    add_fraction(series, row, amount)
+                }
+                Err(refusal) => Verdict::Refused(refusal),
+            },
+        }
+    }
+
+    fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        if batch.len() < FEW_EVENTS {
+            return one_by_one(self, batch, context);
+        }
+        while let Some(mut piece) = batch.piece() {
+            let mut values = Values::new();
+            self.intake.sift(&mut piece, &mut values);
+            match &mut self.sums {
+                Sums::Whole(series) if self.intake.has_values() => {
+                    add_wholes(series, &mut piece, &mut values, context)
+                }
+                Sums::Whole(series) => count(series, &mut piece, context),
+                Sums::Fractional(series) => add_fractions(series, &mut piece, &mut values, context),
+            }
+            piece.settle(batch);
         }
     }
 
@@ -100,10 +133,57 @@ impl<E: 'static> Metric<E> for Counter<E> {
     }
 }
 
+/// Counts 1 for each event of a piece.
+fn count<E>(series: &mut Series<E, Vec<u64>>, piece: &mut Piece<'_, E>, context: &Context) {
+    if piece.count() == 0 {
+        return;
+    }
+    if let Some(row) = series.only_row(context) {
+        let many = piece.count() as u64;
+        match series.column_mut().get_mut(row) {
+            Some(sum) if *sum <= u64::MAX - many => *sum += many,
+            _ => (0..many).for_each(|_| add_whole(series, row, 1)),
+        }
+        return;
+    }
+    let rows = series.rows(piece, context);
+    rows.iter().for_each(|row| add_whole(series, row, 1));
+}
+
+fn add_wholes<E>(
+    series: &mut Series<E, Vec<u64>>,
+    piece: &mut Piece<'_, E>,
+    values: &mut Values,
+    context: &Context,
+) {
+    values.refuse(piece, |amount| whole(amount).is_ok());
+    let rows = series.rows(piece, context);
+    for (amount, row) in values.iter().zip(rows.iter()) {
+        add_whole(series, row, whole(amount).unwrap_or_default());
+    }
+}
+
+fn add_fractions<E>(
+    series: &mut Series<E, Vec<ExactSum>>,
+    piece: &mut Piece<'_, E>,
+    values: &mut Values,
+    context: &Context,
+) {
+    values.refuse(piece, |amount| fraction(amount).is_ok());
+    let rows = series.rows(piece, context);
+    let mut refused = 0;
+    for ((place, amount), row) in values.iter().enumerate().zip(rows.iter()) {
+        if add_fraction(series, row, amount) != Verdict::Accepted {
+            piece.refuse(place - refused);
+            refused += 1;
+        }
+    }
+}
+
+/// A whole amount is always accepted; one that does not fit is counted as saturation.
 #[inline]
-fn add_whole<E>(series: &mut Series<E, Vec<u64>>, event: &E, context: &Context, amount: u64) -> Verdict {
-    let row = series.row(event, context);
-    let Some(sum) = series.column_mut().get_mut(row) else { return Verdict::Refused(Refusal::OutOfRange) };
+fn add_whole<E>(series: &mut Series<E, Vec<u64>>, row: usize, amount: u64) {
+    let Some(sum) = series.column_mut().get_mut(row) else { return };
     match sum.checked_add(amount) {
         Some(next) => *sum = next,
         None => {
@@ -111,36 +191,26 @@ fn add_whole<E>(series: &mut Series<E, Vec<u64>>, event: &E, context: &Context, 
             series.count_saturation();
         }
     }
-    Verdict::Accepted
 }
 
 #[inline]
-fn add_fraction<E>(
-    series: &mut Series<E, Vec<ExactSum>>,
-    event: &E,
-    context: &Context,
-    amount: f64,
-) -> Verdict {
-    if !amount.is_finite() {
-        return Verdict::Refused(Refusal::NonFinite);
-    }
-    if amount < 0.0 {
-        return Verdict::Refused(Refusal::Negative);
-    }
-    if amount > ExactSum::MAX {
-        return Verdict::Refused(Refusal::OutOfRange);
-    }
-    let row = series.row(event, context);
-    let added = series.column_mut().get_mut(row).is_some_and(|sum| sum.add(amount));
+fn add_fraction<E>(series: &mut Series<E, Vec<ExactSum>>, row: usize, amount: Amount) -> Verdict {
+    let added = series.column_mut().get_mut(row).is_some_and(|sum| amount.add_to(sum));
     if added { Verdict::Accepted } else { Verdict::Refused(Refusal::OutOfRange) }
 }
 
 #[inline]
-fn whole(amount: Number) -> Result<u64, Refusal> {
+fn fraction(amount: Amount) -> Result<(), Refusal> {
+    let value = amount.summand()?;
+    if value < 0.0 { Err(Refusal::Negative) } else { Ok(()) }
+}
+
+#[inline]
+fn whole(amount: Amount) -> Result<u64, Refusal> {
     match amount {
-        Number::U64(amount) => Ok(amount),
-        Number::I64(amount) => u64::try_from(amount).map_err(|_| Refusal::Negative),
+        Amount::Unsigned(amount) => Ok(amount),
+        Amount::Signed(amount) => u64::try_from(amount).map_err(|_| Refusal::Negative),
         // Only a foreign `Measure` that calls itself whole and is not comes here.
-        Number::F64(_) => Err(Refusal::OutOfRange),
+        Amount::Float(_) | Amount::Nanos(_) => Err(Refusal::OutOfRange),
     }
 }

@@ -4,12 +4,12 @@ use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
+use crate::metric::measure::Amount;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
-use crate::model::snapshot::Number;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
@@ -72,7 +72,7 @@ impl<E: 'static> Metric<E> for Gauge<E> {
 
     #[inline]
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
-        let Some(value) = self.intake.take(event, Number::U64(1)) else { return Verdict::Ignored };
+        let Some(value) = self.intake.take(event, Amount::Unsigned(1)) else { return Verdict::Ignored };
         let value = value.as_f64();
         if !value.is_finite() {
             return Verdict::Refused(Refusal::NonFinite);

@@ -1,9 +1,18 @@
 //! Observations by explicit buckets.
 
+use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::Piece;
+use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
+use crate::metric::edges::Edges;
+use crate::metric::measure::Amount;
+use crate::metric::selector::NANOS;
+use crate::metric::selector::UNSIGNED;
+use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
@@ -11,7 +20,6 @@ use crate::model::snapshot::ExactSum;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Histograms;
 use crate::model::snapshot::Kind;
-use crate::model::snapshot::Number;
 use crate::model::unit::Unit;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
@@ -71,6 +79,7 @@ const FEW_BOUNDS: usize = 32;
 pub struct Histogram<E> {
     intake: Intake<E>,
     series: Series<E, Histograms>,
+    edges: Option<Arc<Edges>>,
 }
 
 /// Collects what a [`Histogram`] is.
@@ -108,7 +117,7 @@ impl<E: 'static> HistogramBuilder<E> {
         let parts = self.into_parts()?;
         let column = Histograms::new(parts.intake.descriptor.bounds().len());
         let (intake, series) = parts.into_series(column);
-        Ok(Histogram { intake, series })
+        Ok(Histogram { intake, series, edges: None })
     }
 }
 
@@ -123,26 +132,110 @@ impl<E: 'static> Metric<E> for Histogram<E> {
 
     #[inline]
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
-        let Some(value) = self.intake.take(event, Number::U64(1)) else { return Verdict::Ignored };
-        let value = value.as_f64();
-        if !value.is_finite() {
-            return Verdict::Refused(Refusal::NonFinite);
-        }
-        if value.abs() > ExactSum::MAX {
-            return Verdict::Refused(Refusal::OutOfRange);
-        }
+        let Some(amount) = self.intake.take(event, Amount::Unsigned(1)) else { return Verdict::Ignored };
+        let value = match amount.summand() {
+            Ok(value) => value,
+            Err(refusal) => return Verdict::Refused(refusal),
+        };
         let row = self.series.row(event, context);
-        let bucket = bucket_of(self.intake.descriptor.bounds(), value);
-        if self.series.column_mut().observe(row, bucket, value) {
+        if self.observe(row, amount, value) {
             Verdict::Accepted
         } else {
             Verdict::Refused(Refusal::OutOfRange)
         }
     }
 
+    fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        if batch.len() < FEW_EVENTS {
+            return one_by_one(self, batch, context);
+        }
+        while let Some(mut piece) = batch.piece() {
+            self.handle_piece(&mut piece, context);
+            piece.settle(batch);
+        }
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }
+}
+
+impl<E: 'static> Histogram<E> {
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
+        let mut values = Values::new();
+        self.intake.sift(piece, &mut values);
+        if values.only(NANOS).or(values.only(UNSIGNED)).is_none() {
+            values.refuse(piece, |amount| amount.summand().is_ok());
+        }
+        if values.len() == 0 {
+            return;
+        }
+        let Some(row) = self.series.only_row(context) else {
+            return self.handle_labelled(piece, &mut values, context);
+        };
+        if !self.observe_all(row, &values) {
+            let rows = std::iter::repeat(row);
+            self.observe_each(piece, &values, rows);
+        }
+    }
+
+    fn handle_labelled(&mut self, piece: &mut Piece<'_, E>, values: &mut Values, context: &Context) {
+        let rows = self.series.rows(piece, context);
+        values.truncate(piece.count());
+        self.observe_each(piece, values, rows.iter());
+    }
+
+    /// Observes integers that belong to one series all together; `false`, and nothing has changed, if this is not possible.
+    fn observe_all(&mut self, row: usize, values: &Values) -> bool {
+        let kind = values.kind();
+        let (Some(integers), Some(edges)) =
+            (values.only(kind), edges_for(&mut self.edges, &self.intake.descriptor, kind))
+        else {
+            return false;
+        };
+        let (mut min, mut max, mut sum) = (u64::MAX, 0, 0_i128);
+        for integer in integers {
+            min = min.min(*integer);
+            max = max.max(*integer);
+            sum += i128::from(*integer);
+        }
+        let number = |integer| if kind == NANOS { Amount::Nanos(integer) } else { Amount::Unsigned(integer) };
+        let extremes = (number(min).as_f64(), number(max).as_f64());
+        let add =
+            |total: &mut ExactSum| if kind == NANOS { total.add_nanos(sum) } else { total.add_whole(sum) };
+        let column = self.series.column_mut();
+        if edges.are_sparse() {
+            let buckets = integers.iter().map(|integer| edges.bucket_of_two(*integer));
+            column.observe_all(row, buckets, extremes, add)
+        } else {
+            column.observe_all(row, integers.iter().map(|integer| edges.bucket(*integer)), extremes, add)
+        }
+    }
+
+    fn observe_each(&mut self, piece: &mut Piece<'_, E>, values: &Values, rows: impl Iterator<Item = usize>) {
+        let mut refused = 0;
+        for ((place, amount), row) in values.iter().enumerate().zip(rows) {
+            if !self.observe(row, amount, amount.as_f64()) {
+                piece.refuse(place - refused);
+                refused += 1;
+            }
+        }
+    }
+
+    #[inline]
+    fn observe(&mut self, row: usize, amount: Amount, value: f64) -> bool {
+        let bucket = bucket_of(self.intake.descriptor.bounds(), value);
+        self.series.column_mut().observe(row, bucket, value, |sum| amount.add_to(sum))
+    }
+}
+
+/// The edges for integers of this kind, made by the first batch of them; a measure has only one kind, or no edges.
+fn edges_for<'e>(edges: &'e mut Option<Arc<Edges>>, of: &Descriptor, kind: u8) -> Option<&'e Edges> {
+    if kind != NANOS && kind != UNSIGNED {
+        return None;
+    }
+    let edges = edges.get_or_insert_with(|| Arc::new(Edges::new(of.bounds(), kind)));
+    (edges.kind() == kind).then_some(&**edges)
 }
 
 /// The first bucket whose bound is not below the value.

@@ -1,6 +1,8 @@
 //! What a value selector may return.
 
+use crate::model::snapshot::ExactSum;
 use crate::model::snapshot::Number;
+use crate::model::verdict::Refusal;
 use std::time::Duration;
 
 /// A measured value: an integer, a floating-point number or a duration.
@@ -30,6 +32,46 @@ pub trait Measure {
 
     /// The value; seconds for durations.
     fn number(self) -> Number;
+
+    /// The value before it is rounded to a number; as provided, the number.
+    ///
+    /// A type that wraps a duration hands it on here, so that sums of it are exact to the nanosecond.
+    fn measured(self) -> Measured
+    where
+        Self: Sized,
+    {
+        Measured::Number(self.number())
+    }
+}
+
+/// What [`Measure::measured`] tells: a number, or a duration that is not rounded to one.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Measure, Measured};
+/// use std::time::Duration;
+///
+/// assert_eq!(7_u32.measured(), Measured::Number(7_u64.into()));
+/// assert_eq!(Duration::MAX.measured(), Measured::Duration(Duration::MAX));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Measured {
+    /// A number, exactly.
+    Number(Number),
+    /// A duration, exactly; its number is seconds.
+    Duration(Duration),
+}
+
+/// A measured value in 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Amount {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    /// Nanoseconds; durations of centuries, which do not fit, are told as seconds.
+    Nanos(u64),
 }
 
 macro_rules! measures {
@@ -55,5 +97,66 @@ impl Measure for Duration {
     #[inline]
     fn number(self) -> Number {
         Number::F64(self.as_secs_f64())
+    }
+
+    #[inline]
+    fn measured(self) -> Measured {
+        Measured::Duration(self)
+    }
+}
+
+impl Amount {
+    /// The value of the event; seconds for nanoseconds.
+    #[inline]
+    pub(super) fn as_f64(self) -> f64 {
+        match self {
+            Self::Unsigned(value) => value as f64,
+            Self::Signed(value) => value as f64,
+            Self::Float(value) => value,
+            Self::Nanos(nanos) => Duration::from_nanos(nanos).as_secs_f64(),
+        }
+    }
+
+    /// The value of the event, if it is one that can be summed.
+    #[inline]
+    pub(super) fn summand(self) -> Result<f64, Refusal> {
+        let value = self.as_f64();
+        if !value.is_finite() {
+            return Err(Refusal::NonFinite);
+        }
+        if value.abs() > ExactSum::MAX {
+            return Err(Refusal::OutOfRange);
+        }
+        Ok(value)
+    }
+
+    /// Adds the value without rounding it.
+    #[inline]
+    pub(super) fn add_to(self, sum: &mut ExactSum) -> bool {
+        match self {
+            Self::Unsigned(value) => sum.add_whole(value.into()),
+            Self::Signed(value) => sum.add_whole(value.into()),
+            Self::Float(value) => sum.add(value),
+            Self::Nanos(nanos) => sum.add_nanos(nanos.into()),
+        }
+    }
+}
+
+impl From<Measured> for Amount {
+    #[inline(always)]
+    fn from(measured: Measured) -> Self {
+        match measured {
+            Measured::Number(Number::U64(value)) => Self::Unsigned(value),
+            Measured::Number(Number::I64(value)) => Self::Signed(value),
+            Measured::Number(Number::F64(value)) => Self::Float(value),
+            // In 64 bits, so that the division by which a duration was made is undone at compile time.
+            Measured::Duration(duration) => {
+                let nanos = duration.as_secs().checked_mul(1_000_000_000);
+                match nanos.and_then(|nanos| nanos.checked_add(u64::from(duration.subsec_nanos()))) {
+                    Some(nanos) => Self::Nanos(nanos),
+                    None => Self::Float(duration.as_secs_f64()),
+                }
+            }
+        }
     }
 }

@@ -14,17 +14,23 @@
 //! What none of them keeps is a custom [`Metric`], written by hand.
 
 mod average;
+mod batch;
 mod builder;
 mod counter;
+mod edges;
 mod gauge;
 mod histogram;
 mod index;
 mod measure;
+mod selector;
 mod series;
 mod up_down;
 
 pub use self::average::Average;
 pub use self::average::AverageBuilder;
+pub use self::batch::Batch;
+pub(crate) use self::batch::PIECE;
+pub(crate) use self::batch::Payload;
 pub use self::builder::InstrumentBuilder;
 pub use self::counter::Counter;
 pub use self::counter::CounterBuilder;
@@ -35,6 +41,7 @@ pub use self::histogram::Histogram;
 pub use self::histogram::HistogramBuilder;
 pub use self::histogram::SECONDS_BOUNDS;
 pub use self::measure::Measure;
+pub use self::measure::Measured;
 pub use self::up_down::UpDown;
 pub use self::up_down::UpDownBuilder;
 
@@ -94,6 +101,14 @@ pub trait Metric<E>: Send + 'static {
     ///
     /// A panic is caught by the recorder: the metric is quarantined, its siblings go on.
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict;
+
+    /// Accepts, ignores or refuses a whole batch; as provided, with [`handle_event`](Self::handle_event) one by one.
+    ///
+    /// The recorder calls this one. A metric of one's own may write it where work can be shared between events; the answers
+    /// must be those of `handle_event`. If it panics, the first event without an answer is the one it has panicked on.
+    fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        batch::one_by_one(self, batch, context);
+    }
 
     /// Writes the current state into the family that readers will see.
     fn snapshot(&self, writer: &mut FamilyWriter<'_>);

@@ -1,9 +1,13 @@
 //! The series of one instrument: label selectors, the index, the live values.
 
+use crate::metric::batch::Piece;
 use crate::metric::index::Identity;
 use crate::metric::index::Index;
 use crate::metric::index::Recalled;
 use crate::metric::index::same_texts;
+use crate::metric::selector::Labelled;
+use crate::metric::selector::Rows;
+use crate::metric::selector::Select;
 use crate::model::label::Label;
 use crate::model::limits::MAX_LABELS;
 use crate::model::snapshot::Column;
@@ -13,12 +17,14 @@ use crate::model::snapshot::Live;
 use crate::model::verdict::Context;
 use std::fmt;
 
-/// How an event names the value of one label.
-pub(super) type Selector<E> = Box<dyn for<'a> Fn(&'a E) -> Label<'a> + Send>;
-
 /// The series of one instrument, each with a row of the column `C`.
 pub(super) struct Series<E, C> {
-    selectors: Box<[Selector<E>]>,
+    selectors: Box<[Box<dyn Select<E>>]>,
+    known: Known<C>,
+}
+
+/// The series that there are.
+struct Known<C> {
     /// Made with the first labelled series: most metrics of most recorders never have one.
     index: Option<Box<Index>>,
     live: Live<C>,
@@ -26,9 +32,9 @@ pub(super) struct Series<E, C> {
 }
 
 impl<E, C: Column> Series<E, C> {
-    pub(super) fn new(descriptor: &Descriptor, selectors: Box<[Selector<E>]>, column: C) -> Self {
+    pub(super) fn new(descriptor: &Descriptor, selectors: Box<[Box<dyn Select<E>>]>, column: C) -> Self {
         let limit = descriptor.cardinality() as usize;
-        Self { selectors, index: None, live: Live::new(descriptor, column), limit }
+        Self { selectors, known: Known { index: None, live: Live::new(descriptor, column), limit } }
     }
 
     /// The row of the series that this event belongs to, which counts as changed; made if it is new.
@@ -36,54 +42,125 @@ impl<E, C: Column> Series<E, C> {
     /// Selectors run before anything changes, so that one that panics leaves the instrument as it was.
     #[inline]
     pub(super) fn row(&mut self, event: &E, context: &Context) -> usize {
+        let known = &mut self.known;
         // Up to three labels is what nearly every metric has; loops over as many are unrolled.
         let row = match &*self.selectors {
-            [] => self.unlabelled(context),
+            [] => known.unlabelled(context),
             [first] => {
-                let a = first(event);
-                self.row_of([Identity::of(&a)], || [&a], context)
+                let a = first.one(event);
+                known.row_of([Identity::of(&a)], || [&a], context)
             }
             [first, second] => {
-                let a = first(event);
-                let b = second(event);
-                self.row_of([Identity::of(&a), Identity::of(&b)], || [&a, &b], context)
+                let a = first.one(event);
+                let b = second.one(event);
+                known.row_of([Identity::of(&a), Identity::of(&b)], || [&a, &b], context)
             }
             [first, second, third] => {
-                let a = first(event);
-                let b = second(event);
-                let c = third(event);
-                self.row_of([Identity::of(&a), Identity::of(&b), Identity::of(&c)], || [&a, &b, &c], context)
+                let a = first.one(event);
+                let b = second.one(event);
+                let c = third.one(event);
+                known.row_of([Identity::of(&a), Identity::of(&b), Identity::of(&c)], || [&a, &b, &c], context)
             }
-            _ => self.row_of_many(event, context),
+            selectors => known.row_of_many(selectors, event, context),
         };
-        self.live.touch(row, context.cut());
+        known.live.touch(row, context.cut());
         row
+    }
+
+    /// The one row of an instrument without labels, which counts as changed; made if it is new.
+    #[inline]
+    pub(super) fn only_row(&mut self, context: &Context) -> Option<usize> {
+        if !self.selectors.is_empty() {
+            return None;
+        }
+        let row = self.known.unlabelled(context);
+        self.known.live.touch(row, context.cut());
+        Some(row)
+    }
+
+    /// The rows of what is left of a piece, as if [`row`](Self::row) was asked for one event after the other.
+    pub(super) fn rows(&mut self, piece: &mut Piece<'_, E>, context: &Context) -> Rows {
+        let mut rows = Rows::new();
+        let known = &mut self.known;
+        match &*self.selectors {
+            [] => (0..piece.count()).for_each(|_| rows.push(known.unlabelled(context))),
+            [only] => rows_by_one(&**only, known, piece, &mut rows, context),
+            [first, second] => {
+                let (a, b) = (labels(&**first, piece), labels(&**second, piece));
+                let pairs = a.labels.iter().zip(&b.labels).take(piece.count());
+                pairs.for_each(|(a, b)| {
+                    rows.push(known.row_of([Identity::of(a), Identity::of(b)], || [a, b], context));
+                });
+            }
+            selectors => {
+                let events = piece.events(0);
+                piece.attempt(
+                    &mut rows,
+                    |rows| rows.at,
+                    |rows| {
+                        events.each(|index, event| {
+                            rows.at = index;
+                            rows.push(known.row_of_many(selectors, event, context));
+                        });
+                    },
+                );
+            }
+        }
+        known.live.touch_all(rows.iter(), context.cut());
+        rows
     }
 
     #[inline]
     pub(super) fn column_mut(&mut self) -> &mut C {
-        self.live.column_mut()
+        self.known.live.column_mut()
     }
 
     pub(super) fn count_saturation(&mut self) {
-        self.live.count_saturation();
+        self.known.live.count_saturation();
     }
 
     pub(super) fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
-        writer.refresh(&self.live);
+        writer.refresh(&self.known.live);
     }
+}
 
+fn labels<'a, E>(select: &dyn Select<E>, piece: &mut Piece<'a, E>) -> Labelled<'a> {
+    let (mut labelled, events) = (Labelled::new(), piece.events(0));
+    piece.attempt(&mut labelled, |labelled| labelled.at, |labelled| select.labels(events, labelled));
+    labelled
+}
+
+/// The loop over the events stops where the index does not know a label, because only here can a series be made.
+fn rows_by_one<E, C: Column>(
+    select: &dyn Select<E>,
+    known: &mut Known<C>,
+    piece: &mut Piece<'_, E>,
+    rows: &mut Rows,
+    context: &Context,
+) {
+    let mut start = 0;
+    loop {
+        let events = piece.events(start);
+        let (index, keys) = (known.index.as_deref(), known.live.keys());
+        let unknown = piece.attempt(rows, |rows| rows.at, |rows| select.rows(events, index, keys, rows));
+        let Some(Some(label)) = unknown else { return };
+        rows.push(known.row_by_text(&[&label], &[Identity::of(&label)], context));
+        start = rows.at + 1;
+    }
+}
+
+impl<C: Column> Known<C> {
     #[inline]
     fn unlabelled(&mut self, context: &Context) -> usize {
         if self.live.len() == 0 { self.live.push(std::iter::empty(), context.now()) } else { 0 }
     }
 
     #[inline(never)]
-    fn row_of_many(&mut self, event: &E, context: &Context) -> usize {
+    fn row_of_many<E>(&mut self, selectors: &[Box<dyn Select<E>>], event: &E, context: &Context) -> usize {
         let mut labels = [Label::Absent; MAX_LABELS];
-        let count = self.selectors.len();
-        for (label, select) in labels.iter_mut().zip(&self.selectors) {
-            *label = select(event);
+        let count = selectors.len();
+        for (label, select) in labels.iter_mut().zip(selectors) {
+            *label = select.one(event);
         }
         let mut wanted = [Identity::default(); MAX_LABELS];
         wanted.iter_mut().zip(&labels).for_each(|(wanted, label)| *wanted = Identity::of(label));
@@ -140,8 +217,8 @@ impl<E, C: Column> Series<E, C> {
 impl<E, C> fmt::Debug for Series<E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Series")
-            .field("index", &self.index)
-            .field("limit", &self.limit)
+            .field("index", &self.known.index)
+            .field("limit", &self.known.limit)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,14 @@
 //! The instruments against plain maps, and stale families against fresh ones.
 
 use crate::metric::Average;
+use crate::metric::Batch;
 use crate::metric::Counter;
 use crate::metric::CounterBuilder;
 use crate::metric::Gauge;
 use crate::metric::Histogram;
 use crate::metric::Interests;
+use crate::metric::Measure;
+use crate::metric::Measured;
 use crate::metric::Metric;
 use crate::metric::UpDown;
 use crate::model::clock::Timestamp;
@@ -19,6 +22,7 @@ use crate::model::unit::Unit;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
+use crate::queue::run::Run;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,8 +46,36 @@ impl Saved {
         Label::from(&self.user)
     }
 
+    /// A measure that is everything by turns.
+    fn mixed(&self) -> Option<Mixed> {
+        Some(Mixed(match self.shard {
+            -2 => Measured::Number(Number::I64(-(self.bytes as i64 >> 40).abs())),
+            -1 => Measured::Number(Number::U64(self.bytes)),
+            0 => Measured::Number(Number::F64(self.elapsed.as_secs_f64())),
+            1 => Measured::Duration(self.elapsed),
+            _ => Measured::Duration(Duration::from_secs(self.bytes)),
+        }))
+    }
+
     fn elapsed(&self) -> Option<Duration> {
         self.ok.then_some(self.elapsed)
+    }
+}
+
+struct Mixed(Measured);
+
+impl Measure for Mixed {
+    const FRACTIONAL: bool = true;
+
+    fn number(self) -> Number {
+        match self.0 {
+            Measured::Number(number) => number,
+            Measured::Duration(duration) => duration.number(),
+        }
+    }
+
+    fn measured(self) -> Measured {
+        self.0
     }
 }
 
@@ -302,6 +334,44 @@ fn all_instruments() -> Vec<Box<dyn Metric<Saved>>> {
                 .unwrap(),
         ),
         Box::new(Average::<Saved>::builder("a").value(|e| Some(e.bytes)).build().unwrap()),
+        Box::new(
+            Histogram::<Saved>::builder("i").unit(Unit::Seconds).value(|e| e.elapsed()).build().unwrap(),
+        ),
+        Box::new(
+            Histogram::<Saved>::builder("j")
+                .bounds(&[-1.5, 0.0, 1.0, 1.2, 1.4, 1.6, 1.8, 1e18, 1.5e19])
+                .keep(|e| e.shard != 0)
+                .value(|e| Some(e.bytes >> (e.elapsed.as_nanos() % 64)))
+                .build()
+                .unwrap(),
+        ),
+        Box::new(
+            Histogram::<Saved>::builder("k")
+                .bounds(&[-1.5, 0.0, 1.0, 1.2, 1.4])
+                .value(|e| (e.shard != 1).then_some(e.shard as f64 / f64::from(u8::from(e.ok))))
+                .build()
+                .unwrap(),
+        ),
+        Box::new(
+            Histogram::<Saved>::builder("l").bounds(&[-1.0, 1.0]).value(|e| Some(e.shard)).build().unwrap(),
+        ),
+        Box::new(Histogram::<Saved>::builder("m").bounds(&[0.5, 1.5]).value(Saved::mixed).build().unwrap()),
+        Box::new(
+            Counter::<Saved>::builder("n")
+                .label("outcome", |e| e.outcome())
+                .keep(|e| e.bytes % 3 > 0)
+                .value(|e| Some(e.shard))
+                .build()
+                .unwrap(),
+        ),
+        Box::new(
+            Counter::<Saved>::builder("o")
+                .value(|e| (!e.user.is_empty()).then_some(e.bytes))
+                .build()
+                .unwrap(),
+        ),
+        Box::new(Counter::<Saved>::builder("p").keep(|e| e.ok).build().unwrap()),
+        Box::new(Counter::<Saved>::builder("q").value(Saved::mixed).build().unwrap()),
     ]
 }
 
@@ -340,6 +410,45 @@ proptest! {
                 prop_assert_eq!(&*family, &whole);
                 prop_assert_eq!(format!("{family:?}"), format!("{whole:?}"));
             }
+        }
+    }
+
+    /// Every instrument, whatever the events are cut into and however they are picked.
+    #[test]
+    fn a_batch_equals_its_events_one_by_one(
+        events in events(),
+        sizes in proptest::collection::vec((1_usize..150, any::<u64>(), any::<bool>()), 1..8),
+    ) {
+        for (mut batched, mut single) in all_instruments().into_iter().zip(all_instruments()) {
+            let mut rest = events.as_slice();
+            for (cut, &(size, shown, picks)) in (1_u64..).zip(sizes.iter().cycle()) {
+                let (now, later) = rest.split_at(size.min(if picks { 64 } else { 150 }).min(rest.len()));
+                rest = later;
+                let run = Run::of(now);
+                let mut batch = if picks { Batch::picked(run, shown) } else { Batch::all(run) };
+                prop_assert_eq!(batch.iter().count(), batch.len());
+                let mut answers = [0_u64; 3];
+                for event in batch.iter() {
+                    match single.handle_event(event, &at(cut)) {
+                        Verdict::Accepted => answers[0] += 1,
+                        Verdict::Ignored => answers[1] += 1,
+                        Verdict::Refused(_) => answers[2] += 1,
+                    }
+                }
+                batched.handle_batch(&mut batch, &at(cut));
+                prop_assert_eq!([batch.accepted(), batch.ignored(), batch.refused()], answers);
+                prop_assert!(batch.is_empty());
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let families = [&batched, &single].map(|metric| {
+                let mut family = Family::new(metric.descriptor().clone());
+                metric.snapshot(&mut FamilyWriter::whole(&mut family));
+                family
+            });
+            prop_assert_eq!(&families[0], &families[1]);
+            prop_assert_eq!(format!("{:?}", families[0]), format!("{:?}", families[1]));
         }
     }
 

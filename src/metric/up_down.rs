@@ -4,13 +4,13 @@ use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
+use crate::metric::measure::Amount;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
-use crate::model::snapshot::Number;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
@@ -81,11 +81,11 @@ impl<E: 'static> Metric<E> for UpDown<E> {
 
     #[inline]
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
-        let Some(step) = self.intake.take(event, Number::I64(1)) else { return Verdict::Ignored };
+        let Some(step) = self.intake.take(event, Amount::Signed(1)) else { return Verdict::Ignored };
         let step = match step {
-            Number::I64(step) => Some(step),
-            Number::U64(step) => i64::try_from(step).ok(),
-            Number::F64(_) => None,
+            Amount::Signed(step) => Some(step),
+            Amount::Unsigned(step) => i64::try_from(step).ok(),
+            Amount::Float(_) | Amount::Nanos(_) => None,
         };
         let Some(step) = step else { return Verdict::Refused(Refusal::OutOfRange) };
         let row = self.series.row(event, context);

@@ -46,11 +46,33 @@ impl<'a, E> Run<'a, E> {
 
     /// The event at `index` as a run of its own; empty past the end.
     pub(crate) fn only(&self, index: usize) -> Self {
-        self.get(index).map_or(const { Self::empty() }, |event| Self::of(std::slice::from_ref(event)))
+        self.part(index, 1)
+    }
+
+    /// Up to `limit` events from `start` on as a run of their own; empty past the end.
+    #[inline]
+    pub(crate) fn part(&self, start: usize, limit: usize) -> Self {
+        if start >= self.len {
+            return Self::empty();
+        }
+        // SAFETY: `start < len`, so by the promise of `strided` (or because `of` was given a slice) the address is in bounds.
+        // Not through a reference to the event: the address must stay good for those that follow.
+        let first = unsafe { self.first.byte_add(start * self.stride) };
+        Self { first, len: limit.min(self.len - start), ..*self }
     }
 
     #[inline(always)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a E> + '_ {
-        (0..self.len).filter_map(|index| self.get(index))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a E> + use<'a, E> {
+        let run = *self;
+        (0..run.len).filter_map(move |index| run.get(index))
     }
 }
+
+impl<E> Clone for Run<'_, E> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Run<'_, E> {}

@@ -1,7 +1,10 @@
 //! Running events through one metric, with its panics caught at its boundary.
 
+use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::PIECE;
+use crate::metric::Payload;
 use crate::model::accounts::Tally;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -10,7 +13,6 @@ use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::verdict::Context;
-use crate::model::verdict::Verdict;
 use crate::queue::run::Run;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -19,11 +21,11 @@ use std::sync::Arc;
 /// A metric in its recorder: routed, counted, and out of the way once it has panicked.
 ///
 /// Events go to a metric a batch at a time, not one by one: one virtual call and one landing pad for up to 64 events, and the
-/// metric's own loop is compiled with its `handle_event` inlined. Metrics cannot tell, because they do not know each other,
-/// and readers cannot, because only whole batches are published.
+/// metric's own loop is compiled for it. Metrics cannot tell, because they do not know each other, and readers cannot, because
+/// only whole batches are published.
 pub(crate) struct Slot<E> {
     /// `None` only while the slot is dropped.
-    metric: Option<Box<dyn Batched<E>>>,
+    metric: Option<Box<dyn Metric<E>>>,
     descriptor: Arc<Descriptor>,
     /// One flag per variant; `None` shows every event.
     route: Option<Box<[bool]>>,
@@ -60,27 +62,73 @@ impl<E: MetricEvent> Slot<E> {
     /// Shows a batch to the metric; true if it changed.
     pub(crate) fn handle(&mut self, events: &Run<'_, E>, context: &Context) -> bool {
         let before = self.tally;
-        if self.quarantined {
-            self.tally.quarantined += events.len() as u64;
-            return false;
+        if self.route.is_none() {
+            self.show(*events, Batch::all(*events), None, context);
+        } else {
+            self.handle_routed(events, context);
         }
-        let Some(metric) = &mut self.metric else { return false };
-        let mut batch = Batch { events, next: 0, route: self.route.as_deref(), tally: &mut self.tally };
-        let result = catch_unwind(AssertUnwindSafe(|| metric.handle_batch(&mut batch, context)));
+        if self.tally.accepted != before.accepted {
+            self.changed_at = context.cut();
+        }
+        self.tally != before
+    }
+
+    /// Asks every event for its variant first; `variant_index` is the user's code, too, and may panic.
+    fn handle_routed(&mut self, events: &Run<'_, E>, context: &Context) {
+        for start in (0..events.len()).step_by(PIECE) {
+            let part = events.part(start, PIECE);
+            let (mut shown, mut next) = (0, 0);
+            let route = self.route.as_deref().unwrap_or_default();
+            let routed = catch_unwind(AssertUnwindSafe(|| {
+                for event in part.iter() {
+                    shown |= u64::from(route.get(event.variant_index()).copied().unwrap_or(true)) << next;
+                    next += 1;
+                }
+            }));
+            let known = part.part(0, next);
+            self.show(known, Batch::picked(known, shown), None, context);
+            if let Err(payload) = routed {
+                self.show(part.part(next, PIECE), Batch::all(Run::empty()), Some(payload), context);
+            }
+        }
+    }
+
+    /// Shows some events of a run to the metric, and counts all of the run. With a `panic` the first of them has caused it.
+    fn show(&mut self, run: Run<'_, E>, mut batch: Batch<'_, E>, panic: Option<Payload>, context: &Context) {
+        let all = run.len() as u64;
+        if self.quarantined {
+            self.tally.quarantined += all;
+            return;
+        }
+        let result = match panic {
+            Some(payload) => Err(payload),
+            None if batch.is_empty() => Ok(()),
+            None => match &mut self.metric {
+                Some(metric) => catch_unwind(AssertUnwindSafe(|| metric.handle_batch(&mut batch, context))),
+                None => Ok(()),
+            },
+        };
+        let mut seen = all;
         if let Err(payload) = result {
-            // The event in hand is the one it panicked on; the rest of the batch it does not see.
-            let after = (events.len() - batch.next) as u64;
-            batch.tally.panicked += 1;
-            batch.tally.quarantined += after;
+            // The event in hand is the one it panicked on, the last one if it had answered them all; the rest of the batch it
+            // does not see.
+            if batch.is_empty() {
+                batch.take_back();
+            }
+            seen = (batch.position() as u64).min(all.saturating_sub(1));
+            self.tally.panicked += 1;
+            self.tally.quarantined += (all - seen).saturating_sub(1);
             self.quarantined = true;
             self.changed_at = context.cut();
             crate::queue::drop_quietly(payload);
         }
-        let changed = self.tally != before;
-        if self.tally.accepted != before.accepted {
-            self.changed_at = context.cut();
-        }
-        changed
+        // A metric that put another batch into this one's place must not break the law either.
+        let accepted = batch.accepted().min(seen);
+        let refused = batch.refused().min(seen - accepted);
+        self.tally.accepted += accepted;
+        self.tally.refused += refused;
+        // Those that the route spared it are among them.
+        self.tally.ignored += seen - accepted - refused;
     }
 
     /// The metric's state as a family of its own; empty if the metric panics over it.
@@ -125,46 +173,220 @@ fn route_of<E: MetricEvent>(of: &Descriptor, interests: &Interests) -> Result<Op
         return Err(Error::new(ErrorKind::UnknownEventType, message));
     }
     if let Some(unknown) = wanted.iter().find(|wanted| !known.contains(*wanted)) {
-        let message = format!("metric {} asks for event type {unknown:?}; the event has {}", of.name(), known.join(", "));
+        let message = format!(
+            "metric {} asks for event type {unknown:?}; the event has {}",
+            of.name(),
+            known.join(", ")
+        );
         return Err(Error::new(ErrorKind::UnknownEventType, message));
     }
     Ok(Some(known.iter().map(|event_type| wanted.contains(event_type)).collect()))
 }
 
-/// A batch on its way through one metric.
-struct Batch<'b, 'r, E> {
-    events: &'b Run<'r, E>,
-    /// The index after the event in hand.
-    next: usize,
-    route: Option<&'b [bool]>,
-    tally: &'b mut Tally,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Counter;
+    use crate::metric::Histogram;
+    use crate::model::clock::Timestamp;
+    use crate::model::label::Label;
+    use crate::model::verdict::Verdict;
+    use proptest::prelude::*;
 
-/// A metric behind a virtual call a batch.
-trait Batched<E>: Send {
-    fn handle_batch(&mut self, batch: &mut Batch<'_, '_, E>, context: &Context);
-    fn snapshot(&self, writer: &mut FamilyWriter<'_>);
-}
+    /// An event that says at which closure it brings the house down.
+    #[derive(Clone, Debug)]
+    struct Step {
+        number: u64,
+        variant: usize,
+        fails: Option<Closure>,
+    }
 
-impl<E: MetricEvent, M: Metric<E>> Batched<E> for M {
-    fn handle_batch(&mut self, batch: &mut Batch<'_, '_, E>, context: &Context) {
-        while let Some(event) = batch.events.get(batch.next) {
-            batch.next += 1;
-            if let Some(route) = batch.route {
-                if !route.get(event.variant_index()).copied().unwrap_or(true) {
-                    batch.tally.ignored += 1;
-                    continue;
-                }
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Closure {
+        Variant,
+        Keep,
+        Value,
+        First,
+        Second,
+    }
+
+    impl MetricEvent for Step {
+        const EVENT_TYPES: &'static [&'static str] = &["even", "odd"];
+
+        fn event_type(&self) -> &'static str {
+            Self::EVENT_TYPES[self.variant]
+        }
+
+        fn variant_index(&self) -> usize {
+            self.unless(Closure::Variant);
+            self.variant
+        }
+    }
+
+    impl Step {
+        fn unless(&self, closure: Closure) {
+            if self.fails == Some(closure) {
+                std::panic::resume_unwind(Box::new("seeded"));
             }
-            match self.handle_event(event, context) {
-                Verdict::Accepted => batch.tally.accepted += 1,
-                Verdict::Ignored => batch.tally.ignored += 1,
-                Verdict::Refused(_) => batch.tally.refused += 1,
+        }
+
+        fn kept(&self) -> bool {
+            self.unless(Closure::Keep);
+            self.number % 7 != 0
+        }
+
+        fn value(&self) -> Option<i64> {
+            self.unless(Closure::Value);
+            (self.number % 5 != 0).then_some(self.number as i64 % 11 - 2)
+        }
+
+        fn first(&self) -> Label<'_> {
+            self.unless(Closure::First);
+            Label::from(self.number % 3)
+        }
+
+        fn second(&self) -> Label<'_> {
+            self.unless(Closure::Second);
+            Label::fixed(["a", "b"][self.number as usize % 2])
+        }
+    }
+    fn step() -> impl Strategy<Value = Step> {
+        let closures = vec![Closure::Variant, Closure::Keep, Closure::Value, Closure::First, Closure::Second];
+        let fails = proptest::option::weighted(0.02, proptest::sample::select(closures));
+        (0_u64..100, 0_usize..2, fails).prop_map(|(number, variant, fails)| Step { number, variant, fails })
+    }
+
+    fn slots() -> Vec<Slot<Step>> {
+        let counter = || Counter::<Step>::builder("c").label("a", Step::first).keep(Step::kept);
+        let histogram = || Histogram::<Step>::builder("h").bounds(&[1.0, 5.0]).value(Step::value);
+        let slots = [
+            Slot::new(counter().build().unwrap()),
+            Slot::new(counter().value(Step::value).label("b", Step::second).build().unwrap()),
+            Slot::new(counter().value(Step::value).on(&["odd"]).build().unwrap()),
+            Slot::new(histogram().build().unwrap()),
+            Slot::new(histogram().keep(Step::kept).on(&["even"]).build().unwrap()),
+            Slot::new(
+                histogram()
+                    .label("b", Step::second)
+                    .label("a", Step::first)
+                    .on(&["even", "odd"])
+                    .build()
+                    .unwrap(),
+            ),
+            Slot::new(
+                ["a", "b", "c", "d"]
+                    .iter()
+                    .fold(histogram(), |h, key| h.label(key, Step::first))
+                    .build()
+                    .unwrap(),
+            ),
+        ];
+        slots.into_iter().map(Result::unwrap).collect()
+    }
+
+    proptest! {
+        /// Closures are run over a batch one after the other, so one may panic on a later event than another will.
+        #[test]
+        fn a_panic_within_a_batch_leaves_what_one_by_one_would(
+            events in proptest::collection::vec(step(), 0..300),
+            chunks in proptest::collection::vec(1_usize..130, 1..10),
+        ) {
+            for (mut batched, mut single) in slots().into_iter().zip(slots()) {
+                let mut rest = events.as_slice();
+                for &chunk in chunks.iter().cycle() {
+                    let (now, later) = rest.split_at(chunk.min(rest.len()));
+                    let (run, context) = (Run::of(now), Context::new(Timestamp::default(), 1));
+                    batched.handle(&run, &context);
+                    (0..now.len()).for_each(|index| { single.handle(&run.only(index), &context); });
+                    prop_assert_eq!(batched.tally, single.tally);
+                    rest = later;
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                prop_assert_eq!(batched.tally.total(), events.len() as u64);
+                prop_assert_eq!(batched.tally.panicked, u64::from(batched.quarantined));
+                prop_assert_eq!((batched.quarantined, batched.changed_at), (single.quarantined, single.changed_at));
+                prop_assert_eq!(batched.written_out(), single.written_out());
             }
         }
     }
 
-    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
-        Metric::snapshot(self, writer);
+    /// A metric that keeps no promise about its answers.
+    struct Liar {
+        descriptor: Arc<Descriptor>,
+        lie: fn(&mut Batch<'_, Step>),
+    }
+
+    impl Metric<Step> for Liar {
+        fn descriptor(&self) -> &Arc<Descriptor> {
+            &self.descriptor
+        }
+
+        fn handle_event(&mut self, _event: &Step, _context: &Context) -> Verdict {
+            Verdict::Accepted
+        }
+
+        fn handle_batch(&mut self, batch: &mut Batch<'_, Step>, _context: &Context) {
+            (self.lie)(batch);
+        }
+
+        fn snapshot(&self, _writer: &mut FamilyWriter<'_>) {}
+    }
+
+    #[test]
+    fn tallies_add_up_whatever_a_metric_answers() {
+        let lies: [(fn(&mut Batch<'_, Step>), [u64; 4]); 6] = [
+            (|batch| batch.answer_many(3, Verdict::Accepted), [3, 7, 0, 0]),
+            (|batch| batch.answer_many(usize::MAX, Verdict::Accepted), [10, 0, 0, 0]),
+            (
+                |batch| {
+                    batch.answer_many(10, Verdict::Accepted);
+                    std::panic::resume_unwind(Box::new("after all"));
+                },
+                [9, 0, 1, 0],
+            ),
+            (
+                |batch| {
+                    batch.answer_many(2, Verdict::Ignored);
+                    std::panic::resume_unwind(Box::new("in hand"));
+                },
+                [0, 2, 1, 7],
+            ),
+            (|batch| *batch = Batch::new(&[]), [0, 10, 0, 0]),
+            (
+                |batch| {
+                    let many = vec![Step { number: 0, variant: 0, fails: None }; 99].leak();
+                    *batch = Batch::new(many);
+                    batch.answer_many(99, Verdict::Accepted);
+                },
+                [10, 0, 0, 0],
+            ),
+        ];
+        for route in [false, true] {
+            for (lie, expected) in lies {
+                let descriptor =
+                    Descriptor::builder("liar", crate::model::snapshot::Kind::Counter).build().unwrap();
+                let mut slot = Slot::new(Liar { descriptor, lie }).unwrap();
+                slot.route = route.then(|| Box::from([true, true]));
+                let events: Vec<Step> =
+                    (0..10).map(|number| Step { number, variant: 1, fails: None }).collect();
+                slot.handle(&Run::of(&events), &Context::new(Timestamp::default(), 1));
+                let tally = slot.tally;
+                assert_eq!([tally.accepted, tally.ignored, tally.panicked, tally.quarantined], expected);
+                assert_eq!(tally.total(), 10);
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_spares_a_metric_what_it_does_not_want() {
+        let mut slot = Slot::new(Counter::<Step>::builder("odd").on(&["odd"]).build().unwrap()).unwrap();
+        let events: Vec<Step> =
+            (0..200).map(|n| Step { number: n, variant: (n % 3 == 0).into(), fails: None }).collect();
+        slot.handle(&Run::of(&events), &Context::new(Timestamp::default(), 1));
+        assert_eq!((slot.tally.accepted, slot.tally.ignored), (67, 133));
+        let count = slot.written_out().find(&[]).and_then(|series| series.value().counter());
+        assert_eq!(count, Some(67));
     }
 }

@@ -92,6 +92,15 @@ impl<C: Column> Live<C> {
         }
     }
 
+    /// Notes that all these series change in cut `cut`.
+    pub(crate) fn touch_all(&mut self, mut series: impl Iterator<Item = usize>, cut: u64) {
+        if let [only] = &mut *self.changed {
+            *only = series.next().map_or(*only, |_| cut);
+        } else {
+            series.for_each(|series| self.touch(series, cut));
+        }
+    }
+
     /// Appends a series without observations.
     #[cold]
     pub(crate) fn push<'v>(&mut self, values: impl Iterator<Item = &'v str>, started: Timestamp) -> usize {

@@ -1,16 +1,20 @@
 //! A sum of floating-point numbers without rounding error.
 
-/// The exact sum of any number of `f64`, rounded once, when it is read.
+use std::time::Duration;
+
+/// The exact sum of any number of `f64` and durations, rounded once, when it is read.
 ///
-/// Kept as numbers that add up to it exactly, after J. R. Shewchuk, "Adaptive Precision Floating-Point Arithmetic and
-/// Fast Robust Geometric Predicates" (1997), grow-expansion; read with the correctly rounded (half-even) summation of
-/// Python's `math.fsum`. Two such numbers are enough for sums of like magnitudes and are stored inline; only wider sums
-/// take heap memory, at most some forty numbers. The order of additions and merges never matters.
+/// Numbers are kept as parts that add up to their sum exactly, after J. R. Shewchuk, "Adaptive Precision Floating-Point
+/// Arithmetic and Fast Robust Geometric Predicates" (1997), grow-expansion; read with the correctly rounded (half-even)
+/// summation of Python's `math.fsum`. Two such parts are enough for sums of like magnitudes and are stored inline; only
+/// wider sums take heap memory, at most some forty parts. Durations are kept as a count of nanoseconds, because seconds
+/// as `f64` would be rounded one by one. The order of additions and merges never matters.
 ///
 /// # Examples
 ///
 /// ```
 /// use mvx_metrics::ExactSum;
+/// use std::time::Duration;
 ///
 /// let mut sum = ExactSum::default();
 /// for value in [1e100, 0.1, -1e100, 0.2] {
@@ -18,20 +22,35 @@
 /// }
 /// assert_eq!(sum.value(), 0.30000000000000004); // 0.1 + 0.2 as rationals, rounded once
 /// assert!(!sum.add(f64::NAN));
+///
+/// let mut third = ExactSum::default();
+/// assert!((0..3).all(|_| third.add_duration(Duration::from_millis(100))));
+/// assert_eq!(third.value(), 0.3); // where 0.1 + 0.1 + 0.1 is not
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct ExactSum {
-    /// The sum, roughly: `high + low` exactly while nothing is spilled, else the largest spilled part.
-    high: f64,
-    low: f64,
-    /// Once taken, it stays, so that a sum on the edge does not allocate over and over. A box, because a `Vec` in place
-    /// would double the size of every sum that needs none.
-    #[expect(
-        clippy::box_collection,
-        reason = "8 bytes instead of 24 in every series, for a case that is rare"
-    )]
-    spilled: Option<Box<Vec<f64>>>,
+#[derive(Clone, Debug)]
+pub struct ExactSum(Parts);
+
+#[derive(Clone, Debug)]
+enum Parts {
+    /// `high + low`, which is the sum exactly; `high` alone is the sum, roughly.
+    Two { high: f64, low: f64 },
+    /// A count of nanoseconds, as the halves of an `i128`, whose alignment would make every sum a third larger.
+    Nanos { high: i64, low: u64 },
+    /// Once taken, it stays, so that a sum on the edge does not allocate over and over.
+    Many(Box<Many>),
 }
+
+/// Parts that ascend in magnitude and do not overlap, and nanoseconds beside them.
+#[derive(Clone, Debug)]
+struct Many {
+    parts: Vec<f64>,
+    nanos: i128,
+}
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// As many nanoseconds as a number of 512ths of a second can be, `10^9 = 5^9 * 2^9`: the rest is no `f64`.
+const NANOS_PER_512TH: i128 = 1_953_125;
 
 impl ExactSum {
     /// The largest magnitude of a summand or a sum: a quarter of `f64::MAX`, so that no step of the arithmetic overflows.
@@ -41,77 +60,212 @@ impl ExactSum {
     /// [`MAX`](Self::MAX).
     #[inline]
     pub fn add(&mut self, value: f64) -> bool {
-        let (high, error) = two_sum(self.high, value);
-        // Written so that NaN fails it, too.
-        if !(high.abs() <= Self::MAX && value.abs() <= Self::MAX) {
-            return false;
+        if let Parts::Two { high: old_high, low: old_low } = &mut self.0 {
+            let (high, error) = two_sum(*old_high, value);
+            // Written so that NaN fails it, too.
+            if !(high.abs() <= Self::MAX && value.abs() <= Self::MAX) {
+                return false;
+            }
+            let (low, rest) = two_sum(*old_low, error);
+            if rest == 0.0 {
+                (*old_high, *old_low) = (high, low);
+                return true;
+            }
         }
-        let (low, rest) = two_sum(self.low, error);
-        if rest == 0.0 && self.spilled.is_none() {
-            self.high = high;
-            self.low = low;
-        } else {
-            self.add_wide(value);
-        }
-        true
+        self.add_wide(value)
+    }
+
+    /// Adds a duration to the nanosecond, or answers `false` and stays as it was beyond 2^127 nanoseconds.
+    pub fn add_duration(&mut self, duration: Duration) -> bool {
+        i128::try_from(duration.as_nanos()).is_ok_and(|nanos| self.add_nanos(nanos))
     }
 
     /// Adds another sum exactly, or answers `false` and stays as it was when the result is out of range.
     pub fn merge(&mut self, other: &Self) -> bool {
         let mut merged = self.clone();
-        if !other.parts().all(|part| merged.add(part)) {
+        if !(other.parts().all(|part| merged.add(part)) && merged.add_nanos(other.nanos())) {
             return false;
         }
         *self = merged;
         true
     }
 
-    /// The sum, rounded to the nearest `f64`, ties to even.
+    /// The sum, rounded to the nearest `f64`, ties to even; in seconds as far as it is one of durations.
+    ///
+    /// Where numbers and durations were added to one sum, the latter's share is cut at 2^-1074 seconds first.
     pub fn value(&self) -> f64 {
-        match &self.spilled {
+        match &self.0 {
             // One addition of two numbers is correctly rounded by itself; adding 0.0 makes -0.0 a plain zero.
-            None => self.high + self.low + 0.0,
-            Some(parts) => round_once(parts),
+            Parts::Two { high, low } => high + low + 0.0,
+            Parts::Nanos { high, low } => seconds(joined(*high, *low)),
+            Parts::Many(many) if many.nanos == 0 => round_once(&many.parts),
+            Parts::Many(many) => many.value_of_both(),
         }
     }
 
-    fn parts(&self) -> impl Iterator<Item = f64> {
-        let inline = [self.low, self.high];
-        let inline = if self.spilled.is_none() { &inline[..] } else { &[] }.to_vec();
-        inline.into_iter().chain(self.spilled.iter().flat_map(|parts| parts.iter().copied()))
+    /// Adds an integer of at most 2^105 in magnitude exactly, as two parts.
+    #[inline]
+    pub(crate) fn add_whole(&mut self, value: i128) -> bool {
+        const HALF: i128 = 1 << 53;
+        let (above, below) = (value >> 53, value & (HALF - 1));
+        (above == 0 || self.add(above as f64 * HALF as f64)) && self.add(below as f64)
+    }
+
+    #[inline]
+    pub(crate) fn add_nanos(&mut self, nanos: i128) -> bool {
+        let Parts::Nanos { high, low } = &mut self.0 else { return self.add_first_nanos(nanos) };
+        let Some(sum) = joined(*high, *low).checked_add(nanos) else { return false };
+        (*high, *low) = halves(sum);
+        true
     }
 
     #[cold]
-    fn add_wide(&mut self, value: f64) {
-        if self.spilled.is_none() {
-            // Make the two parts as different in magnitude as they can be, which is mostly enough, and try again.
-            let (high, low) = two_sum(self.high, self.low);
-            let (next, error) = two_sum(high, value);
-            let (rest, lost) = two_sum(low, error);
-            if lost == 0.0 {
-                (self.high, self.low) = two_sum(next, rest);
-                return;
+    fn add_first_nanos(&mut self, nanos: i128) -> bool {
+        if nanos == 0 {
+            return true;
+        }
+        if let Parts::Two { high: 0.0, low: 0.0 } = self.0 {
+            let (high, low) = halves(nanos);
+            self.0 = Parts::Nanos { high, low };
+            return true;
+        }
+        self.widely(|many| {
+            let sum = many.nanos.checked_add(nanos);
+            many.nanos = sum.unwrap_or(many.nanos);
+            sum.is_some()
+        })
+    }
+
+    #[cold]
+    fn add_wide(&mut self, value: f64) -> bool {
+        let roughly = match &self.0 {
+            Parts::Two { high, .. } => *high,
+            Parts::Nanos { .. } => 0.0,
+            Parts::Many(many) => many.parts.last().copied().unwrap_or_default(),
+        };
+        if !((roughly + value).abs() <= Self::MAX && value.abs() <= Self::MAX) {
+            return false;
+        }
+        match &mut self.0 {
+            Parts::Two { high: old_high, low: old_low } => {
+                // Make the two parts as different in magnitude as they can be, which is mostly enough, and try again.
+                let (high, low) = two_sum(*old_high, *old_low);
+                let (next, error) = two_sum(high, value);
+                let (rest, lost) = two_sum(low, error);
+                if lost == 0.0 {
+                    (*old_high, *old_low) = two_sum(next, rest);
+                    return true;
+                }
             }
-            let mut parts = Box::new(Vec::with_capacity(4));
-            grow(&mut parts, low);
-            grow(&mut parts, high);
-            self.spilled = Some(parts);
+            Parts::Nanos { .. } if value == 0.0 => return true,
+            Parts::Nanos { high: 0, low: 0 } => {
+                self.0 = Parts::Two { high: value, low: 0.0 };
+                return true;
+            }
+            _ => {}
         }
-        if let Some(parts) = &mut self.spilled {
-            grow(parts, value);
-            self.high = parts.last().copied().unwrap_or_default();
-            self.low = 0.0;
+        self.widely(|many| {
+            grow(&mut many.parts, value);
+            true
+        })
+    }
+
+    /// Brings the sum into the form that has room for everything, and changes it there.
+    fn widely(&mut self, change: impl FnOnce(&mut Many) -> bool) -> bool {
+        if !matches!(self.0, Parts::Many(_)) {
+            let mut parts = Vec::with_capacity(4);
+            self.parts().for_each(|part| grow(&mut parts, part));
+            self.0 = Parts::Many(Box::new(Many { parts, nanos: self.nanos() }));
         }
+        if let Parts::Many(many) = &mut self.0 { change(many) } else { false }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = f64> {
+        let (inline, many): ([f64; 2], &[f64]) = match &self.0 {
+            Parts::Two { high, low } => ([*low, *high], &[]),
+            Parts::Nanos { .. } => ([0.0; 2], &[]),
+            Parts::Many(many) => ([0.0; 2], &many.parts),
+        };
+        inline.into_iter().chain(many.iter().copied())
+    }
+
+    fn nanos(&self) -> i128 {
+        match &self.0 {
+            Parts::Two { .. } => 0,
+            Parts::Nanos { high, low } => joined(*high, *low),
+            Parts::Many(many) => many.nanos,
+        }
+    }
+}
+
+impl Many {
+    /// No count of nanoseconds that is not a number of 512ths of a second is a dyadic fraction, so its part is expanded, 53
+    /// bits at a time, as far down as an `f64` reaches.
+    fn value_of_both(&self) -> f64 {
+        let mut parts = self.parts.clone();
+        let whole = self.nanos.div_euclid(NANOS_PER_512TH);
+        // Below 2^107 512ths: two parts, both exact.
+        for half in [whole >> 53 << 53, whole & ((1 << 53) - 1)] {
+            grow(&mut parts, half as f64 / 512.0);
+        }
+        let mut rest = self.nanos.rem_euclid(NANOS_PER_512TH) as u128;
+        let mut scale = 1.0_f64;
+        while rest != 0 && scale > 0.0 {
+            scale *= 2.0_f64.powi(-53);
+            rest <<= 53;
+            grow(&mut parts, (rest / u128::from(NANOS_PER_SECOND)) as f64 * scale);
+            rest %= u128::from(NANOS_PER_SECOND);
+        }
+        round_once(&parts)
+    }
+}
+
+impl Default for ExactSum {
+    fn default() -> Self {
+        Self(Parts::Two { high: 0.0, low: 0.0 })
     }
 }
 
 /// Equal sums, not equal storage.
 impl PartialEq for ExactSum {
     fn eq(&self, other: &Self) -> bool {
-        let mut difference = self.clone();
+        let Some(nanos) = self.nanos().checked_sub(other.nanos()) else { return false };
+        // What is left beside a number of 512ths of a second is no sum of `f64`, so nothing there can make up for it.
+        let (whole, rest) = (nanos / NANOS_PER_512TH, nanos % NANOS_PER_512TH);
+        let mut difference = Self::default();
         // A difference that is out of range is not zero; and an exact sum rounds to zero only if it is zero.
-        other.parts().all(|part| difference.add(-part)) && difference.value() == 0.0
+        rest == 0
+            && self.parts().all(|part| difference.add(part))
+            && other.parts().all(|part| difference.add(-part))
+            && [whole >> 53 << 53, whole & ((1 << 53) - 1)]
+                .iter()
+                .all(|half| difference.add(*half as f64 / 512.0))
+            && difference.value() == 0.0
     }
+}
+
+fn joined(high: i64, low: u64) -> i128 {
+    i128::from(high) << 64 | i128::from(low)
+}
+
+fn halves(nanos: i128) -> (i64, u64) {
+    ((nanos >> 64) as i64, nanos as u64)
+}
+
+/// Nanoseconds as seconds, rounded once.
+fn seconds(nanos: i128) -> f64 {
+    let magnitude = nanos.unsigned_abs();
+    let rounded = if magnitude < 1 << 53 {
+        // Two numbers that are exact: their quotient is rounded by the division alone.
+        magnitude as f64 / NANOS_PER_SECOND as f64
+    } else {
+        // The quotient has 98 bits at least; its last one stands for all that follow. Scaling by a power of two is exact.
+        let shift = magnitude.leading_zeros();
+        let (shifted, divisor) = (magnitude << shift, u128::from(NANOS_PER_SECOND));
+        let sticky = u128::from(shifted % divisor != 0);
+        ((shifted / divisor) | sticky) as f64 * 2.0_f64.powi(-(shift as i32))
+    };
+    if nanos < 0 { -rounded } else { rounded }
 }
 
 /// The rounded sum and its exact rounding error (D. E. Knuth, The Art of Computer Programming 2, 4.2.2, theorem B).
@@ -281,6 +435,80 @@ mod tests {
         }
     }
 
+    /// The standard library's parser of decimals, which rounds correctly.
+    fn parsed(nanos: i128) -> f64 {
+        let sign = if nanos < 0 { "-" } else { "" };
+        let (whole, rest) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
+        format!("{sign}{whole}.{rest:09}").parse().unwrap()
+    }
+
+    fn nanos() -> impl Strategy<Value = i128> {
+        (any::<i128>(), 1_u32..128).prop_map(|(nanos, shift)| nanos >> shift)
+    }
+
+    proptest! {
+        #[test]
+        fn durations_are_rounded_once_all_together(nanos in proptest::collection::vec(nanos(), 0..12)) {
+            let mut sum = ExactSum::default();
+            let mut oracle = 0_i128;
+            for nanos in nanos {
+                let fits = oracle.checked_add(nanos);
+                prop_assert_eq!(sum.add_nanos(nanos), fits.is_some());
+                oracle = fits.unwrap_or(oracle);
+            }
+            prop_assert_eq!(sum.value(), parsed(oracle));
+        }
+
+        #[test]
+        fn numbers_and_durations_mix(
+            seconds in proptest::collection::vec(-1_000_000_000_i64..1_000_000_000, 0..8),
+            nanos in proptest::collection::vec(any::<i64>(), 0..8),
+            numbers_first: bool,
+        ) {
+            let mut numbers = ExactSum::default();
+            seconds.iter().for_each(|seconds| assert!(numbers.add(*seconds as f64)));
+            let mut durations = ExactSum::default();
+            nanos.iter().for_each(|nanos| assert!(durations.add_nanos((*nanos).into())));
+            let oracle = seconds.iter().map(|seconds| i128::from(*seconds) * 1_000_000_000);
+            let oracle: i128 = oracle.chain(nanos.iter().copied().map(i128::from)).sum();
+
+            let mut merged = if numbers_first { numbers.clone() } else { durations.clone() };
+            let other = if numbers_first { &durations } else { &numbers };
+            prop_assert!(merged.merge(other));
+            prop_assert_eq!(merged.value(), parsed(oracle));
+            let mut alone = ExactSum::default();
+            prop_assert!(alone.add_nanos(oracle));
+            prop_assert_eq!(&merged, &alone);
+            prop_assert!(merged.add_nanos(1));
+            prop_assert_ne!(&merged, &alone);
+        }
+
+        #[test]
+        fn integers_are_added_whole(values in proptest::collection::vec(any::<u64>(), 0..64), signed: i64) {
+            let mut sum = ExactSum::default();
+            let total: i128 = values.iter().copied().map(i128::from).sum::<i128>() + i128::from(signed);
+            prop_assert!(sum.add_whole(total));
+            prop_assert_eq!(sum.value(), total as f64);
+        }
+    }
+
+    #[test]
+    fn quarters_of_a_second_are_the_same_in_either_form() {
+        let (mut numbers, mut durations) = (ExactSum::default(), ExactSum::default());
+        for quarters in [1_u64, 2, 7, 1 << 40] {
+            assert!(numbers.add(quarters as f64 / 4.0));
+            assert!(durations.add_duration(Duration::from_millis(250 * quarters)));
+        }
+        assert_eq!(numbers, durations);
+        assert!(durations.add(-0.25) && numbers.add_nanos(-250_000_000));
+        assert_eq!((numbers == durations, numbers.value()), (true, durations.value()));
+        assert!(durations.add_duration(Duration::MAX));
+        assert_ne!(numbers, durations);
+        let before = durations.clone();
+        assert!(!durations.add_nanos(i128::MAX));
+        assert_eq!(durations, before);
+    }
+
     #[test]
     fn what_cannot_be_summed_changes_nothing() {
         let mut sum = sum_of(&[1.5, 1e-300, ExactSum::MAX]);
@@ -299,7 +527,7 @@ mod tests {
         for turn in 0..100_000_u32 {
             assert!(sum.add(f64::from(turn % 977 + 1) * 1.03e-7));
         }
-        assert!(sum.spilled.is_none());
+        assert!(matches!(sum.0, Parts::Two { .. }));
         assert!(size_of::<ExactSum>() <= 24);
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Histograms {
     width: usize,
     counts: Counts,
     moments: Vec<Moments>,
+    /// How many observations surely fit into any narrow count: so that none has to be looked at by each.
+    room: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -43,43 +45,72 @@ pub(super) enum Buckets<'a> {
 impl Histograms {
     /// No histogram yet; each will have a bucket per bound and one above.
     pub(crate) fn new(bounds: usize) -> Self {
-        Self { width: bounds + 1, counts: Counts::Narrow(Vec::new()), moments: Vec::new() }
+        Self { width: bounds + 1, counts: Counts::Narrow(Vec::new()), moments: Vec::new(), room: 0 }
     }
 
-    /// Counts one observation, or answers `false` and changes nothing when the sum would be out of range.
+    /// Counts one observation, or answers `false` and changes nothing when `add` finds the sum out of range.
     #[inline]
-    pub(crate) fn observe(&mut self, series: usize, bucket: usize, value: f64) -> bool {
+    pub(crate) fn observe(
+        &mut self,
+        series: usize,
+        bucket: usize,
+        value: f64,
+        add: impl FnOnce(&mut ExactSum) -> bool,
+    ) -> bool {
+        self.observe_all(series, std::iter::once(bucket), (value, value), add)
+    }
+
+    /// Counts observations of one series, which `add` adds to the sum, or answers `false` and changes nothing.
+    #[inline(always)]
+    pub(crate) fn observe_all(
+        &mut self,
+        series: usize,
+        buckets: impl ExactSizeIterator<Item = usize>,
+        (min, max): (f64, f64),
+        add: impl FnOnce(&mut ExactSum) -> bool,
+    ) -> bool {
+        let many = buckets.len() as u32;
+        if self.room < many {
+            self.find_room(many);
+        }
         let Some(moments) = self.moments.get_mut(series) else { return false };
-        if !moments.sum.add(value) {
+        if !add(&mut moments.sum) {
             return false;
         }
-        moments.min = moments.min.min(value);
-        moments.max = moments.max.max(value);
-        let at = series * self.width + bucket;
-        if let Counts::Narrow(counts) = &mut self.counts {
-            if let Some(count) = counts.get_mut(at) {
-                if *count != u32::MAX {
-                    *count += 1;
-                    return true;
-                }
+        moments.min = moments.min.min(min);
+        moments.max = moments.max.max(max);
+        let row = series * self.width..(series + 1) * self.width;
+        match &mut self.counts {
+            Counts::Narrow(counts) => {
+                self.room -= many;
+                let counts = counts.get_mut(row).unwrap_or_default();
+                buckets.for_each(|bucket| counts.get_mut(bucket).into_iter().for_each(|count| *count += 1));
+            }
+            Counts::Wide(counts) => {
+                let counts = counts.get_mut(row).unwrap_or_default();
+                buckets.for_each(|bucket| {
+                    counts.get_mut(bucket).into_iter().for_each(|count| *count = count.saturating_add(1));
+                });
             }
         }
-        self.observe_wide(at);
         true
     }
 
+    /// Looks at the highest count, once in as many observations as fit below the end of its range.
     #[cold]
-    fn observe_wide(&mut self, at: usize) {
-        self.widen();
-        let Counts::Wide(counts) = &mut self.counts else { return };
-        if let Some(count) = counts.get_mut(at) {
-            *count = count.saturating_add(1);
+    fn find_room(&mut self, many: u32) {
+        if let Counts::Narrow(counts) = &self.counts {
+            self.room = u32::MAX - counts.iter().copied().max().unwrap_or_default();
+            if self.room < many {
+                self.widen();
+            }
         }
     }
 
     fn widen(&mut self) {
         if let Counts::Narrow(counts) = &self.counts {
             self.counts = Counts::Wide(counts.iter().copied().map(u64::from).collect());
+            self.room = u32::MAX;
         }
     }
 
@@ -93,6 +124,9 @@ impl Histograms {
         }
         if buckets.iter().any(|count| *count > u64::from(u32::MAX)) {
             self.widen();
+        }
+        if let Counts::Narrow(_) = self.counts {
+            self.room = 0;
         }
         let row = series * self.width..(series + 1) * self.width;
         match &mut self.counts {
@@ -141,6 +175,7 @@ impl Column for Histograms {
     }
 
     fn copy(&mut self, live: &Self, rows: Range<usize>) {
+        self.room = live.room;
         copy_rows(&mut self.moments, &live.moments, rows.clone());
         let cells = rows.start * self.width..rows.end * self.width;
         match (&mut self.counts, &live.counts) {
@@ -230,15 +265,15 @@ mod tests {
         live.put(0, &[u64::from(u32::MAX) - 1, 7], Moments::default());
         live.put(1, &[1, 2], Moments::default());
         let mut stale = live.clone();
-        assert!(live.observe(0, 0, 0.5));
+        assert!(live.observe(0, 0, 0.5, |sum| sum.add(0.5)));
         assert!(matches!(live.counts, Counts::Narrow(_)));
-        assert!(live.observe(0, 0, 0.5));
+        assert!(live.observe(0, 0, 0.5, |sum| sum.add(0.5)));
         assert!(matches!(live.counts, Counts::Wide(_)));
         assert_eq!((buckets(&live, 0), buckets(&live, 1)), (vec![1 << 32, 7], vec![1, 2]));
         assert_ne!(stale, live);
         stale.copy(&live, 0..2);
         assert_eq!(stale, live);
-        assert!(live.observe(1, 1, 3.0));
+        assert!(live.observe(1, 1, 3.0, |sum| sum.add(3.0)));
         stale.copy(&live, 0..2);
         assert_eq!(stale, live);
     }

@@ -1,0 +1,157 @@
+//! Bucket bounds as integers, for measures that are integers.
+
+use crate::metric::measure::Amount;
+use crate::metric::selector::NANOS;
+
+/// The bounds of a histogram for values of one kind of integer, found without a branch that depends on the value.
+///
+/// The highest bit of a value says how many limits lie below its octave; the few within the octave are compared with.
+#[derive(Debug)]
+pub(super) struct Edges {
+    kind: u8,
+    /// How many limits lie below each power of two.
+    below: [u16; 64],
+    /// The highest integer of each bucket, ascending, then as many that none exceeds as an octave has at most.
+    limits: Box<[u64]>,
+    /// How many limits an octave has at most.
+    most: usize,
+    /// How many bounds lie below 0 and have no limit.
+    negative: usize,
+}
+
+impl Edges {
+    pub(super) fn new(bounds: &[f64], kind: u8) -> Self {
+        let value = |integer: u64| {
+            if kind == NANOS { Amount::Nanos(integer).as_f64() } else { Amount::Unsigned(integer).as_f64() }
+        };
+        let scale = if kind == NANOS { 1e9 } else { 1.0 };
+        let negative = bounds.iter().take_while(|bound| **bound < 0.0).count();
+        let positive = bounds.iter().skip(negative);
+        let mut limits: Vec<u64> = positive.map(|bound| limit(*bound, scale, value)).collect();
+        let mut below = [0; 64];
+        for (power, below) in (0_u32..).zip(&mut below) {
+            // The octave of the lowest bit holds 0 as well.
+            let start = if power == 0 { 0 } else { 1_u64 << power };
+            *below = limits.partition_point(|limit| *limit < start) as u16;
+        }
+        let ends = below.iter().skip(1).copied().chain([limits.len() as u16]);
+        let most =
+            below.iter().zip(ends).map(|(start, end)| usize::from(end - start)).max().unwrap_or_default();
+        limits.extend(std::iter::repeat_n(u64::MAX, most.max(2)));
+        Self { kind, below, limits: limits.into(), most, negative }
+    }
+
+    pub(super) fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// Whether two comparisons find the bucket of any value.
+    pub(super) fn are_sparse(&self) -> bool {
+        self.most <= 2
+    }
+
+    /// The bucket of a value, if [`are_sparse`](Self::are_sparse).
+    #[inline(always)]
+    pub(super) fn bucket_of_two(&self, value: u64) -> usize {
+        let start = usize::from(self.below[63 - (value | 1).leading_zeros() as usize]);
+        let within = self.limits.get(start..start + 2).unwrap_or_default();
+        let exceeded: usize = within.iter().map(|limit| usize::from(*limit < value)).sum();
+        self.negative + start + exceeded
+    }
+
+    /// The bucket of a value.
+    #[inline]
+    pub(super) fn bucket(&self, value: u64) -> usize {
+        let start = usize::from(self.below[63 - (value | 1).leading_zeros() as usize]);
+        let within = self.limits.get(start..start + self.most).unwrap_or_default();
+        self.negative + start + within.partition_point(|limit| *limit < value)
+    }
+}
+
+/// The highest integer whose value is not above the bound, which is not negative. `value` rises.
+fn limit(bound: f64, scale: f64, value: impl Fn(u64) -> f64) -> u64 {
+    let guess = (bound * scale) as u64;
+    let fits = |integer: u64| value(integer) <= bound;
+    // The guess is off by the rounding of one product: the answer is between two neighbours, doubling in distance.
+    let (mut low, mut high) = (guess, guess);
+    let mut step = 1;
+    while !fits(low) {
+        low = low.saturating_sub(step);
+        step *= 2;
+    }
+    step = 1;
+    while high < u64::MAX && fits(high) {
+        high = high.saturating_add(step);
+        step = step.saturating_mul(2);
+    }
+    if fits(high) {
+        return u64::MAX;
+    }
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::BYTES_BOUNDS;
+    use crate::metric::SECONDS_BOUNDS;
+    use crate::metric::selector::UNSIGNED;
+    use proptest::prelude::*;
+
+    fn agrees(bounds: &[f64], kind: u8, integer: u64) {
+        let edges = Edges::new(bounds, kind);
+        let amount = if kind == NANOS { Amount::Nanos(integer) } else { Amount::Unsigned(integer) };
+        let expected = bounds.iter().filter(|bound| **bound < amount.as_f64()).count();
+        assert_eq!(edges.bucket(integer), expected, "{integer} in {bounds:?}");
+        if edges.are_sparse() {
+            assert_eq!(edges.bucket_of_two(integer), expected, "{integer} in {bounds:?}");
+        }
+    }
+
+    #[test]
+    fn presets_take_two_comparisons_and_agree_around_every_bound() {
+        for (bounds, kind, scale) in [(SECONDS_BOUNDS, NANOS, 1e9), (BYTES_BOUNDS, UNSIGNED, 1.0)] {
+            assert!(Edges::new(&bounds, kind).are_sparse());
+            for bound in bounds {
+                let near = (bound * scale) as u64;
+                (near - 2..=near + 2).for_each(|integer| agrees(&bounds, kind, integer));
+            }
+            [0, 1, 2, 3, u64::MAX - 1, u64::MAX]
+                .into_iter()
+                .for_each(|integer| agrees(&bounds, kind, integer));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_agree_with_comparing_every_bound(
+            exponents in proptest::collection::btree_set(-300_i32..700, 1..40),
+            negative: bool,
+            integer: u64,
+            shift in 0_u32..64,
+            nanos: bool,
+        ) {
+            let mut bounds: Vec<f64> = exponents.into_iter().map(|power| 2.0_f64.powf(f64::from(power) / 10.0)).collect();
+            if negative {
+                bounds.splice(0..0, [-7.5, -0.1, 0.0]);
+            }
+            let kind = if nanos { NANOS } else { UNSIGNED };
+            agrees(&bounds, kind, integer >> shift);
+            for bound in &bounds {
+                let near = (bound * if nanos { 1e9 } else { 1.0 }) as u64;
+                (near.saturating_sub(1)..=near.saturating_add(1)).for_each(|integer| agrees(&bounds, kind, integer));
+            }
+        }
+
+        #[test]
+        fn crowded_octaves_agree_too(steps in proptest::collection::vec(1_u32..4, 1..300), integer in 0_u64..1_500) {
+            let rise = |sum: &mut u32, step: u32| { *sum += step; Some(f64::from(*sum)) };
+            let bounds: Vec<f64> = steps.into_iter().scan(0, rise).collect();
+            agrees(&bounds, UNSIGNED, integer);
+        }
+    }
+}

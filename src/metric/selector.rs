@@ -1,0 +1,276 @@
+//! The closures of an instrument behind one virtual call a batch.
+//!
+//! Each closure is boxed as what runs it over many events, so that the loop is compiled around it and nothing is called per
+//! event. The loops note which event is in hand, because a closure may panic in any of them.
+
+use crate::metric::batch::Events;
+use crate::metric::batch::PIECE;
+use crate::metric::batch::Piece;
+use crate::metric::index::Identity;
+use crate::metric::index::Index;
+use crate::metric::index::Recalled;
+use crate::metric::index::same_texts;
+use crate::metric::measure::Amount;
+use crate::metric::measure::Measured;
+use crate::model::label::Label;
+use crate::model::snapshot::SeriesKeys;
+
+/// How an event names the value of one label.
+pub(super) trait Select<E>: Send {
+    fn one<'a>(&self, event: &'a E) -> Label<'a>;
+
+    /// The labels of some events.
+    fn labels<'a>(&self, events: Events<'a, E>, into: &mut Labelled<'a>);
+
+    /// The series of some events whose only label this is, as far as the index knows them by identity: the label of the first
+    /// event of which it does not.
+    fn rows<'a>(
+        &self,
+        events: Events<'a, E>,
+        index: Option<&Index>,
+        keys: &SeriesKeys,
+        into: &mut Rows,
+    ) -> Option<Label<'a>>;
+}
+
+/// How an event tells its value, if it has one.
+pub(super) trait Read<E>: Send {
+    fn one(&self, event: &E) -> Option<Amount>;
+
+    fn values(&self, events: Events<'_, E>, into: &mut Values);
+}
+
+/// Whether an event matters.
+pub(super) trait Keep<E>: Send {
+    fn one(&self, event: &E) -> bool;
+
+    fn kept(&self, events: Events<'_, E>, into: &mut Kept);
+}
+
+/// The labels of one key for the events of a piece, by their place.
+pub(super) struct Labelled<'a> {
+    pub(super) labels: [Label<'a>; PIECE],
+    len: usize,
+    pub(super) at: usize,
+}
+
+/// The series of the events of a piece, without gaps.
+pub(super) struct Rows {
+    rows: [u32; PIECE],
+    len: usize,
+    pub(super) at: usize,
+}
+
+/// The values of the events of a piece, without gaps, and which events have one.
+pub(super) struct Values {
+    bits: [u64; PIECE],
+    kinds: [u8; PIECE],
+    /// Every kind among them.
+    seen: u8,
+    len: usize,
+    pub(super) kept: u64,
+    pub(super) at: usize,
+}
+
+/// Which events of a piece matter.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) kept: u64,
+    pub(super) at: usize,
+}
+
+/// Kinds of [`Amount`], a bit each.
+pub(super) const UNSIGNED: u8 = 1;
+pub(super) const SIGNED: u8 = 2;
+pub(super) const FLOAT: u8 = 4;
+pub(super) const NANOS: u8 = 8;
+
+impl<E, F> Select<E> for F
+where
+    F: for<'a> Fn(&'a E) -> Label<'a> + Send,
+{
+    #[inline]
+    fn one<'a>(&self, event: &'a E) -> Label<'a> {
+        self(event)
+    }
+
+    fn labels<'a>(&self, events: Events<'a, E>, into: &mut Labelled<'a>) {
+        events.each(|index, event| {
+            into.at = index;
+            let label = self(event);
+            if let Some(place) = into.labels.get_mut(into.len) {
+                *place = label;
+            }
+            into.len += 1;
+        });
+    }
+
+    fn rows<'a>(
+        &self,
+        events: Events<'a, E>,
+        index: Option<&Index>,
+        keys: &SeriesKeys,
+        into: &mut Rows,
+    ) -> Option<Label<'a>> {
+        let mut unknown = None;
+        events.until(|at, event| {
+            into.at = at;
+            let label = self(event);
+            let row = match index.and_then(|index| index.recall(&[Identity::of(&label)])) {
+                Some(Recalled::Surely(row)) => row,
+                Some(Recalled::Perhaps(row)) if same_texts(&[&label], keys, row) => row,
+                _ => {
+                    unknown = Some(label);
+                    return true;
+                }
+            };
+            into.push(row);
+            false
+        });
+        unknown
+    }
+}
+
+impl<E, F> Read<E> for F
+where
+    F: Fn(&E) -> Option<Measured> + Send,
+{
+    #[inline]
+    fn one(&self, event: &E) -> Option<Amount> {
+        self(event).map(Amount::from)
+    }
+
+    fn values(&self, events: Events<'_, E>, into: &mut Values) {
+        events.each(|index, event| {
+            into.at = index;
+            if let Some(value) = self(event) {
+                into.push(Amount::from(value));
+                into.kept |= 1 << index;
+            }
+        });
+    }
+}
+
+impl<E, F> Keep<E> for F
+where
+    F: Fn(&E) -> bool + Send,
+{
+    #[inline]
+    fn one(&self, event: &E) -> bool {
+        self(event)
+    }
+
+    fn kept(&self, events: Events<'_, E>, into: &mut Kept) {
+        events.each(|index, event| {
+            into.at = index;
+            into.kept |= u64::from(self(event)) << index;
+        });
+    }
+}
+
+impl<'a> Labelled<'a> {
+    pub(super) fn new() -> Self {
+        Self { labels: [Label::Absent; PIECE], len: 0, at: 0 }
+    }
+}
+
+impl Rows {
+    pub(super) fn new() -> Self {
+        Self { rows: [0; PIECE], len: 0, at: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, row: usize) {
+        if let Some(place) = self.rows.get_mut(self.len) {
+            *place = row as u32;
+        }
+        self.len += 1;
+    }
+
+    #[inline(always)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.rows.iter().take(self.len).map(|row| *row as usize)
+    }
+}
+
+impl Values {
+    pub(super) fn new() -> Self {
+        Self { bits: [0; PIECE], kinds: [0; PIECE], seen: 0, len: 0, kept: 0, at: 0 }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, amount: Amount) {
+        let (bits, kind) = match amount {
+            Amount::Unsigned(value) => (value, UNSIGNED),
+            Amount::Signed(value) => (value as u64, SIGNED),
+            Amount::Float(value) => (value.to_bits(), FLOAT),
+            Amount::Nanos(value) => (value, NANOS),
+        };
+        if let Some(place) = self.bits.get_mut(self.len) {
+            *place = bits;
+        }
+        if let Some(place) = self.kinds.get_mut(self.len) {
+            *place = kind;
+        }
+        self.seen |= kind;
+        self.len += 1;
+    }
+
+    /// Every value as 64 bits, if all are of this kind.
+    #[inline(always)]
+    pub(super) fn only(&self, kind: u8) -> Option<&[u64]> {
+        if self.seen == kind { self.bits.get(..self.len) } else { None }
+    }
+
+    /// The kinds among them: one bit, unless a measure of somebody's own changes its mind.
+    pub(super) fn kind(&self) -> u8 {
+        self.seen
+    }
+
+    /// Only the first `len` matter.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Refuses every value that is none for `check`, and its event.
+    pub(super) fn refuse<E>(&mut self, piece: &mut Piece<'_, E>, check: impl Fn(Amount) -> bool) {
+        let mut place = 0;
+        while let Some(amount) = self.get(place) {
+            if check(amount) {
+                place += 1;
+            } else {
+                piece.refuse(place);
+                self.remove(place);
+            }
+        }
+    }
+
+    #[cold]
+    fn remove(&mut self, place: usize) {
+        if place < self.len {
+            self.bits.copy_within(place + 1..self.len, place);
+            self.kinds.copy_within(place + 1..self.len, place);
+            self.len -= 1;
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, place: usize) -> Option<Amount> {
+        let bits = *self.bits.get(..self.len)?.get(place)?;
+        Some(match *self.kinds.get(place)? {
+            UNSIGNED => Amount::Unsigned(bits),
+            SIGNED => Amount::Signed(bits as i64),
+            NANOS => Amount::Nanos(bits),
+            _ => Amount::Float(f64::from_bits(bits)),
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Amount> {
+        (0..self.len).filter_map(|place| self.get(place))
+    }
+}
