@@ -140,7 +140,7 @@ impl<E: MetricEvent> Recorder<E> {
     ///
     /// It never blocks and never panics, and it allocates nothing within the queue's high-water mark (growing allocates at most one
     /// block). At the limit the recorder's [`OverflowPolicy`](crate::OverflowPolicy) decides, and the loss is counted.
-    #[inline]
+    #[inline(always)]
     pub fn register_event(&self, event: E) {
         match self.node.queue.push(event) {
             Ok(Handed::Done) => {}

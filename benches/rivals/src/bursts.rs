@@ -6,7 +6,6 @@
 use crate::clocks;
 use crate::event::Saved;
 use crate::rounds::Round;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -22,6 +21,9 @@ const BURSTS: u64 = 48;
 
 /// Bursts before them: they wake the consumer and fill the caches.
 const WARM_UP: u64 = 8;
+
+/// Bursts that must count for a round to count.
+const ENOUGH: usize = 8;
 
 /// The longest pause. Shorter than the naps of our worker in sum, so that it naps and is not asleep.
 const LONGEST_PAUSE: Duration = Duration::from_micros(300);
@@ -41,28 +43,60 @@ pub trait Target: Sync {
     fn burst_is_over(&self) {}
 }
 
-/// One round: thread-CPU nanoseconds of the producers per event.
+/// One round: thread-CPU nanoseconds of the producers per event, over the bursts that count.
 pub fn round<T: Target>(target: &T, producers: u64) -> Round {
     let (refused, settled) = (target.refused(), settled(target));
     let stage = Stage { settled, ..Stage::default() };
-    let nanos = thread::scope(|scope| {
-        let followers: Vec<_> = (1..producers)
-            .map(|number| {
-                scope.spawn({
-                    let stage = &stage;
-                    move || stage.follow(target, number)
-                })
+    let bursts: Vec<Vec<Burst>> = thread::scope(|scope| {
+        let follow = |number| {
+            scope.spawn({
+                let stage = &stage;
+                move || stage.follow(target, number)
             })
-            .collect();
+        };
+        let followers: Vec<_> = (1..producers).map(follow).collect();
         let threads: Vec<Thread> = followers.iter().map(|follower| follower.thread().clone()).collect();
-        let own = stage.lead(target, &threads);
-        own + followers.into_iter().map(|follower| follower.join().unwrap_or(0)).sum::<u64>()
+        let mut bursts = vec![stage.lead(target, &threads)];
+        bursts.extend(followers.into_iter().map(|follower| follower.join().unwrap_or_default()));
+        bursts
     });
     wait_until(|| self::settled(target) == settled + producers * BURST * (WARM_UP + BURSTS));
     if target.refused() != refused {
         return Round::Discarded;
     }
-    Round::Figure(nanos as f64 / (BURSTS * BURST * producers) as f64)
+    let at_once: Vec<u64> =
+        (0..BURSTS as usize).filter_map(|number| nanos_at_once(&bursts, number)).collect();
+    if at_once.len() < ENOUGH {
+        return Round::Discarded;
+    }
+    Round::Figure(at_once.iter().sum::<u64>() as f64 / (at_once.len() as u64 * BURST * producers) as f64)
+}
+
+/// What one producer's burst took.
+#[derive(Clone, Copy)]
+struct Burst {
+    started: Instant,
+    ended: Instant,
+    nanos: u64,
+}
+
+/// CPU of all producers in the burst of this number, if they really pushed at once: nobody was taken off its core for long,
+/// and the time in which all of them pushed is at least half of the longest burst. A single producer's bursts all count.
+fn nanos_at_once(bursts: &[Vec<Burst>], number: usize) -> Option<u64> {
+    let bursts: Vec<Burst> = bursts.iter().filter_map(|bursts| bursts.get(number).copied()).collect();
+    let nanos = bursts.iter().map(|burst| burst.nanos).sum();
+    if bursts.len() == 1 {
+        return Some(nanos);
+    }
+    let together = bursts
+        .iter()
+        .map(|burst| burst.ended)
+        .min()?
+        .checked_duration_since(bursts.iter().map(|burst| burst.started).max()?)?;
+    let longest = bursts.iter().map(|burst| burst.ended - burst.started).max()?;
+    let undisturbed =
+        bursts.iter().all(|burst| (burst.ended - burst.started).as_nanos() as u64 <= burst.nanos * 3 / 2);
+    (undisturbed && together * 2 >= longest).then_some(nanos)
 }
 
 /// Where the producers of a burst meet. The leader calls, the followers come and spin, the leader lets all go.
@@ -72,15 +106,14 @@ struct Stage {
     arrived: AtomicU64,
     go: AtomicU64,
     finished: AtomicU64,
-    over: AtomicBool,
     /// Events settled before the round.
     settled: u64,
 }
 
 impl Stage {
-    fn lead<T: Target>(&self, target: &T, followers: &[Thread]) -> u64 {
+    fn lead<T: Target>(&self, target: &T, followers: &[Thread]) -> Vec<Burst> {
         let mut pauses = Pauses::new();
-        let mut nanos = 0;
+        let mut bursts = Vec::with_capacity((WARM_UP + BURSTS) as usize);
         for number in 1..=WARM_UP + BURSTS {
             let before = (number - 1) * BURST * (1 + followers.len() as u64);
             wait_until(|| settled(target) == self.settled + before);
@@ -90,40 +123,38 @@ impl Stage {
             let here = number * followers.len() as u64;
             wait_until(|| self.arrived.load(Ordering::Acquire) == here);
             self.go.store(number, Ordering::Release);
-            let took = burst(target, number * BURST);
-            nanos += if number > WARM_UP { took } else { 0 };
+            bursts.push(burst(target, number * BURST));
             wait_until(|| self.finished.load(Ordering::Acquire) == here);
             target.burst_is_over();
         }
-        self.over.store(true, Ordering::Release);
-        followers.iter().for_each(Thread::unpark);
-        nanos
+        bursts.split_off(WARM_UP as usize)
     }
 
-    fn follow<T: Target>(&self, target: &T, producer: u64) -> u64 {
-        let mut nanos = 0;
+    fn follow<T: Target>(&self, target: &T, producer: u64) -> Vec<Burst> {
+        let mut bursts = Vec::with_capacity((WARM_UP + BURSTS) as usize);
         for number in 1..=WARM_UP + BURSTS {
-            while self.called.load(Ordering::Acquire) < number && !self.over.load(Ordering::Acquire) {
+            while self.called.load(Ordering::Acquire) < number {
                 thread::park();
             }
             self.arrived.fetch_add(1, Ordering::AcqRel);
             wait_until(|| self.go.load(Ordering::Acquire) >= number);
-            let took = burst(target, number * BURST + (producer << 32));
-            nanos += if number > WARM_UP { took } else { 0 };
+            bursts.push(burst(target, number * BURST + (producer << 32)));
             self.finished.fetch_add(1, Ordering::AcqRel);
         }
-        nanos
+        bursts.split_off(WARM_UP as usize)
     }
 }
 
 /// The timed part, the same code for every target.
 #[inline(never)]
-fn burst<T: Target>(target: &T, first: u64) -> u64 {
+fn burst<T: Target>(target: &T, first: u64) -> Burst {
+    let started = Instant::now();
     let before = clocks::thread_cpu();
     for number in first..first + BURST {
         target.push(Saved::numbered(number));
     }
-    clocks::thread_cpu() - before
+    let nanos = clocks::thread_cpu() - before;
+    Burst { started, ended: Instant::now(), nanos }
 }
 
 /// Events that met their end.

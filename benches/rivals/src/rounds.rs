@@ -6,7 +6,7 @@ use crate::Failure;
 pub const ROUNDS: usize = 31;
 
 /// How often a discarded round is repeated before the row gives up.
-const PATIENCE: usize = 50;
+const PATIENCE: usize = 400;
 
 /// What one round came to.
 pub enum Round {

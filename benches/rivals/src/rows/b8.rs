@@ -6,14 +6,15 @@ use crate::rows::Row;
 use crate::rows::b7::against_task;
 
 pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
+    let (figures, remarks) = against_task(rounds, 4)?;
     Ok(Row {
         id: "B8",
         what: "the same, 4 producers",
         unit: "ns process CPU/event",
-        figures: against_task(rounds, 4)?,
+        figures,
         reading: Reading::Ratio,
         bar: 0.25,
         threads: 5,
-        remarks: Vec::new(),
+        remarks,
     })
 }
