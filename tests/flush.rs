@@ -15,12 +15,14 @@ use crate::support::running;
 use crate::support::scaled;
 use crate::support::stopper;
 use crate::support::until;
+use mvx_metrics::Clock;
 use mvx_metrics::Error;
 use mvx_metrics::ErrorKind;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Operation;
 use mvx_metrics::OverflowPolicy;
 use mvx_metrics::Recorder;
+use mvx_metrics::Timestamp;
 use mvx_metrics::Verdict;
 use std::future::Future;
 use std::pin::pin;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
@@ -112,6 +115,51 @@ fn an_event_and_its_flush_on_the_same_thread_are_seen_at_once_ten_thousand_times
         recorder.flush_blocking(PATIENCE).unwrap();
         assert_eq!(recorder.snapshot().counter("events", &[]), Some(count));
         assert_eq!(recorder.snapshot().sequence(), count);
+    }
+}
+
+/// A clock by which everything takes two milliseconds, so that every event is a turn of its own.
+#[derive(Debug, Default)]
+struct Slow(AtomicU64);
+
+impl Clock for Slow {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_nanos(self.0.fetch_add(2_000_000, Ordering::AcqRel))
+    }
+}
+
+#[test]
+fn a_flush_waits_for_its_last_event_over_as_many_turns_as_it_takes() {
+    for policy in POLICIES {
+        let runtime = MetricsRuntime::builder("turns").clock(Slow::default()).build().unwrap();
+        runtime.start().unwrap();
+        let (first, last) = (Gate::default(), Gate::default());
+        let (at_first, at_last) = (first.clone(), last.clone());
+        let metric = Probe::new("events", move |event: &Number| {
+            match event.0 {
+                0 => at_first.pass(),
+                9 => at_last.pass(),
+                _ => {}
+            }
+            Verdict::Accepted
+        });
+        let recorder = runtime.recorder("turns").overflow(policy).metric(metric).create().unwrap();
+        recorder.register_event(Number(0));
+        first.until_reached();
+        (1..9).for_each(|n| recorder.register_event(Number(n)));
+        let early = recorder.flush();
+        recorder.register_event(Number(9));
+        let flush = recorder.flush();
+        recorder.register_event(Number(10));
+        first.open();
+        last.until_reached();
+        // All but the last event are behind the worker, each in a turn that ended with a look at what is owed.
+        assert!(matches!(early.result(), Some(Ok(()))), "{policy:?}");
+        assert!(flush.result().is_none(), "{policy:?}");
+        assert_eq!(recorder.snapshot().sequence(), 9);
+        last.open();
+        flush.wait(PATIENCE).unwrap();
+        assert_shown(&recorder, 10);
     }
 }
 
