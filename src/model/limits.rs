@@ -48,7 +48,7 @@ pub const PUBLISH_INTERVAL: Duration = Duration::from_micros(100);
 pub const PUBLISH_PAUSE: u32 = 9;
 
 /// How long a nap of the worker lasts at most; commands end it earlier, events wait for it.
-pub const NAP: Duration = Duration::from_micros(200);
+pub const NAP: Duration = Duration::from_micros(400);
 
 /// Naps without anything to do before the worker sleeps.
 pub const NAPS: u32 = 16;
