@@ -455,6 +455,11 @@ impl<E: MetricEvent> Recorder<E> {
         self.node.queue.capacity()
     }
 
+    /// Bytes that the queue of waiting events has allocated: nothing before the first event, and nothing again soon after the last.
+    pub fn queue_bytes(&self) -> usize {
+        self.node.queue.heap_bytes()
+    }
+
     /// A sink for events of another type, each turned into this recorder's type and handed over.
     ///
     /// # Examples
