@@ -23,8 +23,11 @@ use mvx_metrics::RecorderState;
 use mvx_metrics::RegisterError;
 use mvx_metrics::RuntimeState;
 use mvx_metrics::Verdict;
+use std::sync::Arc;
 use std::sync::Barrier;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -345,6 +348,30 @@ fn a_removal_that_runs_out_of_time_drops_what_is_pending_and_frees_the_id() {
     again.flush_blocking(PATIENCE).unwrap();
     assert_eq!((again.accounts().processed, stuck.accounts()), (1, accounts));
     assert_eq!(stuck.snapshot().sequence(), 0);
+}
+
+#[test]
+fn events_that_a_removal_gave_up_are_shown_to_no_metric() {
+    let (runtime, gate) = (running("given"), Gate::default());
+    let stuck = runtime.recorder("stuck").metric(stopper("stuck", 0, &gate)).create().unwrap();
+    stuck.register_event(Number(0));
+    gate.until_reached();
+    let saw = Arc::new(AtomicU64::new(0));
+    let sees = Arc::clone(&saw);
+    let metric = Probe::new("behind", move |_: &Number| {
+        sees.fetch_add(1, Ordering::AcqRel);
+        Verdict::Accepted
+    });
+    let behind = runtime.recorder("behind").metric(metric).create().unwrap();
+    (0..3).for_each(|n| behind.register_event(Number(n)));
+    assert_eq!(runtime.stop_and_remove("behind", SOON).unwrap_err().pending(), Some(3));
+    gate.open();
+    // Its turn comes after the stuck one's, and before that of what is created now.
+    let last = counting(&runtime, "last");
+    last.register_event(Number(1));
+    last.flush_blocking(PATIENCE).unwrap();
+    stuck.flush_blocking(PATIENCE).unwrap();
+    assert_eq!((saw.load(Ordering::Acquire), behind.accounts().dropped.removed), (0, 3));
 }
 
 #[test]

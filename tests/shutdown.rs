@@ -65,12 +65,20 @@ fn a_shutdown_processes_and_publishes_everything_and_reports_it_exactly() {
             builder.counter("events", |c| c).create().unwrap()
         })
         .collect();
+    let gate = Gate::default();
+    let held = runtime.recorder("held").metric(stopper("held", 0, &gate)).create().unwrap();
+    held.register_event(Number(0));
+    gate.until_reached();
+    // So nothing of this is processed before the shutdown begins.
     for (n, recorder) in recorders.iter().enumerate() {
         (0..n as u64 * 10).for_each(|event| recorder.register_event(Number(event)));
     }
-    let report = runtime.shutdown(PATIENCE).unwrap();
+    let shutdown = runtime.begin_shutdown(PATIENCE);
+    until("every door is shut", || recorders.iter().all(|r| r.state() == RecorderState::Stopping));
+    gate.open();
+    let report = shutdown.wait(PATIENCE).unwrap();
     assert!(report.is_complete() && report.worker_ended(), "{report:?}");
-    assert_eq!(report.recorders().len(), 20);
+    assert_eq!((report.recorders().len(), report.recorders()[20].accounts.processed), (21, 1));
     for (n, (recorder, reported)) in recorders.iter().zip(report.recorders()).enumerate() {
         assert_eq!((reported.id.as_str(), reported.accounts), (&*format!("r{n}"), recorder.accounts()));
         assert!(reported.error.is_none());

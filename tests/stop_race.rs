@@ -239,7 +239,7 @@ fn a_stop_against_a_start_leaves_the_door_as_the_state_says() {
         for now in 1..=rounds {
             let _ = recorder.stop().wait(PATIENCE);
             round.store(now, Ordering::Release);
-            (0..now % 301).for_each(|_| std::hint::spin_loop());
+            (0..now * 37 % 4_001).for_each(|_| std::hint::spin_loop());
             let _ = recorder.stop().wait(PATIENCE);
             while done.load(Ordering::Acquire) < now {
                 thread::yield_now();
