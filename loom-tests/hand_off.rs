@@ -41,7 +41,7 @@ type Accepted = Vec<(u64, u64)>;
 
 /// A recorder that is drained by whoever must schedule it.
 ///
-/// The last three are std's atomics, outside the model: they check the order of execution and add no synchronisation.
+/// All but the queue are std's atomics, outside the model: they check the order of execution and add no synchronisation.
 struct Recorder {
     queue: HandOff<Event, Vec<(u64, u64)>>,
     /// Somebody was told to schedule and has not sat down yet.
@@ -50,6 +50,8 @@ struct Recorder {
     returned: AtomicU64,
     /// Events that a worker has begun to finish.
     finishing: AtomicU64,
+    /// Events accepted when the door was shut; `u64::MAX` while it is open.
+    accepted_at_close: AtomicU64,
 }
 
 impl Recorder {
@@ -59,6 +61,7 @@ impl Recorder {
             listed: AtomicBool::new(false),
             returned: AtomicU64::new(0),
             finishing: AtomicU64::new(0),
+            accepted_at_close: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -134,6 +137,7 @@ impl Recorder {
     fn close(&self) {
         let (was_open, handed) = self.queue.close();
         assert!(was_open);
+        self.accepted_at_close.store(self.queue.counts().accepted, Ordering::Relaxed);
         self.follow(handed);
     }
 
@@ -148,6 +152,8 @@ impl Recorder {
         let counts = self.queue.counts();
         let total = accepted.len() as u64;
         assert_eq!((counts.accepted, counts.committed), (total, total), "an event was stranded");
+        let at_close = self.accepted_at_close.load(Ordering::Relaxed);
+        assert!(at_close == total || at_close == u64::MAX, "{total} accepted, and {at_close} when the door was shut");
         let mut seen = self.queue.sit(|_, seen| std::mem::take(seen)).unwrap();
         for producer in 0..3 {
             let numbers = seen.iter().filter(|(of, _)| *of == producer).map(|(_, number)| *number);

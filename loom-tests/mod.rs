@@ -16,8 +16,12 @@
 //! or reads crosses every boundary. Every model explores 3 preemptions, and 2 if it has four threads and says so in its name
 //! by `four_threads`; loom counts a switch away from a thread that could go on, not those at its end or at a wait.
 
+mod abandon;
 mod exclusive;
+mod flush;
 mod hand_off;
+mod published;
+mod ready_list;
 
 use loom::model::Builder;
 use std::sync::Arc;

@@ -65,6 +65,11 @@ impl<T> Shared<T> {
     /// The value, to be changed, if this is the only reference.
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         // Acquire: what other holders did before they let go happens before the change.
+        #[cfg(mvx_bug = "release_unseen")]
+        if self.counted().refs.load(Ordering::Relaxed) != 1 {
+            return None;
+        }
+        #[cfg(not(mvx_bug = "release_unseen"))]
         if self.counted().refs.load(Ordering::Acquire) != 1 {
             return None;
         }

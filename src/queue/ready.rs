@@ -95,7 +95,11 @@ impl<D: ?Sized> ReadyList<D> {
             let next = if seen == sleeping() { ptr::null_mut() } else { seen };
             // SAFETY: the node lives, because its count was just leaked; by P1 nobody else touches its link now.
             unsafe { (*link).next.store(next, Ordering::Relaxed) };
-            match self.head.compare_exchange_weak(seen, link, Ordering::AcqRel, Ordering::Relaxed) {
+            #[cfg(mvx_bug = "link_relaxed")]
+            const PUSH: Ordering = Ordering::Relaxed;
+            #[cfg(not(mvx_bug = "link_relaxed"))]
+            const PUSH: Ordering = Ordering::AcqRel;
+            match self.head.compare_exchange_weak(seen, link, PUSH, Ordering::Relaxed) {
                 Ok(_) => return seen == sleeping(),
                 Err(now) => seen = now,
             }

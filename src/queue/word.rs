@@ -86,11 +86,14 @@ impl Word {
         let next = (seen.0 + ONE * count) & !IDLE;
         #[cfg(mvx_bug = "close_apart_from_reservation")]
         {
-            // Seeded: the closed bit was looked at in `seen`, and the position is taken whatever stands there now.
-            let old = self.0.fetch_add(ONE * count, Ordering::AcqRel);
-            self.0.fetch_and(!IDLE, Ordering::AcqRel);
-            let _ = next;
-            return if old & !(CLOSED | KICK) == seen.0 & !(CLOSED | KICK) { Ok(()) } else { Err(Reading(old)) };
+            // Seeded: the closed bit was looked at in `seen`, and the position is taken whether or not it stands there now.
+            const APART: u64 = CLOSED | KICK;
+            let now = self.read();
+            let next = next & !APART | now.0 & APART;
+            if (now.0 ^ seen.0) & !APART != 0 {
+                return Err(now);
+            }
+            self.0.compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Acquire).map(|_| ()).map_err(Reading)
         }
         #[cfg(not(mvx_bug = "close_apart_from_reservation"))]
         self.0
