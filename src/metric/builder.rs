@@ -189,13 +189,19 @@ impl<E> Intake<E> {
         self.value.is_some()
     }
 
-    /// Leaves out of a piece what is to be ignored, and collects the values of the rest, if there is a value selector.
-    pub(super) fn sift(&self, piece: &mut Piece<'_, E>, values: &mut Values) {
+    /// Leaves out of a piece what the filter does not keep.
+    #[inline]
+    pub(super) fn keep(&self, piece: &mut Piece<'_, E>) {
         if let Some(keep) = &self.keep {
             let (mut kept, events) = (Kept::default(), piece.events(0));
             piece.attempt(&mut kept, |kept| kept.at, |kept| keep.kept(events, kept));
             piece.ignore_all_but(kept.kept);
         }
+    }
+
+    /// Collects the values of what is left of a piece, and leaves out what has none.
+    #[inline]
+    pub(super) fn read(&self, piece: &mut Piece<'_, E>, values: &mut Values) {
         if let Some(read) = &self.value {
             let events = piece.events(0);
             piece.attempt(values, |values| values.at, |values| read.values(events, values));

@@ -112,15 +112,7 @@ impl<E: 'static> Metric<E> for Counter<E> {
             return one_by_one(self, batch, context);
         }
         while let Some(mut piece) = batch.piece() {
-            let mut values = Values::new();
-            self.intake.sift(&mut piece, &mut values);
-            match &mut self.sums {
-                Sums::Whole(series) if self.intake.has_values() => {
-                    add_wholes(series, &mut piece, &mut values, context)
-                }
-                Sums::Whole(series) => count(series, &mut piece, context),
-                Sums::Fractional(series) => add_fractions(series, &mut piece, &mut values, context),
-            }
+            self.handle_piece(&mut piece, context);
             piece.settle(batch);
         }
     }
@@ -129,6 +121,23 @@ impl<E: 'static> Metric<E> for Counter<E> {
         match &self.sums {
             Sums::Whole(series) => series.snapshot(writer),
             Sums::Fractional(series) => series.snapshot(writer),
+        }
+    }
+}
+
+impl<E: 'static> Counter<E> {
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
+        self.intake.keep(piece);
+        if let Sums::Whole(series) = &mut self.sums {
+            if !self.intake.has_values() {
+                return count(series, piece, context);
+            }
+        }
+        let mut values = Values::new();
+        self.intake.read(piece, &mut values);
+        match &mut self.sums {
+            Sums::Whole(series) => add_wholes(series, piece, &mut values, context),
+            Sums::Fractional(series) => add_fractions(series, piece, &mut values, context),
         }
     }
 }

@@ -163,7 +163,8 @@ impl<E: 'static> Metric<E> for Histogram<E> {
 impl<E: 'static> Histogram<E> {
     fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
         let mut values = Values::new();
-        self.intake.sift(piece, &mut values);
+        self.intake.keep(piece);
+        self.intake.read(piece, &mut values);
         if values.only(NANOS).or(values.only(UNSIGNED)).is_none() {
             values.refuse(piece, |amount| amount.summand().is_ok());
         }

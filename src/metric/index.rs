@@ -16,16 +16,32 @@ use std::hash::Hasher;
 /// by identity; past that, a longer memo would cost more than the series it stands for.
 const MAX_IDENTITIES: usize = 4_096;
 
-/// A slot that remembers nothing.
-const EMPTY: u32 = u32::MAX;
+/// The identity of no label, in slots that remember nothing.
+const NOBODY: Identity = Identity { payload: 0, tag: u64::MAX };
+
+/// Slots up to which a memo is kept free of conflicts: a second look costs an event of a small family more than all the rest,
+/// because nobody can foresee which events need it.
+const FEW_SLOTS: usize = 64;
+
+/// How often a memo of one size may look for a better salt, so that texts that move about do not keep it busy.
+const PATIENCE: u8 = 8;
+
+/// Salts tried each time.
+const SALTS: u64 = 16;
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Finds series by borrowed label values.
 #[derive(Debug)]
 pub(super) struct Index {
     width: usize,
-    /// `width` identities per slot.
+    /// `width` identities per slot; no label has those of a slot that remembers nothing.
     identities: Vec<Identity>,
     rows: Vec<u32>,
+    /// What the places of identities are mixed from, changed while it helps to keep a small memo free of conflicts.
+    salt: u64,
+    /// How many conflicts may still be answered by another salt.
+    patience: u8,
     table: HashTable<u32>,
     seed: DefaultHashBuilder,
 }
@@ -55,8 +71,15 @@ const BOOL: u64 = 5 << 60;
 impl Index {
     /// An index for series of `width` labels.
     pub(super) fn new(width: usize) -> Self {
-        let (identities, rows, table) = (Vec::new(), Vec::new(), HashTable::new());
-        Self { width, identities, rows, table, seed: DefaultHashBuilder::default() }
+        Self {
+            width,
+            identities: Vec::new(),
+            rows: Vec::new(),
+            salt: 0,
+            patience: PATIENCE,
+            table: HashTable::new(),
+            seed: DefaultHashBuilder::default(),
+        }
     }
 
     /// The series of these labels, if the memo still knows them.
@@ -79,8 +102,7 @@ impl Index {
     #[inline(always)]
     fn remembers(&self, slot: usize, wanted: &[Identity]) -> bool {
         let known = self.identities.get(slot * wanted.len()..(slot + 1) * wanted.len());
-        let in_use = self.rows.get(slot).is_some_and(|row| *row != EMPTY);
-        in_use && known.is_some_and(|known| known == wanted)
+        known.is_some_and(|known| known == wanted)
     }
 
     /// The series of these labels, if there is one; the memo knows it from now on. Otherwise the hash to insert it with.
@@ -116,17 +138,23 @@ impl Index {
         self.table.insert_unique(hash, row as u32, rehash);
         let slots = slots_for(self.table.len(), width);
         if slots > self.rows.len() {
-            self.rows = vec![EMPTY; slots];
-            self.identities = vec![Identity::default(); slots * width];
+            self.rows = vec![0; slots];
+            self.identities = vec![NOBODY; slots * width];
+            self.patience = PATIENCE;
         }
         self.remember(wanted, row as u32);
     }
 
     /// Takes the first place; what is there moves to the second.
     fn remember(&mut self, wanted: &[Identity], row: u32) {
-        let (Some(first), width) = (self.slot(wanted), self.width) else { return };
-        let second = first ^ 1;
-        if self.rows[first] != EMPTY && !self.remembers(first, wanted) {
+        let (Some(mut first), width) = (self.slot(wanted), self.width) else { return };
+        if self.is_taken(first, wanted) && self.patience > 0 && self.rows.len() <= FEW_SLOTS {
+            self.patience -= 1;
+            self.spread(wanted);
+            first = self.slot(wanted).unwrap_or(first);
+        }
+        if self.is_taken(first, wanted) {
+            let second = first ^ 1;
             self.rows[second] = self.rows[first];
             self.identities.copy_within(first * width..(first + 1) * width, second * width);
         }
@@ -134,14 +162,45 @@ impl Index {
         self.identities[first * width..(first + 1) * width].copy_from_slice(wanted);
     }
 
+    /// Whether somebody else is remembered there.
+    fn is_taken(&self, slot: usize, wanted: &[Identity]) -> bool {
+        let known = self.identities.get(slot * self.width..(slot + 1) * self.width);
+        known.is_some_and(|known| known != wanted && known.first() != Some(&NOBODY))
+    }
+
+    /// Looks for a salt by which everybody remembered, and `wanted`, has a first place to himself, and moves them there.
+    #[cold]
+    fn spread(&mut self, wanted: &[Identity]) {
+        let (width, old_salt) = (self.width, self.salt);
+        let slots = self.rows.iter().copied().zip(self.identities.chunks_exact(width));
+        let known: Vec<(u32, Vec<Identity>)> = slots
+            .filter(|(_, known)| *known != wanted && known.first() != Some(&NOBODY))
+            .map(|(row, known)| (row, known.to_vec()))
+            .collect();
+        for salt in 1..=SALTS {
+            self.salt = old_salt.wrapping_add(salt.wrapping_mul(GOLDEN));
+            let (mut taken, mut conflicts) = (0_u64, 0);
+            for identities in known.iter().map(|(_, known)| known.as_slice()).chain([wanted]) {
+                let place = 1 << self.slot(identities).unwrap_or_default();
+                conflicts += u32::from(taken & place != 0);
+                taken |= place;
+            }
+            if conflicts == 0 {
+                self.identities.fill(NOBODY);
+                known.iter().for_each(|(row, known)| self.remember(known, *row));
+                return;
+            }
+        }
+        self.salt = old_salt;
+    }
+
     /// The first place of these labels, chosen by the top bits of a product (Knuth's multiplicative hashing).
     #[inline(always)]
     fn slot(&self, wanted: &[Identity]) -> Option<usize> {
-        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let mix = |mixed: u64, part: &Identity| {
             (mixed.rotate_left(23) ^ part.payload ^ part.tag).wrapping_mul(GOLDEN)
         };
-        let mixed = wanted.iter().fold(0, mix);
+        let mixed = wanted.iter().fold(self.salt, mix);
         // The number of slots is zero or a power of two above one.
         let mask = self.rows.len().checked_sub(1)?;
         Some((mixed >> 32) as usize & mask)

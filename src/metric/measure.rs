@@ -64,6 +64,8 @@ pub enum Measured {
     Duration(Duration),
 }
 
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
 /// A measured value in 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Amount {
@@ -149,12 +151,13 @@ impl From<Measured> for Amount {
             Measured::Number(Number::U64(value)) => Self::Unsigned(value),
             Measured::Number(Number::I64(value)) => Self::Signed(value),
             Measured::Number(Number::F64(value)) => Self::Float(value),
-            // In 64 bits, so that the division by which a duration was made is undone at compile time.
+            // In 64 bits and without a check of each step, so that the division by which `Duration::from_nanos` takes a number
+            // apart is undone when this is compiled into its caller.
             Measured::Duration(duration) => {
-                let nanos = duration.as_secs().checked_mul(1_000_000_000);
-                match nanos.and_then(|nanos| nanos.checked_add(u64::from(duration.subsec_nanos()))) {
-                    Some(nanos) => Self::Nanos(nanos),
-                    None => Self::Float(duration.as_secs_f64()),
+                if duration.as_secs() < u64::MAX / NANOS_PER_SECOND {
+                    Self::Nanos(duration.as_secs() * NANOS_PER_SECOND + u64::from(duration.subsec_nanos()))
+                } else {
+                    Self::Float(duration.as_secs_f64())
                 }
             }
         }

@@ -50,7 +50,6 @@ pub(super) trait Keep<E>: Send {
 /// The labels of one key for the events of a piece, by their place.
 pub(super) struct Labelled<'a> {
     pub(super) labels: [Label<'a>; PIECE],
-    len: usize,
     pub(super) at: usize,
 }
 
@@ -79,6 +78,18 @@ pub(super) struct Kept {
     pub(super) at: usize,
 }
 
+impl Amount {
+    #[inline(always)]
+    fn bits(self) -> (u64, u8) {
+        match self {
+            Self::Unsigned(value) => (value, UNSIGNED),
+            Self::Signed(value) => (value as u64, SIGNED),
+            Self::Float(value) => (value.to_bits(), FLOAT),
+            Self::Nanos(value) => (value, NANOS),
+        }
+    }
+}
+
 /// Kinds of [`Amount`], a bit each.
 pub(super) const UNSIGNED: u8 = 1;
 pub(super) const SIGNED: u8 = 2;
@@ -95,13 +106,14 @@ where
     }
 
     fn labels<'a>(&self, events: Events<'a, E>, into: &mut Labelled<'a>) {
+        let Labelled { labels, at } = into;
+        let (mut at, mut places) = (Noted::new(at), labels.iter_mut());
         events.each(|index, event| {
-            into.at = index;
+            at.now = index;
             let label = self(event);
-            if let Some(place) = into.labels.get_mut(into.len) {
+            if let Some(place) = places.next() {
                 *place = label;
             }
-            into.len += 1;
         });
     }
 
@@ -113,8 +125,10 @@ where
         into: &mut Rows,
     ) -> Option<Label<'a>> {
         let mut unknown = None;
-        events.until(|at, event| {
-            into.at = at;
+        let Rows { rows, len, at } = into;
+        let (mut at, mut len) = (Noted::new(at), Noted::new(len));
+        events.until(|index_in_run, event| {
+            at.now = index_in_run;
             let label = self(event);
             let row = match index.and_then(|index| index.recall(&[Identity::of(&label)])) {
                 Some(Recalled::Surely(row)) => row,
@@ -124,7 +138,10 @@ where
                     return true;
                 }
             };
-            into.push(row);
+            if let Some(place) = rows.get_mut(len.now) {
+                *place = row as u32;
+            }
+            len.now += 1;
             false
         });
         unknown
@@ -141,11 +158,19 @@ where
     }
 
     fn values(&self, events: Events<'_, E>, into: &mut Values) {
+        let Values { bits, kinds, seen, len, kept, at } = into;
+        let (mut seen, mut len) = (Noted::new(seen), Noted::new(len));
+        let (mut kept, mut at) = (Noted::new(kept), Noted::new(at));
         events.each(|index, event| {
-            into.at = index;
+            at.now = index;
             if let Some(value) = self(event) {
-                into.push(Amount::from(value));
-                into.kept |= 1 << index;
+                let (value, kind) = Amount::from(value).bits();
+                if let (Some(bits), Some(its_kind)) = (bits.get_mut(len.now), kinds.get_mut(len.now)) {
+                    (*bits, *its_kind) = (value, kind);
+                }
+                seen.now |= kind;
+                kept.now |= 1 << index;
+                len.now += 1;
             }
         });
     }
@@ -161,16 +186,40 @@ where
     }
 
     fn kept(&self, events: Events<'_, E>, into: &mut Kept) {
+        let Kept { kept, at } = into;
+        let (mut kept, mut at) = (Noted::new(kept), Noted::new(at));
         events.each(|index, event| {
-            into.at = index;
-            into.kept |= u64::from(self(event)) << index;
+            at.now = index;
+            kept.now |= u64::from(self(event)) << index;
         });
     }
 }
 
+/// A number that a loop keeps in a register, and that is written back however the loop ends.
+struct Noted<'n, T: Copy> {
+    home: &'n mut T,
+    now: T,
+}
+
+impl<'n, T: Copy> Noted<'n, T> {
+    #[inline(always)]
+    fn new(home: &'n mut T) -> Self {
+        let now = *home;
+        Self { home, now }
+    }
+}
+
+impl<T: Copy> Drop for Noted<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        *self.home = self.now;
+    }
+}
+
 impl<'a> Labelled<'a> {
+    #[inline(always)]
     pub(super) fn new() -> Self {
-        Self { labels: [Label::Absent; PIECE], len: 0, at: 0 }
+        Self { labels: [Label::Absent; PIECE], at: 0 }
     }
 }
 
@@ -196,24 +245,6 @@ impl Rows {
 impl Values {
     pub(super) fn new() -> Self {
         Self { bits: [0; PIECE], kinds: [0; PIECE], seen: 0, len: 0, kept: 0, at: 0 }
-    }
-
-    #[inline(always)]
-    fn push(&mut self, amount: Amount) {
-        let (bits, kind) = match amount {
-            Amount::Unsigned(value) => (value, UNSIGNED),
-            Amount::Signed(value) => (value as u64, SIGNED),
-            Amount::Float(value) => (value.to_bits(), FLOAT),
-            Amount::Nanos(value) => (value, NANOS),
-        };
-        if let Some(place) = self.bits.get_mut(self.len) {
-            *place = bits;
-        }
-        if let Some(place) = self.kinds.get_mut(self.len) {
-            *place = kind;
-        }
-        self.seen |= kind;
-        self.len += 1;
     }
 
     /// Every value as 64 bits, if all are of this kind.

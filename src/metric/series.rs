@@ -85,13 +85,7 @@ impl<E, C: Column> Series<E, C> {
         match &*self.selectors {
             [] => (0..piece.count()).for_each(|_| rows.push(known.unlabelled(context))),
             [only] => rows_by_one(&**only, known, piece, &mut rows, context),
-            [first, second] => {
-                let (a, b) = (labels(&**first, piece), labels(&**second, piece));
-                let pairs = a.labels.iter().zip(&b.labels).take(piece.count());
-                pairs.for_each(|(a, b)| {
-                    rows.push(known.row_of([Identity::of(a), Identity::of(b)], || [a, b], context));
-                });
-            }
+            [first, second] => rows_by_two([&**first, &**second], known, piece, &mut rows, context),
             selectors => {
                 let events = piece.events(0);
                 piece.attempt(
@@ -124,10 +118,28 @@ impl<E, C: Column> Series<E, C> {
     }
 }
 
-fn labels<'a, E>(select: &dyn Select<E>, piece: &mut Piece<'a, E>) -> Labelled<'a> {
-    let (mut labelled, events) = (Labelled::new(), piece.events(0));
-    piece.attempt(&mut labelled, |labelled| labelled.at, |labelled| select.labels(events, labelled));
-    labelled
+/// Not inlined: its labels take more room than everything else here.
+#[inline(never)]
+fn rows_by_two<E, C: Column>(
+    select: [&dyn Select<E>; 2],
+    known: &mut Known<C>,
+    piece: &mut Piece<'_, E>,
+    rows: &mut Rows,
+    context: &Context,
+) {
+    // Each is written where it stays: to hand 64 labels over by value costs as much as to find their series.
+    let mut a = Labelled::new();
+    let mut b = Labelled::new();
+    labels(select[0], piece, &mut a);
+    labels(select[1], piece, &mut b);
+    for (a, b) in a.labels.iter().zip(&b.labels).take(piece.count()) {
+        rows.push(known.row_of([Identity::of(a), Identity::of(b)], || [a, b], context));
+    }
+}
+
+fn labels<'a, E>(select: &dyn Select<E>, piece: &mut Piece<'a, E>, into: &mut Labelled<'a>) {
+    let events = piece.events(0);
+    piece.attempt(into, |into| into.at, |into| select.labels(events, into));
 }
 
 /// The loop over the events stops where the index does not know a label, because only here can a series be made.

@@ -312,10 +312,12 @@ mod tests {
         }
     }
 
+    type Lie = fn(&mut Batch<'_, Step>);
+
     /// A metric that keeps no promise about its answers.
     struct Liar {
         descriptor: Arc<Descriptor>,
-        lie: fn(&mut Batch<'_, Step>),
+        lie: Lie,
     }
 
     impl Metric<Step> for Liar {
@@ -336,7 +338,7 @@ mod tests {
 
     #[test]
     fn tallies_add_up_whatever_a_metric_answers() {
-        let lies: [(fn(&mut Batch<'_, Step>), [u64; 4]); 6] = [
+        let lies: [(Lie, [u64; 4]); 6] = [
             (|batch| batch.answer_many(3, Verdict::Accepted), [3, 7, 0, 0]),
             (|batch| batch.answer_many(usize::MAX, Verdict::Accepted), [10, 0, 0, 0]),
             (

@@ -84,13 +84,19 @@ impl Histograms {
             Counts::Narrow(counts) => {
                 self.room -= many;
                 let counts = counts.get_mut(row).unwrap_or_default();
-                buckets.for_each(|bucket| counts.get_mut(bucket).into_iter().for_each(|count| *count += 1));
+                for bucket in buckets {
+                    if let Some(count) = counts.get_mut(bucket) {
+                        *count += 1;
+                    }
+                }
             }
             Counts::Wide(counts) => {
                 let counts = counts.get_mut(row).unwrap_or_default();
-                buckets.for_each(|bucket| {
-                    counts.get_mut(bucket).into_iter().for_each(|count| *count = count.saturating_add(1));
-                });
+                for bucket in buckets {
+                    if let Some(count) = counts.get_mut(bucket) {
+                        *count = count.saturating_add(1);
+                    }
+                }
             }
         }
         true
