@@ -19,8 +19,11 @@ pub fn table(rows: &[Row]) -> String {
     text.push('\n');
     for row in rows {
         let discarded = row.figures.discarded;
-        let repeated =
-            (discarded > 0).then(|| format!("{discarded} round(s) with a refused event were repeated"));
+        let repeated = (discarded > 0).then(|| {
+            format!(
+                "{discarded} round(s) were repeated: an event was refused, or producers did not push at once"
+            )
+        });
         let unchecked = row
             .unchecked_because()
             .map(|why| format!("NOT CHECKED: {why}; the figures are what was measured"));

@@ -11,7 +11,7 @@ const PATIENCE: usize = 400;
 /// What one round came to.
 pub enum Round {
     Figure(f64),
-    /// An event was refused: the figure would be that of a full queue.
+    /// An event was refused, so the figure would be that of a full queue; or producers that should push at once did not.
     Discarded,
 }
 
@@ -51,5 +51,5 @@ fn until_complete(side: &mut Side<'_>, discarded: &mut usize) -> Result<f64, Fai
             Round::Discarded => *discarded += 1,
         }
     }
-    Err("every repetition of a round had a refused event; the machine is too busy for this row".into())
+    Err("no repetition of a round counted: an event was refused, or producers did not push at once; the machine is too busy for this row".into())
 }

@@ -45,7 +45,11 @@ pub fn compare() -> Vec<[String; 6]> {
 
 fn line<C: Cell>(name: &str) -> [String; 6] {
     let cell = C::new([0; 16]);
-    let reads = || nanos_per(READS, |_| drop(black_box(cell.read())));
+    let reads = || {
+        nanos_per(READS, |_| {
+            black_box(cell.read());
+        })
+    };
     let publications = || nanos_per(PUBLICATIONS, |number| cell.publish([number; 16]));
     let (read, publish) = (rounds(reads), rounds(publications));
     let after = |readers| while_others_have_read(&cell, readers, || rounds(publications));
@@ -85,7 +89,9 @@ fn while_others_have_read<C: Cell>(cell: &C, readers: usize, measure: impl Fn() 
                 leave
             })
             .collect();
-        (0..readers).for_each(|_| drop(all_ready.recv()));
+        for _ in 0..readers {
+            let _ = all_ready.recv();
+        }
         let nanos = measure();
         drop(leave);
         nanos

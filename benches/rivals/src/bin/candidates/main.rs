@@ -3,6 +3,11 @@
 //! The library's own are compiled from their sources, so that nothing in the library is made visible for a benchmark.
 
 mod cells;
+#[allow(
+    clippy::unwrap_used,
+    clippy::large_enum_variant,
+    reason = "they are judged where they belong, in the library"
+)]
 #[allow(dead_code, reason = "a part of the library's sources, not all of which a benchmark needs")]
 #[path = "../../../../../src/queue/mod.rs"]
 mod queue;

@@ -57,7 +57,9 @@ impl Drain for OwnQueue {
     fn drain(&mut self) -> u64 {
         let taken = self.sit(|mut consumer, ()| {
             let run = consumer.run(BATCH as u64);
-            (0..run.len()).for_each(|at| drop(black_box(run.get(at).copied())));
+            for at in 0..run.len() {
+                black_box(run.get(at).copied());
+            }
             let count = run.len() as u64;
             if count > 0 && consumer.finish(count).is_err() { 0 } else { count }
         });
@@ -209,6 +211,8 @@ fn one_by_one(mut next: impl FnMut() -> Option<Saved>) -> u64 {
 
 fn use_up(events: &mut Vec<Saved>) -> u64 {
     let count = events.len() as u64;
-    events.drain(..).for_each(|event| drop(black_box(event)));
+    for event in events.drain(..) {
+        black_box(event);
+    }
     count
 }
