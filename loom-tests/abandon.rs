@@ -77,7 +77,8 @@ impl Recorder {
 
     fn check(&self) {
         let book = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let (accepted, committed, given_up) = (book(&self.accepted), book(&self.committed), book(&self.given_up));
+        let (accepted, committed, given_up) =
+            (book(&self.accepted), book(&self.committed), book(&self.given_up));
         assert_eq!(self.queue.counts().accepted, accepted);
         assert_eq!(self.queue.counts().committed, committed);
         assert_eq!(committed + given_up, accepted, "{committed} committed, {given_up} given up");

@@ -153,7 +153,10 @@ impl Recorder {
         let total = accepted.len() as u64;
         assert_eq!((counts.accepted, counts.committed), (total, total), "an event was stranded");
         let at_close = self.accepted_at_close.load(Ordering::Relaxed);
-        assert!(at_close == total || at_close == u64::MAX, "{total} accepted, and {at_close} when the door was shut");
+        assert!(
+            at_close == total || at_close == u64::MAX,
+            "{total} accepted, and {at_close} when the door was shut"
+        );
         let mut seen = self.queue.sit(|_, seen| std::mem::take(seen)).unwrap();
         for producer in 0..3 {
             let numbers = seen.iter().filter(|(of, _)| *of == producer).map(|(_, number)| *number);
@@ -167,7 +170,12 @@ impl Recorder {
 
 /// Runs `one` on the main thread and `others` on threads of their own, and checks what all of them say was accepted. `before` many
 /// events went through the queue alone, to choose where in blocks and table the race takes place.
-fn race(recorder: Recorder, before: u64, one: fn(&Recorder) -> Accepted, others: &[fn(&Recorder) -> Accepted]) {
+fn race(
+    recorder: Recorder,
+    before: u64,
+    one: fn(&Recorder) -> Accepted,
+    others: &[fn(&Recorder) -> Accepted],
+) {
     let recorder = Arc::new(recorder);
     let mut accepted = Vec::new();
     for number in 0..before {
@@ -195,7 +203,12 @@ fn race(recorder: Recorder, before: u64, one: fn(&Recorder) -> Accepted, others:
 fn two_producers_across_blocks() {
     for capacity in [2, 3] {
         explore(&format!("two_producers_across_blocks, capacity {capacity}"), 3, move || {
-            race(Recorder::new(capacity), 0, |recorder| recorder.push(0, 2), &[|recorder| recorder.push(1, 2)]);
+            race(
+                Recorder::new(capacity),
+                0,
+                |recorder| recorder.push(0, 2),
+                &[|recorder| recorder.push(1, 2)],
+            );
         });
     }
 }
@@ -214,7 +227,12 @@ fn two_producers_around_the_table() {
 fn a_batch_and_a_producer() {
     for capacity in [2, 3] {
         explore(&format!("a_batch_and_a_producer, capacity {capacity}"), 3, move || {
-            race(Recorder::new(capacity), 0, |recorder| recorder.push_at_once(0, 3), &[|recorder| recorder.push(1, 2)]);
+            race(
+                Recorder::new(capacity),
+                0,
+                |recorder| recorder.push_at_once(0, 3),
+                &[|recorder| recorder.push(1, 2)],
+            );
         });
     }
 }

@@ -133,7 +133,9 @@ fn what_a_refused_recorder_declared_is_not_declared() {
     assert_refused(half, ErrorKind::MetricConflict, &["bystander.events"]);
     assert_free(&runtime, "half", "other.name");
     // Refused because the recorder has one already, of another shape: nothing happens.
-    let again = bystander.0.register_metric(Average::builder("bystander.events").value(|e: &Number| Some(e.0)).build().unwrap());
+    let again = bystander
+        .0
+        .register_metric(Average::builder("bystander.events").value(|e: &Number| Some(e.0)).build().unwrap());
     assert_refused(again.wait(PATIENCE), ErrorKind::MetricConflict, &["another name"]);
     // Refused because the recorder is gone.
     let gone = runtime.recorder::<Number>("gone").create().unwrap();

@@ -101,7 +101,7 @@ fn many(runtime: &MetricsRuntime, rounds: u64) -> Vec<Recorder<Number>> {
         let builder = runtime.recorder(&format!("r{at}")).overflow(policy(at)).capacity(5 + at as u32 % 9);
         let recorder = builder.counter("events", |c| c).create().unwrap();
         // Stopping a recorder that has seen nothing is a no-op: these are to be stopped in earnest.
-        let _ = recorder.start();
+        drop(recorder.start());
         recorder
     };
     (0..rounds as usize).map(make).collect()

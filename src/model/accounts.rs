@@ -114,7 +114,10 @@ pub struct Dropped {
 impl Dropped {
     /// All dropped events.
     pub const fn total(&self) -> u64 {
-        self.evicted.saturating_add(self.deadline).saturating_add(self.removed).saturating_add(self.start_failed)
+        self.evicted
+            .saturating_add(self.deadline)
+            .saturating_add(self.removed)
+            .saturating_add(self.start_failed)
     }
 
     /// Each reason with its count, under its stable name.

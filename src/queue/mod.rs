@@ -62,7 +62,10 @@ pub(crate) struct HandOff<E, A> {
     seat: Exclusive<Seat<E, A>>,
 }
 
-#[allow(clippy::large_enum_variant, reason = "the ring is the default, and an indirection on its hot path is what it avoids")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the ring is the default, and an indirection on its hot path is what it avoids"
+)]
 enum Queue<E> {
     Ring(Ring<E>),
     Locked(Locked<E>),

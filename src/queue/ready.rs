@@ -116,7 +116,8 @@ impl<D: ?Sized> ReadyList<D> {
         let before = taken.len();
         while let Some(this) = NonNull::new(link).filter(|link| link.as_ptr() != sleeping()) {
             // SAFETY: the swap made this chain the caller's; each node's count is still leaked, so it lives.
-            let (next, restore) = unsafe { (this.as_ref().next.load(Ordering::Relaxed), this.as_ref().restore) };
+            let (next, restore) =
+                unsafe { (this.as_ref().next.load(Ordering::Relaxed), this.as_ref().restore) };
             // SAFETY: `this` was pushed once and is taken back once.
             taken.push(unsafe { restore(this) });
             link = next;

@@ -1,5 +1,7 @@
 //! One body of tests over every queue: the ring and its locked twin must not be told apart.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, in a module that clippy does not know for one")]
+
 use crate::queue::HandOff;
 use crate::queue::Handed;
 use crate::queue::Kind;

@@ -93,7 +93,10 @@ impl Word {
             if (now.0 ^ seen.0) & !APART != 0 {
                 return Err(now);
             }
-            self.0.compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Acquire).map(|_| ()).map_err(Reading)
+            self.0
+                .compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Acquire)
+                .map(|_| ())
+                .map_err(Reading)
         }
         #[cfg(not(mvx_bug = "close_apart_from_reservation"))]
         self.0

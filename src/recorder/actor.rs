@@ -478,7 +478,11 @@ enum Drained {
 }
 
 fn empty_cut<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
-    MetricCut { family: Family::new(Arc::clone(slot.descriptor())), tally: slot.tally, quarantined: slot.quarantined }
+    MetricCut {
+        family: Family::new(Arc::clone(slot.descriptor())),
+        tally: slot.tally,
+        quarantined: slot.quarantined,
+    }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.

@@ -24,8 +24,8 @@ use crate::recorder::core::Core;
 use crate::recorder::core::CoreNode;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::handle::Recorder;
-use crate::recorder::hosted::Hosted;
 use crate::recorder::hooks::Hooks;
+use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
@@ -100,7 +100,17 @@ pub(crate) trait Host: Home + Send + Sync {
 
 impl<E: MetricEvent, H> RecorderBuilder<E, H> {
     pub(crate) fn new(home: H, id: &str, capacity: u32, policy: OverflowPolicy) -> Self {
-        Self { home, id: id.to_owned(), entity: None, capacity, policy, slots: Vec::new(), observers: Vec::new(), hooks: Hooks::none(), mistake: None }
+        Self {
+            home,
+            id: id.to_owned(),
+            entity: None,
+            capacity,
+            policy,
+            slots: Vec::new(),
+            observers: Vec::new(),
+            hooks: Hooks::none(),
+            mistake: None,
+        }
     }
 
     /// The entity that the recorder measures, if it is to be called otherwise than the recorder's id.
@@ -137,7 +147,11 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
     }
 
     /// Adds a histogram with explicit buckets.
-    pub fn histogram(self, name: &str, define: impl FnOnce(HistogramBuilder<E>) -> HistogramBuilder<E>) -> Self {
+    pub fn histogram(
+        self,
+        name: &str,
+        define: impl FnOnce(HistogramBuilder<E>) -> HistogramBuilder<E>,
+    ) -> Self {
         self.add(define(Histogram::builder(name)).build())
     }
 
@@ -231,7 +245,9 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         match self.slots.iter().find(|present| present.descriptor().name() == name) {
             None => self.slots.push(slot),
             Some(present) => {
-                if let Some(error) = crate::recorder::catalogue::conflict_within(present.descriptor(), slot.descriptor()) {
+                if let Some(error) =
+                    crate::recorder::catalogue::conflict_within(present.descriptor(), slot.descriptor())
+                {
                     self.note(error);
                 }
             }
@@ -297,7 +313,8 @@ pub(crate) fn check_capacity(capacity: u32) -> Result<(), Error> {
     if (1..=limits::MAX_CAPACITY).contains(&capacity) {
         return Ok(());
     }
-    let message = format!("capacity {capacity} is out of range; give a number from 1 to {}", limits::MAX_CAPACITY);
+    let message =
+        format!("capacity {capacity} is out of range; give a number from 1 to {}", limits::MAX_CAPACITY);
     Err(Error::new(ErrorKind::InvalidLimit, message))
 }
 

@@ -38,7 +38,9 @@ impl Catalogue {
         let mut fresh: Vec<(String, Entry)> = Vec::new();
         for descriptor in metrics {
             let key = key(descriptor);
-            let known = entries.get(&key).or_else(|| fresh.iter().find(|(name, _)| *name == key).map(|(_, entry)| entry));
+            let known = entries
+                .get(&key)
+                .or_else(|| fresh.iter().find(|(name, _)| *name == key).map(|(_, entry)| entry));
             match known {
                 Some(entry) => check(entry, descriptor, owner)?,
                 None => fresh.push((key, Entry { descriptor: Arc::clone(descriptor), owner: owner.clone() })),

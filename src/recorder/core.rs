@@ -135,8 +135,11 @@ impl<E: MetricEvent> Core<E> {
     pub(crate) fn begin_start(&self) -> Result<bool, Error> {
         let door = self.door.lock();
         if self.queue.is_abandoned() {
-            let message = "events of this recorder were given up at a deadline; remove it and create it again";
-            return Err(Error::new(ErrorKind::InvalidState, message).with_states(self.state.get().name(), "Stopped"));
+            let message =
+                "events of this recorder were given up at a deadline; remove it and create it again";
+            return Err(
+                Error::new(ErrorKind::InvalidState, message).with_states(self.state.get().name(), "Stopped")
+            );
         }
         if door.for_good {
             return Err(self.gone());
@@ -198,7 +201,8 @@ impl<E: MetricEvent> Core<E> {
     /// What a command gets that nobody will obey.
     pub(crate) fn gone(&self) -> Error {
         let message = "the recorder was removed or its runtime is gone; create it again";
-        Error::new(ErrorKind::InvalidState, message).with_states(self.state.get().name(), "Created, Running or Stopped")
+        Error::new(ErrorKind::InvalidState, message)
+            .with_states(self.state.get().name(), "Created, Running or Stopped")
     }
 
     fn accounts_now(&self) -> Accounts {
@@ -284,9 +288,12 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             if accounts.is_settled() {
                 return Operation::done(Ok(()));
             }
-            let error = Error::new(ErrorKind::InvalidState, "no worker drains this recorder; start its runtime first")
-                .with_states("Created", "Running")
-                .with_pending(accounts.pending());
+            let error = Error::new(
+                ErrorKind::InvalidState,
+                "no worker drains this recorder; start its runtime first",
+            )
+            .with_states("Created", "Running")
+            .with_pending(accounts.pending());
             return Operation::done(Err(error));
         }
         let weak = Arc::downgrade(self);
@@ -335,11 +342,13 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     fn start_with(&self, done: Completer) {
         // The state changes at once, so that a stop that comes next has something to stop; the actor does the rest.
         let asked = match self.state.get() {
-            RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => match self.begin_start() {
-                Ok(true) => Asked::Begun,
-                Ok(false) => Asked::Joined,
-                Err(error) => return done.complete(Err(error)),
-            },
+            RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => {
+                match self.begin_start() {
+                    Ok(true) => Asked::Begun,
+                    Ok(false) => Asked::Joined,
+                    Err(error) => return done.complete(Err(error)),
+                }
+            }
             RecorderState::Starting | RecorderState::Running => Asked::Joined,
             RecorderState::Stopping => Asked::AfterStop,
         };

@@ -135,7 +135,8 @@ impl<E: MetricEvent> Slot<E> {
     pub(crate) fn written_out(&self) -> Family {
         let mut family = Family::new(Arc::clone(self.descriptor()));
         let Some(metric) = &self.metric else { return family };
-        let written = catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(&mut family, 0))));
+        let written =
+            catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(&mut family, 0))));
         if let Err(payload) = written {
             crate::queue::drop_quietly(payload);
             family = Family::new(Arc::clone(self.descriptor()));
@@ -146,7 +147,8 @@ impl<E: MetricEvent> Slot<E> {
     /// Brings a family that is current up to cut `since` up to date.
     pub(crate) fn refresh(&mut self, family: &mut Family, since: u64, cut: u64) {
         let Some(metric) = &self.metric else { return };
-        let result = catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(family, since))));
+        let result =
+            catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(family, since))));
         if let Err(payload) = result {
             self.quarantined = true;
             self.changed_at = cut;

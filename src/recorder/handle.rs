@@ -247,7 +247,8 @@ impl<E: MetricEvent> Recorder<E> {
                 Err((Refused::Full, back)) => event = back,
                 Err((refused, back)) => return Err(self.give_back(refused, back)),
             }
-            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left =
+                deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() || self.node.room().wait(left).is_err() {
                 return self.try_register_event(event);
             }

@@ -76,13 +76,17 @@ pub(crate) trait Executor: Send + Sync {
 /// How a hook's end is reported.
 pub(crate) fn hook_result(phase: Phase, result: Result<(), BoxError>) -> Result<(), Error> {
     result.map_err(|cause| {
-        let message = format!("the hook {} failed: {cause}; mend what it needs, and start again", phase.name());
+        let message =
+            format!("the hook {} failed: {cause}; mend what it needs, and start again", phase.name());
         Error::new(ErrorKind::HookFailed, message).with_boxed_source(cause)
     })
 }
 
 pub(crate) fn hook_timed_out(phase: Phase, deadline: Duration) -> Error {
-    let message = format!("the hook {} was not over after {deadline:?}; give it more time by `hook_deadline`", phase.name());
+    let message = format!(
+        "the hook {} was not over after {deadline:?}; give it more time by `hook_deadline`",
+        phase.name()
+    );
     Error::new(ErrorKind::HookFailed, message)
 }
 

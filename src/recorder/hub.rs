@@ -36,7 +36,14 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        Self { ready: ReadyList::new(), waker: Mutex::new(None), thread: OnceLock::new(), attended: AtomicBool::new(false), executor: OnceLock::new(), catalogue: Catalogue::default() }
+        Self {
+            ready: ReadyList::new(),
+            waker: Mutex::new(None),
+            thread: OnceLock::new(),
+            attended: AtomicBool::new(false),
+            executor: OnceLock::new(),
+            catalogue: Catalogue::default(),
+        }
     }
 
     /// Puts a recorder that became busy on the list. A napping worker is left to its nap: this is the events' way in.

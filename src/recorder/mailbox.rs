@@ -110,7 +110,8 @@ impl<E> Mailbox<E> {
 
     /// Whether an answer is due when the first `settled` events are settled and, perhaps, the stop is over.
     pub(crate) fn is_due(&self, settled: u64, stopped: bool) -> bool {
-        self.owed.flushes.iter().any(|(ticket, _)| *ticket <= settled) || stopped && !self.owed.stops.is_empty()
+        self.owed.flushes.iter().any(|(ticket, _)| *ticket <= settled)
+            || stopped && !self.owed.stops.is_empty()
     }
 
     /// The flushes that are due, the stops if they are, and what is owed after that.

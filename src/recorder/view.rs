@@ -122,7 +122,13 @@ impl Snapshot {
 
     /// The value of one series; `None` if there is no such metric, or nothing was observed under these labels yet.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<ValueRef<'_>> {
-        self.cut.metrics.iter().find(|cut| cut.family.name() == name)?.family.find(labels).map(|series| series.value())
+        self.cut
+            .metrics
+            .iter()
+            .find(|cut| cut.family.name() == name)?
+            .family
+            .find(labels)
+            .map(|series| series.value())
     }
 
     /// The count of a counter's series. `None` for another kind of metric.
@@ -154,7 +160,10 @@ impl fmt::Debug for Snapshot {
             .field("sequence", &self.sequence())
             .field("state", &self.state)
             .field("accounts", &self.accounts)
-            .field("metrics", &self.metrics().map(|metric| metric.family().name().to_owned()).collect::<Vec<_>>())
+            .field(
+                "metrics",
+                &self.metrics().map(|metric| metric.family().name().to_owned()).collect::<Vec<_>>(),
+            )
             .finish()
     }
 }

@@ -175,7 +175,12 @@ impl MetricsRuntime {
             control: Arc::new(Control::new()),
             registry: Registry::default(),
             incarnations: AtomicU64::new(0),
-            life: Mutex::new(Life { state: RuntimeState::Created, worker: None, starting: None, shutdown: None }),
+            life: Mutex::new(Life {
+                state: RuntimeState::Created,
+                worker: None,
+                starting: None,
+                shutdown: None,
+            }),
         });
         Self { _last: Arc::new(LastHandle { inner: Arc::clone(&inner) }), inner }
     }
@@ -246,7 +251,11 @@ impl MetricsRuntime {
 
     /// The sum of the accounts of all registered recorders.
     pub fn accounts(&self) -> Accounts {
-        self.inner.registry.all().iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
+        self.inner
+            .registry
+            .all()
+            .iter()
+            .fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
     }
 
     /// Stops the recorder of this id, and removes it: afterwards the id is free. Of several callers one succeeds, the
@@ -296,7 +305,9 @@ impl MetricsRuntime {
 fn typed<E: MetricEvent>(id: &RecorderId, recorder: Arc<dyn Hosted>) -> Result<Recorder<E>, Error> {
     recorder.into_any().downcast::<CoreNode<E>>().map(Recorder::new).map_err(|_| {
         let wanted = std::any::type_name::<E>();
-        let message = format!("recorder {id} does not take events of type {wanted}; ask with the type it was created for");
+        let message = format!(
+            "recorder {id} does not take events of type {wanted}; ask with the type it was created for"
+        );
         Error::new(ErrorKind::WrongEventType, message)
     })
 }

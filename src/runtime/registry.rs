@@ -32,8 +32,12 @@ impl Registry {
         let id = recorder.identity().id.clone();
         let mut state = self.state.lock();
         if state.closed {
-            let message = format!("recorder {id} cannot be created: its runtime is shutting down; build another runtime");
-            return Err(Error::new(ErrorKind::InvalidState, message).with_states("Closed", "Created or Running"));
+            let message = format!(
+                "recorder {id} cannot be created: its runtime is shutting down; build another runtime"
+            );
+            return Err(
+                Error::new(ErrorKind::InvalidState, message).with_states("Closed", "Created or Running")
+            );
         }
         match state.recorders.entry(id) {
             std::collections::hash_map::Entry::Occupied(taken) => {

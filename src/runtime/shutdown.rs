@@ -46,7 +46,11 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
 }
 
 /// Hands `done` to a new thread; leaves it in its place if there is none to be had.
-fn spawn_watchdog(inner: &Arc<Inner>, until: Option<Instant>, done: &mut Option<Completer<ShutdownReport>>) -> bool {
+fn spawn_watchdog(
+    inner: &Arc<Inner>,
+    until: Option<Instant>,
+    done: &mut Option<Completer<ShutdownReport>>,
+) -> bool {
     let slot = Arc::new(crate::sync::Mutex::new(done.take()));
     let (watched, handed) = (Arc::clone(inner), Arc::clone(&slot));
     let spawned = Builder::new().name(format!("{}.watchdog", inner.namespace)).spawn(move || {
@@ -66,7 +70,8 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     let errors = settle_all(inner, &recorders, until);
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
-    let worker_ended = worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
+    let worker_ended =
+        worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
     done.complete(Ok(report(inner, &recorders, errors, worker_ended)));
 }
 
@@ -111,10 +116,11 @@ fn settle_all(inner: &Inner, recorders: &[Arc<dyn Hosted>], until: Option<Instan
     if inner.life.lock().worker.is_none() {
         return recorders.iter().map(|recorder| give_up(recorder, Abandonment::Removed)).collect();
     }
-    let waited = recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
-        Ok(()) => None,
-        Err(_) => give_up(recorder, Abandonment::Deadline),
-    });
+    let waited =
+        recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
+            Ok(()) => None,
+            Err(_) => give_up(recorder, Abandonment::Deadline),
+        });
     waited.collect()
 }
 

@@ -108,7 +108,11 @@ struct Outlook {
 
 impl Worker {
     /// `attended` is called once, when whatever is scheduled from then on is seen.
-    pub(crate) fn new(control: Arc<Control>, clock: Arc<dyn Clock>, attended: impl FnOnce() + 'static) -> Self {
+    pub(crate) fn new(
+        control: Arc<Control>,
+        clock: Arc<dyn Clock>,
+        attended: impl FnOnce() + 'static,
+    ) -> Self {
         let now = clock.now();
         Self {
             control,

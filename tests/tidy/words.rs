@@ -115,7 +115,10 @@ pub fn safety(tree: &Tree) -> Vec<Finding> {
                 reason
                     .is_none_or(|reason| reason.len() < 8)
                     .then_some("write `// SAFETY: why this holds` right above it")
-            } else if !source.path.starts_with("src/") || next.starts_with("fn(") || next.starts_with("extern \"C\" fn(") {
+            } else if !source.path.starts_with("src/")
+                || next.starts_with("fn(")
+                || next.starts_with("extern \"C\" fn(")
+            {
                 None
             } else {
                 let says = above.contains("# Safety") || above.contains("SAFETY:");
