@@ -2,7 +2,7 @@
 //! pushes. Every accepted event is committed before the mark or counted by the watchdog, never both and never neither, and
 //! whatever the books say, it is dropped once.
 //!
-//! seeded bug: `commit_by_store` caught by `loom_tests::abandon::a_batch_is_on_one_side_of_the_mark`
+//! seeded bug: commit_by_store caught by loom_tests::abandon::a_batch_is_on_one_side_of_the_mark
 
 use super::explore;
 use crate::queue::HandOff;

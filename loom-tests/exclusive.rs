@@ -1,7 +1,7 @@
 //! `sync::Exclusive`: at most one claim at a time, and each sees what the one before wrote.
 //!
-//! seeded bug: `claim_by_store` caught by `loom_tests::exclusive::claims_never_overlap_and_see_each_other`
-//! seeded bug: `unclaim_relaxed` caught by `loom_tests::exclusive::claims_never_overlap_and_see_each_other`
+//! seeded bug: claim_by_store caught by loom_tests::exclusive::claims_never_overlap_and_see_each_other
+//! seeded bug: unclaim_relaxed caught by loom_tests::exclusive::claims_never_overlap_and_see_each_other
 
 use super::explore;
 use crate::sync::Exclusive;

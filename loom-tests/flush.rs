@@ -4,7 +4,7 @@
 //! As in `hand_off`, whoever is told to schedule is the worker of the moment. Its turn has the order that the protocol needs: note
 //! the kick, take the commands, dispatch, answer, rest.
 //!
-//! seeded bug: `kick_only_the_idle` caught by `loom_tests::flush::two_flushers_one_behind_an_event`
+//! seeded bug: kick_only_the_idle caught by loom_tests::flush::two_flushers_one_behind_an_event
 
 use super::explore;
 use crate::queue::HandOff;

@@ -5,11 +5,11 @@
 //! event that nobody is told about, fails the model. Every accepted event is seen once, in the order of its producer, and
 //! dropped; every refused one comes back; no more than the capacity is ever pending.
 //!
-//! seeded bug: `rest_by_store` caught by `loom_tests::hand_off::two_producers_across_blocks`
-//! seeded bug: `stamp_relaxed` caught by `loom_tests::hand_off::two_producers_across_blocks`
-//! seeded bug: `switch_unseen` caught by `loom_tests::hand_off::two_producers_across_blocks`
-//! seeded bug: `table_without_spare` caught by `loom_tests::hand_off::two_producers_around_the_table`
-//! seeded bug: `close_apart_from_reservation` caught by `loom_tests::hand_off::two_producers_and_a_closer`
+//! seeded bug: rest_by_store caught by loom_tests::hand_off::two_producers_across_blocks
+//! seeded bug: stamp_relaxed caught by loom_tests::hand_off::two_producers_across_blocks
+//! seeded bug: switch_unseen caught by loom_tests::hand_off::two_producers_across_blocks
+//! seeded bug: table_without_spare caught by loom_tests::hand_off::two_producers_around_the_table
+//! seeded bug: close_apart_from_reservation caught by loom_tests::hand_off::two_producers_and_a_closer
 
 use super::explore;
 use crate::queue::HandOff;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Models run by module path, so a new one is never forgotten. Each file names at its top the seeded bugs that it catches, in lines
-//! of the form ``seeded bug: `name` caught by `path` ``; the sources carry them behind `mvx_bug`. A model that catches nothing
+//! of the form `seeded bug: NAME caught by TEST`; the sources carry them behind `mvx_bug`. A model that catches nothing
 //! when its protocol is weakened proves nothing.
 //!
 //! Under `mvx_loom` blocks have 1 and 2 slots, and a publication cell prepays 8 references and refills at 2, so a handful of events

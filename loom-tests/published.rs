@@ -3,8 +3,8 @@
 //! The payload is a cell that loom watches: a reader that still looks while the writer changes a reclaimed value is a race, a value
 //! freed under a reader is one, too, and a value that is never freed is a leak.
 //!
-//! seeded bug: `refill_blindly` caught by `loom_tests::published::two_readers_and_a_writer_that_reuses`
-//! seeded bug: `release_unseen` caught by `loom_tests::published::two_readers_and_a_writer_that_reuses`
+//! seeded bug: refill_blindly caught by loom_tests::published::two_readers_and_a_writer_that_reuses
+//! seeded bug: release_unseen caught by loom_tests::published::two_readers_and_a_writer_that_reuses
 
 use super::explore;
 use crate::queue::published::Published;

@@ -3,8 +3,8 @@
 //! The worker is the model's main thread. It falls asleep only by `try_sleep`, and only the push that says so wakes it; a push that
 //! fails to say so is a deadlock here.
 //!
-//! seeded bug: `sleep_by_store` caught by `loom_tests::ready_list::two_pushers_and_a_worker_that_sleeps`
-//! seeded bug: `link_relaxed` caught by `loom_tests::ready_list::two_pushers_and_a_worker_that_sleeps`
+//! seeded bug: sleep_by_store caught by loom_tests::ready_list::two_pushers_and_a_worker_that_sleeps
+//! seeded bug: link_relaxed caught by loom_tests::ready_list::two_pushers_and_a_worker_that_sleeps
 
 use super::explore;
 use crate::queue::ready::Erase;
