@@ -353,10 +353,12 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     fn start_with(&self, done: Completer) {
         // The state changes at once, so that a stop that comes next has something to stop; the actor does the rest.
         let asked = match self.state.get() {
-            RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => match self.begin_start() {
-                Ok(_) => Asked::Joined,
-                Err(error) => return done.complete(Err(error)),
-            },
+            RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => {
+                match self.begin_start() {
+                    Ok(_) => Asked::Joined,
+                    Err(error) => return done.complete(Err(error)),
+                }
+            }
             RecorderState::Starting | RecorderState::Running => Asked::Joined,
             RecorderState::Stopping => Asked::AfterStop,
         };

@@ -66,7 +66,10 @@ pub(crate) struct Owes {
 
 impl Owed {
     fn note(&self) -> Owes {
-        let answers = !self.flushes.is_empty() || !self.stops.is_empty() || !self.starts.is_empty() || !self.restarts.is_empty();
+        let answers = !self.flushes.is_empty()
+            || !self.stops.is_empty()
+            || !self.starts.is_empty()
+            || !self.restarts.is_empty();
         Owes { answers, room: !self.room.is_empty() }
     }
 }
