@@ -45,8 +45,12 @@ pub(crate) struct Actor<E> {
     launched: bool,
     /// Whether a start was begun: only then is there something for the stop hook to close.
     began: bool,
-    /// A start was asked for and its door opened; the hook comes at the next opportunity.
-    start_due: bool,
+    /// Starts run; those begun beyond them are due.
+    started: u64,
+    /// Between the end of a start and the end of its stop: only then are events dispatched.
+    open: bool,
+    /// Of a start that failed: the events up to this number are not to be dispatched. 0 when that is over.
+    doomed: u64,
     /// How it ended, until the turn that takes note.
     hook_ended: Option<Result<(), Error>>,
     dispatched: u64,
@@ -77,7 +81,9 @@ impl<E: MetricEvent> Actor<E> {
             hook: None,
             launched: false,
             began: false,
-            start_due: false,
+            started: 0,
+            open: false,
+            doomed: 0,
             hook_ended: None,
             dispatched: 0,
             version: 0,
@@ -129,9 +135,11 @@ impl<E: MetricEvent> Actor<E> {
             self.launched = true;
             return Next::Hook(phase);
         }
-        let drained = match core.state.get() {
-            RecorderState::Failed => self.discard(core, consumer),
-            _ => self.drain(core, consumer, desk),
+        let drained = match self.discard(core, consumer) {
+            Drained::Empty if self.open && self.doomed == 0 => self.drain(core, consumer, desk),
+            Drained::Empty if core.queue.is_abandoned() => Drained::Abandoned,
+            // Events of a start that is not over wait; what came for one not seen yet is found when the queue does not rest.
+            other => other,
         };
         self.answer(core, consumer, desk.now);
         if let Some(phase) = self.hook {
@@ -153,19 +161,23 @@ impl<E: MetricEvent> Actor<E> {
     /// Begins the start that is due, if one is: the first turn's own, one that was asked for, or the one that a recorder shut down
     /// before its first turn owes to the events it accepted.
     fn begin_due_start(&mut self, core: &Core<E>) {
-        let due = match core.state.get() {
-            RecorderState::Created => core.begin_start().unwrap_or(false),
-            RecorderState::Stopping => !self.began && core.queue.counts().accepted > 0,
-            _ => false,
-        };
-        if due || std::mem::take(&mut self.start_due) {
+        if !self.began && core.queue.counts().accepted > 0 && core.state.get() == RecorderState::Created {
+            // Not begun? Then somebody else has begun it, or shut the door: both show below.
+            let _ = core.begin_start();
+        }
+        if self.is_start_due(core) {
             self.run_start(core);
         }
     }
 
+    fn is_start_due(&self, core: &Core<E>) -> bool {
+        let owed = || core.state.get() == RecorderState::Stopping && core.queue.counts().accepted > 0;
+        core.starts_begun() != self.started || !self.began && owed()
+    }
+
     /// Runs the start hook, if there is one; events wait for its end.
     fn run_start(&mut self, core: &Core<E>) {
-        self.start_due = false;
+        self.started = core.starts_begun();
         self.began = true;
         self.dirty = true;
         if self.hooks.on_starting.is_some() {
@@ -178,18 +190,15 @@ impl<E: MetricEvent> Actor<E> {
     fn end_start(&mut self, core: &Core<E>, result: Result<(), Error>) {
         match &result {
             Ok(()) => core.end_start(),
-            Err(error) => self.fail(core, error.clone()),
+            Err(error) => self.doomed = core.fail(error.clone()),
         }
+        self.open = result.is_ok();
+        self.dirty = true;
         answer_starts(core, &result);
         if result.is_err() && self.hooks.on_stopped.is_some() {
             // Whatever a failed start has opened is to be closed, too.
             self.hook = Some(Phase::Stopped);
         }
-    }
-
-    fn fail(&mut self, core: &Core<E>, error: Error) {
-        core.fail(error);
-        self.dirty = true;
     }
 
     /// Takes note of the end of a hook.
@@ -203,21 +212,24 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn end_stop(&mut self, core: &Core<E>, result: Result<(), Error>) {
-        if !core.end_stop() {
+        if !core.end_stop(&result) {
             // After a failed start the recorder stays failed, with the start's error.
             return;
         }
+        self.open = false;
         self.dirty = true;
-        if let Err(error) = &result {
-            self.fail(core, error.clone());
-        }
         self.stop_result = Some(result);
     }
 
-    /// Drops what was accepted for a start that failed, undispatched and counted.
+    /// Drops what was accepted for a start that failed, undispatched and counted; not what came for a later start.
     fn discard(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>) -> Drained {
-        loop {
-            let count = consumer.run(limits::TURN_EVENTS).len() as u64;
+        while self.doomed > 0 {
+            let left = self.doomed.saturating_sub(consumer.settled());
+            if left == 0 {
+                self.doomed = 0;
+                break;
+            }
+            let count = consumer.run(limits::TURN_EVENTS.min(left)).len() as u64;
             if count == 0 {
                 return Drained::Empty;
             }
@@ -226,6 +238,7 @@ impl<E: MetricEvent> Actor<E> {
             }
             core.count_discarded(count);
         }
+        Drained::Empty
     }
 
     /// The future of a hook, and how long it may take.
@@ -348,7 +361,8 @@ impl<E: MetricEvent> Actor<E> {
         if self.owes.answers && core.mailbox().is_due(settled, stopped) {
             self.give_answers(core, settled, stopped, now);
         }
-        if self.owes.answers && stopped && core.state.get() == RecorderState::Stopped {
+        let over = matches!(core.state.get(), RecorderState::Stopped | RecorderState::Failed);
+        if self.owes.answers && stopped && over {
             // Starts that came while it was stopping.
             self.begin_start_if_owed(core);
         }
@@ -369,13 +383,13 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn begin_start_if_owed(&mut self, core: &Core<E>) {
-        let starts = core.mailbox().take_starts();
+        let starts = core.mailbox().take_restarts();
         if starts.is_empty() {
             return;
         }
         match core.begin_start() {
             Ok(_) => {
-                starts.into_iter().for_each(|done| owe_start(core, done));
+                starts.into_iter().for_each(|done| owe_start(core, done, Asked::Joined));
                 self.run_start(core);
             }
             Err(error) => starts.into_iter().for_each(|done| done.complete(Err(error.clone()))),
@@ -384,15 +398,20 @@ impl<E: MetricEvent> Actor<E> {
 
     /// Joins the start under way or due, or waits for the stop under way.
     fn start(&mut self, core: &Core<E>, done: Completer, asked: Asked) {
-        let starting = self.start_due || self.hook == Some(Phase::Starting);
+        let starting = core.starts_begun() != self.started || self.hook == Some(Phase::Starting);
+        let state = core.state.get();
+        let asked = match state {
+            // The stop is over, and somebody else has started it again.
+            RecorderState::Starting | RecorderState::Running => Asked::Joined,
+            _ => asked,
+        };
         if asked == Asked::Joined && !starting {
             // It is over, whatever came after it.
-            let failed = core.state.get() == RecorderState::Failed;
+            let failed = state == RecorderState::Failed;
             return done.complete(core.last_error().filter(|_| failed).map_or(Ok(()), Err));
         }
-        self.start_due |= asked == Asked::Begun;
         self.owes.answers = true;
-        owe_start(core, done);
+        owe_start(core, done, asked);
     }
 
     /// Makes what has changed visible.
@@ -453,8 +472,8 @@ fn answer_starts<E: MetricEvent>(core: &Core<E>, result: &Result<(), Error>) {
     starts.into_iter().for_each(|done| done.complete(result.clone()));
 }
 
-fn owe_start<E: MetricEvent>(core: &Core<E>, done: Completer) {
-    let unheard = core.mailbox().owe_start(done).err();
+fn owe_start<E: MetricEvent>(core: &Core<E>, done: Completer, asked: Asked) {
+    let unheard = core.mailbox().owe_start(done, asked).err();
     if let Some(done) = unheard {
         done.complete(Err(core.gone()));
     }

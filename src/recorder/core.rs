@@ -63,6 +63,8 @@ pub(crate) struct Core<E> {
     /// Committed without having been dispatched: accepted for a start that failed.
     discarded: AtomicU64,
     last_error: Mutex<Option<Error>>,
+    /// Starts begun. Raised before the door opens, so whoever finds an event of a start finds the start.
+    begun: AtomicU64,
 }
 
 /// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
@@ -111,6 +113,7 @@ impl<E: MetricEvent> Core<E> {
             observer_ids: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            begun: AtomicU64::new(0),
         }
     }
 
@@ -147,9 +150,15 @@ impl<E: MetricEvent> Core<E> {
         let from = [RecorderState::Created, RecorderState::Stopped, RecorderState::Failed];
         let begun = from.into_iter().any(|from| self.state.pass(from, RecorderState::Starting));
         if begun {
+            self.begun.fetch_add(1, Ordering::Release);
             self.queue.reopen();
         }
         Ok(begun)
+    }
+
+    /// How many starts were begun: what the actor has not run yet of them is due.
+    pub(crate) fn starts_begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Ends a start. Stopped meanwhile? Then the state stays, and the stop goes on: what was accepted is dispatched first.
@@ -158,18 +167,27 @@ impl<E: MetricEvent> Core<E> {
         self.state.pass(RecorderState::Starting, RecorderState::Running);
     }
 
-    /// Ends a stop; false if there was none (any more).
-    pub(crate) fn end_stop(&self) -> bool {
+    /// Ends a stop in `Stopped`, or in `Failed` if its hook failed; false if there was none (any more).
+    pub(crate) fn end_stop(&self, result: &Result<(), Error>) -> bool {
         let _door = self.door.lock();
-        self.state.pass(RecorderState::Stopping, RecorderState::Stopped)
+        let Err(error) = result else {
+            return self.state.pass(RecorderState::Stopping, RecorderState::Stopped);
+        };
+        let failed = self.state.pass(RecorderState::Stopping, RecorderState::Failed);
+        if failed {
+            *self.last_error.lock() = Some(error.clone());
+        }
+        failed
     }
 
-    /// Shuts the door after a failed hook.
-    pub(crate) fn fail(&self, error: Error) {
+    /// Shuts the door after a failed start, and says how many events were accepted before: none of them is to be dispatched.
+    pub(crate) fn fail(&self, error: Error) -> u64 {
         let _door = self.door.lock();
-        let _ = self.queue.close();
         *self.last_error.lock() = Some(error);
+        // Before the door shuts: whoever is refused is told the right reason.
         self.state.set(RecorderState::Failed);
+        let _ = self.queue.close();
+        self.queue.counts().accepted
     }
 
     /// Shuts the door, and says so in the state.
@@ -344,8 +362,7 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let asked = match self.state.get() {
             RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => {
                 match self.begin_start() {
-                    Ok(true) => Asked::Begun,
-                    Ok(false) => Asked::Joined,
+                    Ok(_) => Asked::Joined,
                     Err(error) => return done.complete(Err(error)),
                 }
             }
@@ -491,7 +508,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         commands.into_iter().for_each(|command| self.answer_unheard(command));
         owed.flushes.into_iter().for_each(|(_, done)| done.complete(self.flushed_or_lost()));
         owed.stops.into_iter().for_each(|done| done.complete(self.settled_or_lost()));
-        owed.starts.into_iter().chain(owed.room).for_each(|done| done.complete(Err(self.gone())));
+        owed.starts.into_iter().chain(owed.restarts).chain(owed.room).for_each(|done| done.complete(Err(self.gone())));
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -207,7 +207,8 @@ impl<E: MetricEvent> Recorder<E> {
                 Err((refused, back)) => return Err(self.give_back(refused, back)),
             }
             if self.node.room().await.is_err() {
-                return Err(self.give_back(Refused::Full, event));
+                // Nobody makes room any more: the door says why, and is shut by then.
+                return self.try_register_event(event);
             }
         }
     }

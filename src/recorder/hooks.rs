@@ -124,17 +124,23 @@ impl Inline {
         let mut left = Vec::new();
         for mut running in hooks.drain(..) {
             let since = *running.since.get_or_insert(now);
-            match catch_unwind(AssertUnwindSafe(|| running.hook.as_mut().poll(context))) {
-                Ok(Poll::Ready(result)) => (running.done)(hook_result(running.phase, result)),
+            let result = match catch_unwind(AssertUnwindSafe(|| running.hook.as_mut().poll(context))) {
+                Ok(Poll::Ready(result)) => hook_result(running.phase, result),
                 Ok(Poll::Pending) if now.saturating_since(since) >= running.deadline => {
-                    (running.done)(Err(hook_timed_out(running.phase, running.deadline)));
+                    Err(hook_timed_out(running.phase, running.deadline))
                 }
-                Ok(Poll::Pending) => left.push(running),
+                Ok(Poll::Pending) => {
+                    left.push(running);
+                    continue;
+                }
                 Err(payload) => {
                     crate::queue::drop_quietly(payload);
-                    (running.done)(Err(hook_panicked(running.phase)));
+                    Err(hook_panicked(running.phase))
                 }
-            }
+            };
+            // The future is the user's: its destructor may panic as well as its code.
+            crate::queue::drop_quietly(running.hook);
+            (running.done)(result);
         }
         let ended = left.len() < before;
         self.arrived.lock().extend(left);

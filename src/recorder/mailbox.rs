@@ -17,7 +17,7 @@ pub(crate) enum Command<E> {
     Register { slot: Slot<E>, done: Completer },
     /// Answer when everything accepted is settled; the door is shut already.
     Stop { done: Completer },
-    /// Start, in one of three ways.
+    /// Answer when the start is over that was asked for.
     Start { done: Completer, asked: Asked },
     /// Tell an observer of every change from now on.
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
@@ -32,9 +32,7 @@ pub(crate) enum Command<E> {
 /// What a start met when it was asked for; a stop may have come since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// It opened the door: the actor runs the hook.
-    Begun,
-    /// A start under way or done: it shares its end.
+    /// A start that it or another began, or that is over: it shares its end.
     Joined,
     /// A stop under way: it starts when that is over.
     AfterStop,
@@ -53,6 +51,8 @@ pub(crate) struct Owed {
     pub(crate) flushes: Vec<(u64, Completer)>,
     pub(crate) stops: Vec<Completer>,
     pub(crate) starts: Vec<Completer>,
+    /// Starts that wait for the end of a stop.
+    pub(crate) restarts: Vec<Completer>,
     /// Producers that wait for room, the longest first.
     pub(crate) room: VecDeque<Completer>,
 }
@@ -66,7 +66,10 @@ pub(crate) struct Owes {
 
 impl Owed {
     fn note(&self) -> Owes {
-        let answers = !self.flushes.is_empty() || !self.stops.is_empty() || !self.starts.is_empty();
+        let answers = !self.flushes.is_empty()
+            || !self.stops.is_empty()
+            || !self.starts.is_empty()
+            || !self.restarts.is_empty();
         Owes { answers, room: !self.room.is_empty() }
     }
 }
@@ -99,12 +102,15 @@ impl<E> Mailbox<E> {
         (obeyed, self.owed.note())
     }
 
-    /// Owes a start its answer; gives it back if nobody will answer.
-    pub(crate) fn owe_start(&mut self, done: Completer) -> Result<(), Completer> {
+    /// Owes a start its answer, now or after the stop under way; gives it back if nobody will answer.
+    pub(crate) fn owe_start(&mut self, done: Completer, asked: Asked) -> Result<(), Completer> {
         if !self.open {
             return Err(done);
         }
-        self.owed.starts.push(done);
+        match asked {
+            Asked::Joined => self.owed.starts.push(done),
+            Asked::AfterStop => self.owed.restarts.push(done),
+        }
         Ok(())
     }
 
@@ -125,6 +131,10 @@ impl<E> Mailbox<E> {
 
     pub(crate) fn take_starts(&mut self) -> Vec<Completer> {
         std::mem::take(&mut self.owed.starts)
+    }
+
+    pub(crate) fn take_restarts(&mut self) -> Vec<Completer> {
+        std::mem::take(&mut self.owed.restarts)
     }
 
     /// Producers to be told of so many free places; those who went away do not count.

@@ -91,14 +91,17 @@ impl<E: MetricEvent> Observers<E> {
 
     /// Tells everybody, in the order of registration.
     pub(crate) fn tell(&mut self, change: &Change<'_, E>) {
-        let before = self.present.len();
-        self.present.retain_mut(|(_, observer)| match catch_unwind(AssertUnwindSafe(|| observer(change))) {
-            Ok(()) => true,
-            Err(payload) => {
-                crate::queue::drop_quietly(payload);
-                false
+        let mut at = 0;
+        while let Some((_, observer)) = self.present.get_mut(at) {
+            match catch_unwind(AssertUnwindSafe(|| observer(change))) {
+                Ok(()) => at += 1,
+                Err(payload) => {
+                    crate::queue::drop_quietly(payload);
+                    // What it has captured is the user's, too.
+                    crate::queue::drop_quietly(self.present.remove(at));
+                    self.quarantined += 1;
+                }
             }
-        });
-        self.quarantined += (before - self.present.len()) as u64;
+        }
     }
 }

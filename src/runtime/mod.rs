@@ -267,7 +267,8 @@ impl MetricsRuntime {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidId`], [`ErrorKind::WouldDeadlock`] on one of the runtime's own threads (nothing
-    /// has happened then), and [`ErrorKind::Timeout`] when events were given up.
+    /// has happened then), [`ErrorKind::Timeout`] when events were given up, and [`ErrorKind::HookFailed`] when the stop hook
+    /// failed: everything is settled then, and the recorder is removed.
     pub fn stop_and_remove(&self, id: &str, timeout: Duration) -> Result<Accounts, Error> {
         let id = RecorderId::new(id)?;
         if crate::sync::own_thread::is_own() {

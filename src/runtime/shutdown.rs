@@ -116,11 +116,12 @@ fn settle_all(inner: &Inner, recorders: &[Arc<dyn Hosted>], until: Option<Instan
     if inner.life.lock().worker.is_none() {
         return recorders.iter().map(|recorder| give_up(recorder, Abandonment::Removed)).collect();
     }
-    let waited =
-        recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
-            Ok(()) => None,
-            Err(_) => give_up(recorder, Abandonment::Deadline),
-        });
+    let waited = recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
+        Ok(()) => None,
+        // Everything was settled before its stop hook failed: there is nothing to give up.
+        Err(error) if error.kind() == ErrorKind::HookFailed => Some(error),
+        Err(_) => give_up(recorder, Abandonment::Deadline),
+    });
     waited.collect()
 }
 
@@ -144,8 +145,10 @@ pub(crate) fn settle(
     if inner.control.hub.is_attended() {
         let (stop, done) = Operation::new(None);
         Arc::clone(recorder).stop(done);
-        if stop.wait(left(until)).is_ok() {
-            return Ok(());
+        match stop.wait(left(until)) {
+            Err(error) if error.kind() != ErrorKind::HookFailed => {}
+            // Over, well or not: everything was settled before the stop hook ran.
+            ended => return ended,
         }
     }
     give_up(recorder, reason).map_or(Ok(()), Err)

@@ -1,0 +1,289 @@
+//! The test kit: the real thing stepped by hand, time that stands still, doubles and deltas.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod support;
+
+use crate::support::Number;
+use crate::support::PATIENCE;
+use crate::support::Probe;
+use mvx_metrics::Clock;
+use mvx_metrics::Context;
+use mvx_metrics::Descriptor;
+use mvx_metrics::ErrorKind;
+use mvx_metrics::EventSink;
+use mvx_metrics::FamilyWriter;
+use mvx_metrics::Kind;
+use mvx_metrics::LabelSet;
+use mvx_metrics::Metric;
+use mvx_metrics::Recorder;
+use mvx_metrics::RecorderState;
+use mvx_metrics::RuntimeState;
+use mvx_metrics::Timestamp;
+use mvx_metrics::Verdict;
+use mvx_metrics::testing::Delta;
+use mvx_metrics::testing::ManualClock;
+use mvx_metrics::testing::RecorderDouble;
+use mvx_metrics::testing::SteppedRuntime;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A gauge of the time at which its last event was dispatched, in seconds since the epoch.
+struct LastSeen {
+    descriptor: Arc<Descriptor>,
+    at: Timestamp,
+}
+
+impl Metric<Number> for LastSeen {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.descriptor
+    }
+
+    fn handle_event(&mut self, _event: &Number, context: &Context) -> Verdict {
+        self.at = context.now();
+        Verdict::Accepted
+    }
+
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        writer.gauge(&LabelSet::empty(), (self.at.unix_nanos() / 1_000_000_000) as f64);
+    }
+}
+
+fn last_seen() -> LastSeen {
+    LastSeen {
+        descriptor: Descriptor::builder("last.seen", Kind::Gauge).build().unwrap(),
+        at: Timestamp::default(),
+    }
+}
+
+fn stepped() -> SteppedRuntime {
+    SteppedRuntime::new("kit").unwrap()
+}
+
+fn counting(stepped: &SteppedRuntime, id: &str) -> Recorder<Number> {
+    stepped
+        .recorder(id)
+        .counter("events", |c| c)
+        .gauge("level", |g| g.value(|event: &Number| Some(event.0 as f64)))
+        .create()
+        .unwrap()
+}
+
+#[test]
+fn nothing_happens_between_two_settles_and_everything_in_one() {
+    let mut stepped = stepped();
+    let recorder = counting(&stepped, "steps");
+    assert_eq!(stepped.runtime().state(), RuntimeState::Created);
+    for n in 1..=5_000 {
+        recorder.register_event(Number(n));
+    }
+    let flush = recorder.flush();
+    let (_, added) = recorder.on_metric_changed(|_| {});
+    assert_eq!((recorder.accounts().pending(), recorder.snapshot().version()), (5_000, 0));
+    assert!(flush.result().is_none() && added.result().is_none());
+    stepped.settle();
+    assert!(matches!((flush.result(), added.result()), (Some(Ok(())), Some(Ok(())))));
+    assert_eq!((recorder.accounts().processed, recorder.accounts().pending()), (5_000, 0));
+    let snapshot = recorder.snapshot();
+    assert_eq!((snapshot.counter("events", &[]), snapshot.gauge("level", &[])), (Some(5_000), Some(5_000.0)));
+    let version = snapshot.version();
+    stepped.settle();
+    assert_eq!(recorder.snapshot().version(), version);
+    let stop = recorder.stop();
+    assert_eq!(recorder.state(), RecorderState::Stopping);
+    stepped.settle();
+    assert!(matches!(stop.result(), Some(Ok(()))));
+    assert_eq!(recorder.state(), RecorderState::Stopped);
+}
+
+#[test]
+fn events_that_metrics_state_are_settled_too_across_recorders() {
+    let mut stepped = stepped();
+    let last = counting(&stepped, "last");
+    let sink = last.clone();
+    let first = stepped
+        .recorder::<Number>("first")
+        .metric(Probe::new("forward", move |event: &Number| {
+            sink.register_event(*event);
+            Verdict::Accepted
+        }))
+        .create()
+        .unwrap();
+    (0..10).for_each(|n| first.register_event(Number(n)));
+    stepped.settle();
+    assert_eq!(last.snapshot().counter("events", &[]), Some(10));
+}
+
+#[test]
+fn the_same_steps_give_the_same_run_every_time() {
+    let run = || {
+        let mut stepped = stepped();
+        let log: Arc<Mutex<Vec<(u8, u64)>>> = Arc::default();
+        let recorders: Vec<_> = (0..3)
+            .map(|id| {
+                let log = Arc::clone(&log);
+                let probe = Probe::new(&format!("events{id}"), move |event: &Number| {
+                    log.lock().unwrap().push((id, event.0));
+                    Verdict::Accepted
+                });
+                stepped
+                    .recorder::<Number>(&format!("recorder{id}"))
+                    .metric(probe)
+                    .metric(last_seen())
+                    .create()
+                    .unwrap()
+            })
+            .collect();
+        let mut seen = Vec::new();
+        for n in 0..400 {
+            recorders[n as usize * 7 % 3].register_event(Number(n));
+            stepped.clock().advance(Duration::from_millis(n % 3));
+            if n % 50 == 49 {
+                stepped.settle();
+                seen.extend(recorders.iter().map(|recorder| {
+                    let snapshot = recorder.snapshot();
+                    (
+                        snapshot.version(),
+                        snapshot.sequence(),
+                        snapshot.taken_at(),
+                        snapshot.gauge("last.seen", &[]),
+                    )
+                }));
+            }
+        }
+        assert!(stepped.shutdown().is_complete());
+        let log = log.lock().unwrap().clone();
+        assert_eq!(log.len(), 400);
+        (log, format!("{seen:?}"))
+    };
+    let first = run();
+    assert_eq!(first, run());
+    assert_eq!(first, run());
+}
+
+#[test]
+fn metrics_and_snapshots_see_the_time_of_the_clock_and_no_other() {
+    let mut stepped = stepped();
+    let start = stepped.clock().now();
+    let recorder = stepped.recorder::<Number>("time").metric(last_seen()).create().unwrap();
+    assert_eq!((recorder.snapshot().taken_at(), recorder.snapshot().epoch().process_start), (start, start));
+    for n in 1..=3 {
+        stepped.clock().advance(SECOND);
+        recorder.register_event(Number(n));
+        // Dispatched at the time of the settle, not of the statement.
+        stepped.clock().advance(SECOND);
+        stepped.settle();
+        let now = start.saturating_add(SECOND * 2 * n as u32);
+        assert_eq!(recorder.snapshot().taken_at(), now);
+        assert_eq!(
+            recorder.snapshot().gauge("last.seen", &[]),
+            Some((now.unix_nanos() / 1_000_000_000) as f64)
+        );
+    }
+}
+
+#[test]
+fn a_manual_clock_stands_still_is_shared_and_never_wraps() {
+    let clock = ManualClock::at(Timestamp::from_unix_nanos(5));
+    let shared = clock.clone();
+    assert_eq!((clock.now(), clock.now().unix_nanos()), (shared.now(), 5));
+    shared.advance(Duration::from_nanos(7));
+    assert_eq!(clock.now().unix_nanos(), 12);
+    clock.advance(Duration::MAX);
+    assert_eq!(clock.now().unix_nanos(), u64::MAX);
+    assert_eq!(ManualClock::default().now(), ManualClock::default().now());
+}
+
+#[test]
+fn calls_that_wait_run_into_their_time_out_and_a_shutdown_by_hand_is_complete() {
+    let stepped = stepped();
+    let recorder = counting(&stepped, "waits");
+    recorder.register_event(Number(1));
+    let error = recorder.flush_blocking(Duration::from_millis(1)).unwrap_err();
+    assert_eq!((error.kind(), error.pending()), (ErrorKind::Timeout, Some(1)));
+    let runtime = stepped.runtime().clone();
+    let report = stepped.shutdown();
+    assert!(report.is_complete() && report.worker_ended());
+    assert_eq!((report.accounts().processed, runtime.state()), (1, RuntimeState::Closed));
+    assert_eq!(runtime.shutdown(PATIENCE).unwrap().accounts(), report.accounts());
+    recorder.register_event(Number(2));
+    assert_eq!(recorder.accounts().rejected.closed, 1);
+    assert_eq!(SteppedRuntime::new(" ").err().map(|error| error.kind()), Some(ErrorKind::InvalidId));
+}
+
+#[test]
+fn a_double_keeps_the_events_of_all_its_clones_in_their_order() {
+    let double = RecorderDouble::<Number>::new();
+    let (other, sink): (_, &dyn EventSink<Number>) = (double.clone(), &double);
+    sink.register_event(Number(1));
+    other.register_event(Number(2));
+    assert_eq!((double.len(), double.is_empty(), double.event_types()), (2, false, vec!["number", "number"]));
+    assert_eq!(double.take(), [Number(1), Number(2)]);
+    assert!(double.is_empty() && other.is_empty() && other.take().is_empty());
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let double = &double;
+            scope.spawn(move || (0..100).for_each(|n| double.register_event(Number(thread * 1_000 + n))));
+        }
+    });
+    let events = double.take();
+    assert_eq!(events.len(), 400);
+    for thread in 0..4 {
+        let own: Vec<_> = events.iter().filter(|event| event.0 / 1_000 == thread).collect();
+        assert!(own.windows(2).all(|two| two[0].0 < two[1].0));
+    }
+}
+
+#[test]
+fn a_delta_counts_from_where_the_test_began_and_an_absent_series_as_zero() {
+    let mut stepped = stepped();
+    let recorder = stepped
+        .recorder::<Number>("delta")
+        .counter("sums", |c| c.value(|event: &Number| Some(event.0)))
+        .gauge("level", |g| g.value(|event: &Number| Some(event.0 as f64)))
+        .histogram("sizes", |h| h.bounds(&[10.0, 100.0]).value(|event: &Number| Some(event.0 as f64)))
+        .create()
+        .unwrap();
+    let empty = recorder.snapshot();
+    recorder.register_event(Number(40));
+    stepped.settle();
+    let before = recorder.snapshot();
+    recorder.register_event(Number(2));
+    recorder.register_event(Number(5));
+    stepped.settle();
+    let after = recorder.snapshot();
+    let delta = Delta::between(&before, &after);
+    assert_eq!((delta.counter("sums", &[]), delta.processed(), delta.observations("sizes", &[])), (7, 2, 2));
+    assert_eq!(delta.gauge("level", &[]), -35.0);
+    assert_eq!(
+        (delta.counter("none", &[]), delta.gauge("none", &[]), delta.observations("none", &[])),
+        (0, 0.0, 0)
+    );
+    assert_eq!(Delta::between(&empty, &after).counter("sums", &[]), 47);
+    // The wrong way round is nothing, not a panic.
+    assert_eq!(
+        (Delta::between(&after, &before).counter("sums", &[]), Delta::between(&after, &before).processed()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn until_looks_at_least_once_and_ends_as_soon_as_it_is_so() {
+    let mut looks = 0;
+    assert!(mvx_metrics::testing::until(PATIENCE, || {
+        looks += 1;
+        looks == 3
+    }));
+    assert_eq!(looks, 3);
+    let mut looks = 0;
+    assert!(!mvx_metrics::testing::until(Duration::ZERO, || {
+        looks += 1;
+        false
+    }));
+    assert_eq!(looks, 1);
+    assert!(mvx_metrics::testing::until(Duration::ZERO, || true));
+}
