@@ -111,14 +111,12 @@ impl<E: 'static> HistogramBuilder<E> {
         self.need_value("a histogram")?;
         if !self.descriptor.has_bounds() {
             self.descriptor = match self.descriptor.known_unit() {
-                Unit::Seconds => self.descriptor.bounds(&SECONDS_BOUNDS),
-                Unit::Bytes => self.descriptor.bounds(&BYTES_BOUNDS),
+                Unit::Seconds => self.descriptor.preset(&SECONDS_BOUNDS),
+                Unit::Bytes => self.descriptor.preset(&BYTES_BOUNDS),
                 _ => self.descriptor,
             };
         }
-        let parts = self.into_parts()?;
-        let column = Histograms::new(parts.intake.descriptor.bounds().len());
-        let (intake, series) = parts.into_series(column);
+        let (intake, series) = self.into_parts()?.into_series();
         Ok(Histogram { intake, series, edges: None })
     }
 }

@@ -4,6 +4,7 @@ use crate::model::snapshot::columns::Column;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::columns::copy_rows;
 use crate::model::snapshot::columns::make_room;
+use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::value::HistogramRef;
 use std::ops::Range;
@@ -189,6 +190,10 @@ impl Histograms {
 }
 
 impl Column for Histograms {
+    fn of(descriptor: &Descriptor) -> Self {
+        Self::new(descriptor.bounds().len())
+    }
+
     fn push(&mut self) {
         make_room(&mut self.moments, 1);
         self.moments.push(Moments::default());
