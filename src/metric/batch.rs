@@ -12,7 +12,7 @@ use std::panic::catch_unwind;
 /// Events that one metric is shown together, in their order, and its answers so far.
 ///
 /// A metric answers from the front: [`first`](Self::first) is the event in hand until it is answered. What is left without
-/// an answer when [`Metric::handle_batch`](crate::Metric::handle_batch) returns counts as ignored; answers beyond the last
+/// an answer when [`Metric::handle_batch`] returns counts as ignored; answers beyond the last
 /// event are not counted. So the tallies of a metric add up whatever it does.
 ///
 /// # Examples
