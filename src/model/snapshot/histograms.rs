@@ -326,6 +326,16 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_was_put_high_grows_wider_too() {
+        let mut live = Histograms::new(1);
+        live.put(0, &[0, 0], Moments::default());
+        assert!(live.observe_all(0, [0, 1, 1].into_iter(), (0.5, 2.0), |sum| sum.add(4.5)));
+        live.put(0, &[u64::from(u32::MAX), 2], Moments::default());
+        assert!(live.observe(0, 0, 0.5, || 0.5, |sum| sum.add(0.5)));
+        assert_eq!(buckets(&live, 0), [1 << 32, 2]);
+    }
+
+    #[test]
     fn equality_does_not_look_at_the_width_of_counts() {
         let mut narrow = Histograms::new(1);
         narrow.put(0, &[3, 4], Moments::default());
