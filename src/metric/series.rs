@@ -45,26 +45,7 @@ impl<E, C: Column> Series<E, C> {
     #[inline]
     pub(super) fn row(&mut self, event: &E, context: &Context) -> usize {
         let known = Known::made(&mut self.known, &self.descriptor);
-        // Up to three labels is what nearly every metric has; loops over as many are unrolled.
-        let row = match &*self.selectors {
-            [] => known.unlabelled(context),
-            [first] => {
-                let a = first.one(event);
-                known.row_of([Identity::of(&a)], || [&a], context)
-            }
-            [first, second] => {
-                let a = first.one(event);
-                let b = second.one(event);
-                known.row_of([Identity::of(&a), Identity::of(&b)], || [&a, &b], context)
-            }
-            [first, second, third] => {
-                let a = first.one(event);
-                let b = second.one(event);
-                let c = third.one(event);
-                known.row_of([Identity::of(&a), Identity::of(&b), Identity::of(&c)], || [&a, &b, &c], context)
-            }
-            selectors => known.row_of_many(selectors, event, context),
-        };
+        let row = known.row_by(&self.selectors, event, context);
         known.live.touch(row, context.cut());
         row
     }
@@ -97,7 +78,7 @@ impl<E, C: Column> Series<E, C> {
                     |rows| {
                         events.each(|index, event| {
                             rows.at = index;
-                            rows.push(known.row_of_many(selectors, event, context));
+                            rows.push(known.row_by(selectors, event, context));
                         });
                     },
                 );
@@ -182,6 +163,30 @@ impl<C: Column> Known<C> {
     #[inline]
     fn unlabelled(&mut self, context: &Context) -> usize {
         if self.live.len() == 0 { self.live.push(std::iter::empty(), context.now()) } else { 0 }
+    }
+
+    #[inline]
+    fn row_by<E>(&mut self, selectors: &[Box<dyn Select<E>>], event: &E, context: &Context) -> usize {
+        // Up to three labels is what nearly every metric has; loops over as many are unrolled.
+        match selectors {
+            [] => self.unlabelled(context),
+            [first] => {
+                let a = first.one(event);
+                self.row_of([Identity::of(&a)], || [&a], context)
+            }
+            [first, second] => {
+                let a = first.one(event);
+                let b = second.one(event);
+                self.row_of([Identity::of(&a), Identity::of(&b)], || [&a, &b], context)
+            }
+            [first, second, third] => {
+                let a = first.one(event);
+                let b = second.one(event);
+                let c = third.one(event);
+                self.row_of([Identity::of(&a), Identity::of(&b), Identity::of(&c)], || [&a, &b, &c], context)
+            }
+            selectors => self.row_of_many(selectors, event, context),
+        }
     }
 
     #[inline(never)]
