@@ -60,7 +60,7 @@ impl<E: 'static> AverageBuilder<E> {
     /// [`DescriptorBuilder::build`](crate::DescriptorBuilder::build) tells it.
     pub fn build(self) -> Result<Average<E>, Error> {
         self.need_value("an average")?;
-        let (intake, series) = self.into_parts()?.into_series(Vec::new());
+        let (intake, series) = self.into_parts()?.into_series();
         Ok(Average { intake, series })
     }
 }

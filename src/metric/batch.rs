@@ -12,7 +12,7 @@ use std::panic::catch_unwind;
 /// Events that one metric is shown together, in their order, and its answers so far.
 ///
 /// A metric answers from the front: [`first`](Self::first) is the event in hand until it is answered. What is left without
-/// an answer when [`Metric::handle_batch`](crate::Metric::handle_batch) returns counts as ignored; answers beyond the last
+/// an answer when [`Metric::handle_batch`] returns counts as ignored; answers beyond the last
 /// event are not counted. So the tallies of a metric add up whatever it does.
 ///
 /// # Examples
@@ -57,7 +57,6 @@ pub struct Batch<'a, E> {
     accepted: u64,
     ignored: u64,
     refused: u64,
-    last: Option<Answer>,
 }
 
 /// Events of a batch that are looked at together at most: as many as a set of bits can name.
@@ -121,7 +120,7 @@ impl<'a, E> Batch<'a, E> {
     }
 
     fn over(events: Events<'a, E>, left: usize) -> Self {
-        Self { events, left, accepted: 0, ignored: 0, refused: 0, last: None }
+        Self { events, left, accepted: 0, ignored: 0, refused: 0 }
     }
 
     /// How many events are not answered yet.
@@ -188,18 +187,6 @@ impl<'a, E> Batch<'a, E> {
         self.refused
     }
 
-    /// Takes the last answer back, for a metric that panicked after it had answered everything.
-    pub(crate) fn take_back(&mut self) {
-        let count = match self.last.take() {
-            Some(Answer::Accepted) => &mut self.accepted,
-            Some(Answer::Ignored) => &mut self.ignored,
-            Some(Answer::Refused) => &mut self.refused,
-            None => return,
-        };
-        *count -= 1;
-        self.left += 1;
-    }
-
     /// The index in the run of the first event without an answer.
     pub(crate) fn position(&self) -> usize {
         match self.events.shown {
@@ -235,7 +222,6 @@ impl<'a, E> Batch<'a, E> {
                 *shown &= shown.wrapping_sub(1);
             }
         }
-        self.last = Some(answer);
         match answer {
             Answer::Accepted => self.accepted += count as u64,
             Answer::Ignored => self.ignored += count as u64,

@@ -163,8 +163,8 @@ impl<E, I> InstrumentBuilder<E, I> {
 }
 
 impl<E> Parts<E> {
-    pub(super) fn into_series<C: Column>(self, column: C) -> (Intake<E>, Series<E, C>) {
-        let series = Series::new(&self.intake.descriptor, self.selectors, column);
+    pub(super) fn into_series<C: Column>(self) -> (Intake<E>, Series<E, C>) {
+        let series = Series::new(Arc::clone(&self.intake.descriptor), self.selectors);
         (self.intake, series)
     }
 }

@@ -68,10 +68,10 @@ impl<E: 'static> CounterBuilder<E> {
     pub fn build(mut self) -> Result<Counter<E>, Error> {
         if self.is_fractional() {
             self.descriptor = self.descriptor.kind(Kind::FloatCounter);
-            let (intake, series) = self.into_parts()?.into_series(Vec::new());
+            let (intake, series) = self.into_parts()?.into_series();
             return Ok(Counter { intake, sums: Sums::Fractional(series) });
         }
-        let (intake, series) = self.into_parts()?.into_series(Vec::new());
+        let (intake, series) = self.into_parts()?.into_series();
         Ok(Counter { intake, sums: Sums::Whole(series) })
     }
 }

@@ -1,44 +1,77 @@
-//! Bucket bounds as integers, for measures that are integers.
+//! Bucket bounds as integers, for a search without branches.
 
 use crate::metric::measure::Amount;
+use crate::metric::selector::FLOAT;
 use crate::metric::selector::NANOS;
 
-/// The bounds of a histogram for values of one kind of integer, found without a branch that depends on the value.
+/// The bounds of a histogram as integers that rise with the values of one kind, so that a bucket is found without a branch that
+/// depends on the value.
 ///
-/// The highest bit of a value says how many limits lie below its octave; the few within the octave are compared with.
+/// Integers stand for themselves, and numbers above 0 for their bits, whose order is theirs. The octave of a value says how
+/// many limits lie below it; the few within the octave are compared with.
 #[derive(Debug)]
 pub(super) struct Edges {
     kind: u8,
-    /// How many limits lie below each power of two.
-    below: [u16; 64],
+    /// The octave of a number that is told apart from the ones below it; unused for integers.
+    first_octave: u64,
+    /// How many limits lie below each octave.
+    below: [u16; OCTAVES],
     /// The highest integer of each bucket, ascending, then as many that none exceeds as an octave has at most.
     limits: Box<[u64]>,
     /// How many limits an octave has at most.
     most: usize,
-    /// How many bounds lie below 0 and have no limit.
-    negative: usize,
+    /// How many bounds have no limit, because every value is above them.
+    lowest: usize,
 }
 
+const OCTAVES: usize = 64;
+
 impl Edges {
+    /// The edges for values of this kind.
     pub(super) fn new(bounds: &[f64], kind: u8) -> Self {
+        if kind == FLOAT {
+            return Self::of_numbers(bounds);
+        }
         let value = |integer: u64| {
             if kind == NANOS { Amount::Nanos(integer).as_f64() } else { Amount::Unsigned(integer).as_f64() }
         };
         let scale = if kind == NANOS { 1e9 } else { 1.0 };
-        let negative = bounds.iter().take_while(|bound| **bound < 0.0).count();
-        let positive = bounds.iter().skip(negative);
-        let mut limits: Vec<u64> = positive.map(|bound| limit(*bound, scale, value)).collect();
-        let mut below = [0; 64];
-        for (power, below) in (0_u32..).zip(&mut below) {
-            // The octave of the lowest bit holds 0 as well.
-            let start = if power == 0 { 0 } else { 1_u64 << power };
-            *below = limits.partition_point(|limit| *limit < start) as u16;
+        let lowest = bounds.iter().take_while(|bound| **bound < 0.0).count();
+        let limits = bounds.iter().skip(lowest).map(|bound| limit(*bound, scale, value)).collect();
+        // The octave of the lowest bit holds 0 as well.
+        Self::of(limits, kind, lowest, 0, |octave| if octave == 0 { 0 } else { 1 << octave })
+    }
+
+    /// Bounds too far apart for the table are all in its last octave, whose limits are then too many to be compared with.
+    fn of_numbers(bounds: &[f64]) -> Self {
+        let lowest = bounds.iter().take_while(|bound| **bound <= 0.0).count();
+        let limits: Vec<u64> = bounds.iter().skip(lowest).map(|bound| bound.to_bits()).collect();
+        let first = limits.first().map_or(0, |bits| bits >> EXPONENT);
+        Self::of(
+            limits,
+            FLOAT,
+            lowest,
+            first,
+            |octave| if octave == 0 { 0 } else { (first + octave - 1) << EXPONENT },
+        )
+    }
+
+    fn of(
+        mut limits: Vec<u64>,
+        kind: u8,
+        lowest: usize,
+        first_octave: u64,
+        start: impl Fn(u64) -> u64,
+    ) -> Self {
+        let mut below = [0; OCTAVES];
+        for (octave, below) in (0..).zip(&mut below) {
+            *below = limits.partition_point(|limit| *limit < start(octave)) as u16;
         }
         let ends = below.iter().skip(1).copied().chain([limits.len() as u16]);
         let most =
             below.iter().zip(ends).map(|(start, end)| usize::from(end - start)).max().unwrap_or_default();
         limits.extend(std::iter::repeat_n(u64::MAX, most.max(2)));
-        Self { kind, below, limits: limits.into(), most, negative }
+        Self { kind, first_octave, below, limits: limits.into(), most, lowest }
     }
 
     pub(super) fn kind(&self) -> u8 {
@@ -50,22 +83,49 @@ impl Edges {
         self.most <= 2
     }
 
-    /// The bucket of a value, if [`are_sparse`](Self::are_sparse).
+    /// The bucket of an integer, if the edges [`are_sparse`](Self::are_sparse).
     #[inline(always)]
     pub(super) fn bucket_of_two(&self, value: u64) -> usize {
-        let start = usize::from(self.below[63 - (value | 1).leading_zeros() as usize]);
-        let within = self.limits.get(start..start + 2).unwrap_or_default();
-        let exceeded: usize = within.iter().map(|limit| usize::from(*limit < value)).sum();
-        self.negative + start + exceeded
+        self.second_of_two(octave(value), value)
     }
 
-    /// The bucket of a value.
+    /// The bucket of an integer.
     #[inline]
     pub(super) fn bucket(&self, value: u64) -> usize {
-        let start = usize::from(self.below[63 - (value | 1).leading_zeros() as usize]);
-        let within = self.limits.get(start..start + self.most).unwrap_or_default();
-        self.negative + start + within.partition_point(|limit| *limit < value)
+        if self.are_sparse() { self.bucket_of_two(value) } else { self.among_many(octave(value), value) }
     }
+
+    /// The bucket of a number above 0.
+    #[inline(always)]
+    pub(super) fn bucket_of_number(&self, value: f64) -> usize {
+        let bits = value.to_bits();
+        let octave =
+            ((bits >> EXPONENT) + 1).saturating_sub(self.first_octave).min(OCTAVES as u64 - 1) as usize;
+        if self.are_sparse() { self.second_of_two(octave, bits) } else { self.among_many(octave, bits) }
+    }
+
+    #[inline(always)]
+    fn second_of_two(&self, octave: usize, value: u64) -> usize {
+        let start = usize::from(self.below[octave]);
+        let within = self.limits.get(start..start + 2).unwrap_or_default();
+        let exceeded: usize = within.iter().map(|limit| usize::from(*limit < value)).sum();
+        self.lowest + start + exceeded
+    }
+
+    fn among_many(&self, octave: usize, value: u64) -> usize {
+        let start = usize::from(self.below[octave]);
+        let within = self.limits.get(start..start + self.most).unwrap_or_default();
+        self.lowest + start + within.partition_point(|limit| *limit < value)
+    }
+}
+
+/// Where the exponent of an `f64` starts.
+const EXPONENT: u32 = 52;
+
+/// The number of the highest bit; 0 for 0 as well.
+#[inline(always)]
+fn octave(value: u64) -> usize {
+    63 - (value | 1).leading_zeros() as usize
 }
 
 /// The highest integer whose value is not above the bound, which is not negative. `value` rises.
@@ -144,6 +204,25 @@ mod tests {
             for bound in &bounds {
                 let near = (bound * if nanos { 1e9 } else { 1.0 }) as u64;
                 (near.saturating_sub(1)..=near.saturating_add(1)).for_each(|integer| agrees(&bounds, kind, integer));
+            }
+        }
+
+        #[test]
+        fn numbers_find_their_bucket_by_their_bits(
+            exponents in proptest::collection::btree_set(-300_i32..400, 1..40),
+            stretch in prop_oneof![Just(10.0), Just(2.0), Just(0.5)],
+            negative: bool,
+            bits in 1..f64::MAX.to_bits(),
+        ) {
+            let mut bounds: Vec<f64> = exponents.into_iter().map(|power| 2.0_f64.powf(f64::from(power) / stretch)).collect();
+            if negative {
+                bounds.splice(0..0, [-7.5, -0.1, 0.0]);
+            }
+            let edges = Edges::new(&bounds, FLOAT);
+            let near = bounds.iter().filter(|bound| **bound > 0.0).flat_map(|bound| [-1, 0, 1].map(|step| f64::from_bits(bound.to_bits().wrapping_add_signed(step))));
+            for value in near.chain([f64::from_bits(bits), f64::MIN_POSITIVE, f64::MAX, 5e-324, 1.0]) {
+                let expected = bounds.iter().filter(|bound| **bound < value).count();
+                prop_assert_eq!(edges.bucket_of_number(value), expected, "{} in {:?}", value, bounds);
             }
         }
 

@@ -56,7 +56,7 @@ impl<E: 'static> GaugeBuilder<E> {
     /// [`DescriptorBuilder::build`](crate::DescriptorBuilder::build) tells it.
     pub fn build(self) -> Result<Gauge<E>, Error> {
         self.need_value("a gauge")?;
-        let (intake, series) = self.into_parts()?.into_series(Vec::new());
+        let (intake, series) = self.into_parts()?.into_series();
         Ok(Gauge { intake, series })
     }
 }

@@ -10,6 +10,7 @@ use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::edges::Edges;
 use crate::metric::measure::Amount;
+use crate::metric::selector::FLOAT;
 use crate::metric::selector::NANOS;
 use crate::metric::selector::UNSIGNED;
 use crate::metric::selector::Values;
@@ -53,7 +54,8 @@ const FEW_BOUNDS: usize = 32;
 
 /// Counts observations by bucket and keeps their exact sum and extremes.
 ///
-/// A bound belongs to the bucket below it. NaN and infinities are refused. Without [`bounds`](HistogramBuilder::bounds),
+/// A bound belongs to the bucket below it. NaN and infinities are refused. Integers and durations are summed before they are
+/// rounded; bucket and extremes of a duration are those of its seconds as `f64`. Without [`bounds`](HistogramBuilder::bounds),
 /// [`Unit::Seconds`] takes [`SECONDS_BOUNDS`] and [`Unit::Bytes`]
 /// [`BYTES_BOUNDS`].
 ///
@@ -79,7 +81,7 @@ const FEW_BOUNDS: usize = 32;
 pub struct Histogram<E> {
     intake: Intake<E>,
     series: Series<E, Histograms>,
-    edges: Option<Arc<Edges>>,
+    edges: Option<Box<Edges>>,
 }
 
 /// Collects what a [`Histogram`] is.
@@ -109,14 +111,12 @@ impl<E: 'static> HistogramBuilder<E> {
         self.need_value("a histogram")?;
         if !self.descriptor.has_bounds() {
             self.descriptor = match self.descriptor.known_unit() {
-                Unit::Seconds => self.descriptor.bounds(&SECONDS_BOUNDS),
-                Unit::Bytes => self.descriptor.bounds(&BYTES_BOUNDS),
+                Unit::Seconds => self.descriptor.preset(&SECONDS_BOUNDS),
+                Unit::Bytes => self.descriptor.preset(&BYTES_BOUNDS),
                 _ => self.descriptor,
             };
         }
-        let parts = self.into_parts()?;
-        let column = Histograms::new(parts.intake.descriptor.bounds().len());
-        let (intake, series) = parts.into_series(column);
+        let (intake, series) = self.into_parts()?.into_series();
         Ok(Histogram { intake, series, edges: None })
     }
 }
@@ -138,7 +138,9 @@ impl<E: 'static> Metric<E> for Histogram<E> {
             Err(refusal) => return Verdict::Refused(refusal),
         };
         let row = self.series.row(event, context);
-        if self.observe(row, amount, value) {
+        let bucket = bucket_of(self.intake.descriptor.bounds(), value);
+        let column = self.series.column_mut();
+        if column.observe(row, bucket, value, || value, |sum| amount.add_to(sum)) {
             Verdict::Accepted
         } else {
             Verdict::Refused(Refusal::OutOfRange)
@@ -186,16 +188,25 @@ impl<E: 'static> Histogram<E> {
         self.observe_each(piece, values, rows.iter());
     }
 
-    /// Observes integers that belong to one series all together; `false`, and nothing has changed, if this is not possible.
+    /// Observes what belongs to one series all together; `false`, and nothing has changed, if this is not possible.
     fn observe_all(&mut self, row: usize, values: &Values) -> bool {
         let kind = values.kind();
-        let (Some(integers), Some(edges)) =
+        let (Some(bits), Some(edges)) =
             (values.only(kind), edges_for(&mut self.edges, &self.intake.descriptor, kind))
         else {
             return false;
         };
+        let column = self.series.column_mut();
+        if kind == FLOAT {
+            let numbers = bits.iter().map(|bits| f64::from_bits(*bits));
+            let min = numbers.clone().fold(f64::INFINITY, f64::min);
+            let max = numbers.clone().fold(f64::NEG_INFINITY, f64::max);
+            let bounds = self.intake.descriptor.bounds();
+            let buckets = numbers.clone().map(|number| bucket_of_number(edges, bounds, number));
+            return column.observe_all(row, buckets, (min, max), |sum| sum.add_all(numbers));
+        }
         let (mut min, mut max, mut sum) = (u64::MAX, 0, 0_i128);
-        for integer in integers {
+        for integer in bits {
             min = min.min(*integer);
             max = max.max(*integer);
             sum += i128::from(*integer);
@@ -204,39 +215,73 @@ impl<E: 'static> Histogram<E> {
         let extremes = (number(min).as_f64(), number(max).as_f64());
         let add =
             |total: &mut ExactSum| if kind == NANOS { total.add_nanos(sum) } else { total.add_whole(sum) };
-        let column = self.series.column_mut();
         if edges.are_sparse() {
-            let buckets = integers.iter().map(|integer| edges.bucket_of_two(*integer));
-            column.observe_all(row, buckets, extremes, add)
+            column.observe_all(row, bits.iter().map(|integer| edges.bucket_of_two(*integer)), extremes, add)
         } else {
-            column.observe_all(row, integers.iter().map(|integer| edges.bucket(*integer)), extremes, add)
+            column.observe_all(row, bits.iter().map(|integer| edges.bucket(*integer)), extremes, add)
         }
     }
 
     fn observe_each(&mut self, piece: &mut Piece<'_, E>, values: &Values, rows: impl Iterator<Item = usize>) {
-        let mut refused = 0;
-        for ((place, amount), row) in values.iter().enumerate().zip(rows) {
-            if !self.observe(row, amount, amount.as_f64()) {
-                piece.refuse(place - refused);
-                refused += 1;
+        let edges = edges_for(&mut self.edges, &self.intake.descriptor, values.kind());
+        let bounds = self.intake.descriptor.bounds();
+        let column = self.series.column_mut();
+        // The same loop for each of the common kinds: whatever is known of a value before, is not asked of every one.
+        match (edges, values.only(NANOS), values.only(FLOAT)) {
+            (Some(edges), Some(nanos), _) if edges.are_sparse() => {
+                let nanos = nanos.iter().copied();
+                let found = nanos.map(|nanos| (Amount::Nanos(nanos), edges.bucket_of_two(nanos)));
+                observe_found(column, piece, found.zip(rows));
+            }
+            (Some(edges), _, Some(bits)) => {
+                let numbers = bits.iter().map(|bits| f64::from_bits(*bits));
+                let found =
+                    numbers.map(|number| (Amount::Float(number), bucket_of_number(edges, bounds, number)));
+                observe_found(column, piece, found.zip(rows));
+            }
+            _ => {
+                let found = values.iter().map(|amount| (amount, bucket_of_any(edges, bounds, amount)));
+                observe_found(column, piece, found.zip(rows));
             }
         }
     }
+}
 
-    #[inline]
-    fn observe(&mut self, row: usize, amount: Amount, value: f64) -> bool {
-        let bucket = bucket_of(self.intake.descriptor.bounds(), value);
-        self.series.column_mut().observe(row, bucket, value, |sum| amount.add_to(sum))
+/// Observes values whose bucket and row are found; refuses the event of each whose sum is then out of range.
+#[inline(always)]
+fn observe_found<E>(
+    column: &mut Histograms,
+    piece: &mut Piece<'_, E>,
+    found: impl Iterator<Item = ((Amount, usize), usize)>,
+) {
+    let mut refused = 0;
+    for (place, ((amount, bucket), row)) in found.enumerate() {
+        if !column.observe(row, bucket, amount.roughly(), || amount.as_f64(), |sum| amount.add_to(sum)) {
+            piece.refuse(place - refused);
+            refused += 1;
+        }
     }
 }
 
-/// The edges for integers of this kind, made by the first batch of them; a measure has only one kind, or no edges.
-fn edges_for<'e>(edges: &'e mut Option<Arc<Edges>>, of: &Descriptor, kind: u8) -> Option<&'e Edges> {
-    if kind != NANOS && kind != UNSIGNED {
+/// The edges for values of this kind, made by the first batch of them; a measure has only one kind, or no edges.
+fn edges_for<'e>(edges: &'e mut Option<Box<Edges>>, of: &Descriptor, kind: u8) -> Option<&'e Edges> {
+    if kind != NANOS && kind != UNSIGNED && kind != FLOAT {
         return None;
     }
-    let edges = edges.get_or_insert_with(|| Arc::new(Edges::new(of.bounds(), kind)));
+    let edges = edges.get_or_insert_with(|| Box::new(Edges::new(of.bounds(), kind)));
     (edges.kind() == kind).then_some(&**edges)
+}
+
+fn bucket_of_any(edges: Option<&Edges>, bounds: &[f64], amount: Amount) -> usize {
+    match (edges, amount) {
+        (Some(edges), Amount::Unsigned(integer) | Amount::Nanos(integer)) => edges.bucket(integer),
+        _ => bucket_of(bounds, amount.as_f64()),
+    }
+}
+
+#[inline(always)]
+fn bucket_of_number(edges: &Edges, bounds: &[f64], number: f64) -> usize {
+    if number > 0.0 { edges.bucket_of_number(number) } else { bucket_of(bounds, number) }
 }
 
 /// The first bucket whose bound is not below the value.

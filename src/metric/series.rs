@@ -16,25 +16,27 @@ use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Live;
 use crate::model::verdict::Context;
 use std::fmt;
+use std::sync::Arc;
 
 /// The series of one instrument, each with a row of the column `C`.
 pub(super) struct Series<E, C> {
     selectors: Box<[Box<dyn Select<E>>]>,
-    known: Known<C>,
+    descriptor: Arc<Descriptor>,
+    /// Made by the first event: of many recorders, most never have one.
+    known: Option<Box<Known<C>>>,
 }
 
 /// The series that there are.
 struct Known<C> {
-    /// Made with the first labelled series: most metrics of most recorders never have one.
+    /// Made with the first labelled series.
     index: Option<Box<Index>>,
     live: Live<C>,
     limit: usize,
 }
 
 impl<E, C: Column> Series<E, C> {
-    pub(super) fn new(descriptor: &Descriptor, selectors: Box<[Box<dyn Select<E>>]>, column: C) -> Self {
-        let limit = descriptor.cardinality() as usize;
-        Self { selectors, known: Known { index: None, live: Live::new(descriptor, column), limit } }
+    pub(super) fn new(descriptor: Arc<Descriptor>, selectors: Box<[Box<dyn Select<E>>]>) -> Self {
+        Self { selectors, descriptor, known: None }
     }
 
     /// The row of the series that this event belongs to, which counts as changed; made if it is new.
@@ -42,27 +44,8 @@ impl<E, C: Column> Series<E, C> {
     /// Selectors run before anything changes, so that one that panics leaves the instrument as it was.
     #[inline]
     pub(super) fn row(&mut self, event: &E, context: &Context) -> usize {
-        let known = &mut self.known;
-        // Up to three labels is what nearly every metric has; loops over as many are unrolled.
-        let row = match &*self.selectors {
-            [] => known.unlabelled(context),
-            [first] => {
-                let a = first.one(event);
-                known.row_of([Identity::of(&a)], || [&a], context)
-            }
-            [first, second] => {
-                let a = first.one(event);
-                let b = second.one(event);
-                known.row_of([Identity::of(&a), Identity::of(&b)], || [&a, &b], context)
-            }
-            [first, second, third] => {
-                let a = first.one(event);
-                let b = second.one(event);
-                let c = third.one(event);
-                known.row_of([Identity::of(&a), Identity::of(&b), Identity::of(&c)], || [&a, &b, &c], context)
-            }
-            selectors => known.row_of_many(selectors, event, context),
-        };
+        let known = Known::made(&mut self.known, &self.descriptor);
+        let row = known.row_by(&self.selectors, event, context);
         known.live.touch(row, context.cut());
         row
     }
@@ -73,15 +56,16 @@ impl<E, C: Column> Series<E, C> {
         if !self.selectors.is_empty() {
             return None;
         }
-        let row = self.known.unlabelled(context);
-        self.known.live.touch(row, context.cut());
+        let known = Known::made(&mut self.known, &self.descriptor);
+        let row = known.unlabelled(context);
+        known.live.touch(row, context.cut());
         Some(row)
     }
 
     /// The rows of what is left of a piece, as if [`row`](Self::row) was asked for one event after the other.
     pub(super) fn rows(&mut self, piece: &mut Piece<'_, E>, context: &Context) -> Rows {
         let mut rows = Rows::new();
-        let known = &mut self.known;
+        let known = Known::made(&mut self.known, &self.descriptor);
         match &*self.selectors {
             [] => (0..piece.count()).for_each(|_| rows.push(known.unlabelled(context))),
             [only] => rows_by_one(&**only, known, piece, &mut rows, context),
@@ -94,7 +78,7 @@ impl<E, C: Column> Series<E, C> {
                     |rows| {
                         events.each(|index, event| {
                             rows.at = index;
-                            rows.push(known.row_of_many(selectors, event, context));
+                            rows.push(known.row_by(selectors, event, context));
                         });
                     },
                 );
@@ -106,15 +90,18 @@ impl<E, C: Column> Series<E, C> {
 
     #[inline]
     pub(super) fn column_mut(&mut self) -> &mut C {
-        self.known.live.column_mut()
+        Known::made(&mut self.known, &self.descriptor).live.column_mut()
     }
 
     pub(super) fn count_saturation(&mut self) {
-        self.known.live.count_saturation();
+        Known::made(&mut self.known, &self.descriptor).live.count_saturation();
     }
 
     pub(super) fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
-        writer.refresh(&self.known.live);
+        // A writer to which nothing is stated leaves no series.
+        if let Some(known) = &self.known {
+            writer.refresh(&known.live);
+        }
     }
 }
 
@@ -163,8 +150,43 @@ fn rows_by_one<E, C: Column>(
 
 impl<C: Column> Known<C> {
     #[inline]
+    fn made<'k>(known: &'k mut Option<Box<Self>>, descriptor: &Descriptor) -> &'k mut Self {
+        known.get_or_insert_with(|| Box::new(Self::new(descriptor)))
+    }
+
+    #[cold]
+    fn new(descriptor: &Descriptor) -> Self {
+        let limit = descriptor.cardinality() as usize;
+        Self { index: None, live: Live::new(descriptor, C::of(descriptor)), limit }
+    }
+
+    #[inline]
     fn unlabelled(&mut self, context: &Context) -> usize {
         if self.live.len() == 0 { self.live.push(std::iter::empty(), context.now()) } else { 0 }
+    }
+
+    #[inline]
+    fn row_by<E>(&mut self, selectors: &[Box<dyn Select<E>>], event: &E, context: &Context) -> usize {
+        // Up to three labels is what nearly every metric has; loops over as many are unrolled.
+        match selectors {
+            [] => self.unlabelled(context),
+            [first] => {
+                let a = first.one(event);
+                self.row_of([Identity::of(&a)], || [&a], context)
+            }
+            [first, second] => {
+                let a = first.one(event);
+                let b = second.one(event);
+                self.row_of([Identity::of(&a), Identity::of(&b)], || [&a, &b], context)
+            }
+            [first, second, third] => {
+                let a = first.one(event);
+                let b = second.one(event);
+                let c = third.one(event);
+                self.row_of([Identity::of(&a), Identity::of(&b), Identity::of(&c)], || [&a, &b, &c], context)
+            }
+            selectors => self.row_of_many(selectors, event, context),
+        }
     }
 
     #[inline(never)]
@@ -228,9 +250,7 @@ impl<C: Column> Known<C> {
 
 impl<E, C> fmt::Debug for Series<E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Series")
-            .field("index", &self.known.index)
-            .field("limit", &self.known.limit)
-            .finish_non_exhaustive()
+        let index = self.known.as_ref().and_then(|known| known.index.as_ref());
+        f.debug_struct("Series").field("index", &index).finish_non_exhaustive()
     }
 }

@@ -65,7 +65,7 @@ impl<E: 'static> UpDownBuilder<E> {
                 "an up-down counter adds whole numbers: return an integer, or keep the level in a gauge";
             return Err(Error::new(ErrorKind::InvalidState, message));
         }
-        let (intake, series) = self.into_parts()?.into_series(Vec::new());
+        let (intake, series) = self.into_parts()?.into_series();
         Ok(UpDown { intake, series })
     }
 }

@@ -112,9 +112,6 @@ impl<E: MetricEvent> Slot<E> {
         if let Err(payload) = result {
             // The event in hand is the one it panicked on, the last one if it had answered them all; the rest of the batch it
             // does not see.
-            if batch.is_empty() {
-                batch.take_back();
-            }
             seen = (batch.position() as u64).min(all.saturating_sub(1));
             self.tally.panicked += 1;
             self.tally.quarantined += (all - seen).saturating_sub(1);

@@ -36,6 +36,9 @@ pub(crate) enum Values {
 
 /// One column of values, one row per series.
 pub(crate) trait Column {
+    /// No rows, of the shape that a metric wants.
+    fn of(descriptor: &Descriptor) -> Self;
+
     /// Appends the value of a series without observations.
     fn push(&mut self);
 
@@ -142,6 +145,10 @@ impl<C: Column> Live<C> {
 }
 
 impl<T: Row> Column for Vec<T> {
+    fn of(_descriptor: &Descriptor) -> Self {
+        Self::new()
+    }
+
     fn push(&mut self) {
         make_room(self, 1);
         Vec::push(self, T::default());

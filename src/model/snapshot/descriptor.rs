@@ -9,6 +9,7 @@ use crate::model::limits::MAX_LABELS;
 use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
 use crate::model::unit::Unit;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -76,7 +77,8 @@ pub struct Descriptor {
     unit: Unit,
     help: Box<str>,
     labels: Arc<[LabelKey]>,
-    bounds: Box<[f64]>,
+    /// Borrowed from the preset, where it is one: every recorder would have a copy of its own.
+    bounds: Cow<'static, [f64]>,
     cardinality: u32,
 }
 
@@ -89,7 +91,7 @@ impl Descriptor {
             unit: Unit::None,
             help: String::new(),
             labels: Vec::new(),
-            bounds: Vec::new(),
+            bounds: Cow::Borrowed(&[]),
             cardinality: DEFAULT_CARDINALITY,
         }
     }
@@ -180,7 +182,7 @@ pub struct DescriptorBuilder {
     unit: Unit,
     help: String,
     labels: Vec<String>,
-    bounds: Vec<f64>,
+    bounds: Cow<'static, [f64]>,
     cardinality: u32,
 }
 
@@ -205,7 +207,13 @@ impl DescriptorBuilder {
 
     /// The upper bounds of a histogram's buckets, inclusive; the bucket above all of them is added by itself.
     pub fn bounds(mut self, bounds: &[f64]) -> Self {
-        bounds.clone_into(&mut self.bounds);
+        self.bounds = Cow::Owned(bounds.to_vec());
+        self
+    }
+
+    /// The same with bounds that need not be copied.
+    pub(crate) fn preset(mut self, bounds: &'static [f64]) -> Self {
+        self.bounds = Cow::Borrowed(bounds);
         self
     }
 
@@ -262,7 +270,7 @@ impl DescriptorBuilder {
             unit: self.unit,
             help: self.help.into(),
             labels: labels.into(),
-            bounds: self.bounds.into(),
+            bounds: self.bounds,
             cardinality: self.cardinality,
         }))
     }

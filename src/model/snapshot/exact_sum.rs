@@ -75,6 +75,23 @@ impl ExactSum {
         self.add_wide(value)
     }
 
+    /// Adds all these numbers, or answers `false` and stays as it was: when one of them cannot be added, or not within two parts.
+    #[inline(always)]
+    pub(crate) fn add_all(&mut self, values: impl Iterator<Item = f64>) -> bool {
+        let Parts::Two { high: old_high, low: old_low } = &mut self.0 else { return false };
+        let (mut high, mut low, mut exact) = (*old_high, *old_low, true);
+        for value in values {
+            let (next, error) = two_sum(high, value);
+            let (rest, lost) = two_sum(low, error);
+            exact &= lost == 0.0 && next.abs() <= Self::MAX && value.abs() <= Self::MAX;
+            (high, low) = (next, rest);
+        }
+        if exact {
+            (*old_high, *old_low) = (high, low);
+        }
+        exact
+    }
+
     /// Adds a duration to the nanosecond, or answers `false` and stays as it was beyond 2^127 nanoseconds.
     pub fn add_duration(&mut self, duration: Duration) -> bool {
         i128::try_from(duration.as_nanos()).is_ok_and(|nanos| self.add_nanos(nanos))
@@ -481,6 +498,18 @@ mod tests {
             prop_assert_eq!(&merged, &alone);
             prop_assert!(merged.add_nanos(1));
             prop_assert_ne!(&merged, &alone);
+        }
+
+        #[test]
+        fn many_at_once_are_each_of_them_or_none(
+            mixed in proptest::collection::vec(prop_oneof![10 => alike(), 1 => wide(), 1 => Just(f64::NAN)], 0..12),
+        ) {
+            let (mut all, mut each) = (sum_of(&[0.1]), sum_of(&[0.1]));
+            if all.add_all(mixed.iter().copied()) {
+                mixed.iter().for_each(|value| assert!(each.add(*value)));
+            }
+            prop_assert_eq!(all.value().to_bits(), each.value().to_bits());
+            prop_assert_eq!(all, each);
         }
 
         #[test]

@@ -4,6 +4,7 @@ use crate::model::snapshot::columns::Column;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::columns::copy_rows;
 use crate::model::snapshot::columns::make_room;
+use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::value::HistogramRef;
 use std::ops::Range;
@@ -18,7 +19,7 @@ pub(crate) struct Moments {
 
 /// Every histogram of one metric: a row of buckets and the moments per series.
 ///
-/// Buckets are 32 bits wide until one of the metric's counts outgrows them, then all are 64 bits wide: half the memory
+/// Buckets are 32 bits wide until one of the metric's counts might outgrow them, then all are 64 bits wide: half the memory
 /// for nearly everybody, one rare copy for the rest. The number of observations is the sum of the buckets.
 #[derive(Clone, Debug)]
 pub(crate) struct Histograms {
@@ -49,15 +50,44 @@ impl Histograms {
     }
 
     /// Counts one observation, or answers `false` and changes nothing when `add` finds the sum out of range.
-    #[inline]
+    ///
+    /// `roughly` is the value within a part in 10^15; `value` is asked for if the observation may be an extreme.
+    #[inline(always)]
     pub(crate) fn observe(
         &mut self,
         series: usize,
         bucket: usize,
-        value: f64,
+        roughly: f64,
+        value: impl FnOnce() -> f64,
         add: impl FnOnce(&mut ExactSum) -> bool,
     ) -> bool {
-        self.observe_all(series, std::iter::once(bucket), (value, value), add)
+        if self.room == 0 {
+            self.find_room(1);
+        }
+        let Some(moments) = self.moments.get_mut(series) else { return false };
+        if !add(&mut moments.sum) {
+            return false;
+        }
+        if !moments.surely_within(roughly) {
+            let value = value();
+            moments.min = moments.min.min(value);
+            moments.max = moments.max.max(value);
+        }
+        let at = series * self.width + bucket;
+        match &mut self.counts {
+            Counts::Narrow(counts) => {
+                self.room -= 1;
+                if let Some(count) = counts.get_mut(at) {
+                    *count += 1;
+                }
+            }
+            Counts::Wide(counts) => {
+                if let Some(count) = counts.get_mut(at) {
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+        true
     }
 
     /// Counts observations of one series, which `add` adds to the sum, or answers `false` and changes nothing.
@@ -160,6 +190,10 @@ impl Histograms {
 }
 
 impl Column for Histograms {
+    fn of(descriptor: &Descriptor) -> Self {
+        Self::new(descriptor.bounds().len())
+    }
+
     fn push(&mut self) {
         make_room(&mut self.moments, 1);
         self.moments.push(Moments::default());
@@ -247,6 +281,13 @@ impl Default for Moments {
 }
 
 impl Moments {
+    /// Whether a value is no new extreme, as far as its first twelve digits tell.
+    #[inline(always)]
+    fn surely_within(&self, roughly: f64) -> bool {
+        const SLACK: f64 = 1e-12;
+        roughly > self.min + self.min.abs() * SLACK && roughly < self.max - self.max.abs() * SLACK
+    }
+
     pub(super) fn extremes(&self) -> Option<(f64, f64)> {
         (self.min <= self.max).then_some((self.min, self.max))
     }
@@ -271,17 +312,27 @@ mod tests {
         live.put(0, &[u64::from(u32::MAX) - 1, 7], Moments::default());
         live.put(1, &[1, 2], Moments::default());
         let mut stale = live.clone();
-        assert!(live.observe(0, 0, 0.5, |sum| sum.add(0.5)));
+        assert!(live.observe(0, 0, 0.5, || 0.5, |sum| sum.add(0.5)));
         assert!(matches!(live.counts, Counts::Narrow(_)));
-        assert!(live.observe(0, 0, 0.5, |sum| sum.add(0.5)));
+        assert!(live.observe(0, 0, 0.5, || 0.5, |sum| sum.add(0.5)));
         assert!(matches!(live.counts, Counts::Wide(_)));
         assert_eq!((buckets(&live, 0), buckets(&live, 1)), (vec![1 << 32, 7], vec![1, 2]));
         assert_ne!(stale, live);
         stale.copy(&live, 0..2);
         assert_eq!(stale, live);
-        assert!(live.observe(1, 1, 3.0, |sum| sum.add(3.0)));
+        assert!(live.observe(1, 1, 3.0, || 3.0, |sum| sum.add(3.0)));
         stale.copy(&live, 0..2);
         assert_eq!(stale, live);
+    }
+
+    #[test]
+    fn a_count_that_was_put_high_grows_wider_too() {
+        let mut live = Histograms::new(1);
+        live.put(0, &[0, 0], Moments::default());
+        assert!(live.observe_all(0, [0, 1, 1].into_iter(), (0.5, 2.0), |sum| sum.add(4.5)));
+        live.put(0, &[u64::from(u32::MAX), 2], Moments::default());
+        assert!(live.observe(0, 0, 0.5, || 0.5, |sum| sum.add(0.5)));
+        assert_eq!(buckets(&live, 0), [1 << 32, 2]);
     }
 
     #[test]
