@@ -169,10 +169,18 @@ impl<E> Ring<E> {
 
     #[inline(always)]
     fn write(&self, seen: Reading, position: u64, event: E) {
-        let slot = self.lanes[seen.lane()].slot_for_write(position, self.mask);
+        // A branch, not an index: it is predicted, so the loads from the lane need not wait for the word.
+        let lane = if seen.lane() == 0 { &self.lanes[0] } else { self.second_lane() };
+        let slot = lane.slot_for_write(position, self.mask);
         // SAFETY: `seen` was exchanged for a word with this position taken, so it is this call's alone. The slot's earlier
         // position was committed, by the capacity check, and with that the consumer was done with it (S2).
         unsafe { (*slot).write(position, event) };
+    }
+
+    /// Apart only so that the compiler keeps the branch in `write`.
+    #[inline(never)]
+    fn second_lane(&self) -> &Lane<E> {
+        &self.lanes[1]
     }
 
     pub(crate) fn word(&self) -> &Word {
