@@ -174,7 +174,7 @@ impl<E> Ring<E> {
         let slot = lane.slot_for_write(position, self.mask);
         // SAFETY: `seen` was exchanged for a word with this position taken, so it is this call's alone. The slot's earlier
         // position was committed, by the capacity check, and with that the consumer was done with it (S2).
-        unsafe { (*slot).write(position, event) };
+        unsafe { Slot::write(slot, position, event) };
     }
 
     /// Apart only so that the compiler keeps the branch in `write`.

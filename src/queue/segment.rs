@@ -37,20 +37,26 @@ impl<E> Slot<E> {
 
     /// Writes the event of `position` and makes it visible.
     ///
+    /// Takes no reference to the slot: as soon as the stamp stands, the consumer may free the block, and a `&self` would
+    /// have to stay good until the return.
+    ///
     /// # Safety
     ///
-    /// The caller reserved `position`, this slot is that position's, and the consumer is done with the position that
+    /// The caller reserved `position`, `slot` points to that position's slot, and the consumer is done with the position that
     /// used the slot before: then nobody else touches the value until the stamp is stored.
     #[inline(always)]
-    pub(crate) unsafe fn write(&self, position: u64, event: E) {
-        self.value.with_mut(|value| {
+    pub(crate) unsafe fn write(slot: *const Self, position: u64, event: E) {
+        #[cfg(mvx_bug = "stamp_relaxed")]
+        const STAMP: Ordering = Ordering::Relaxed;
+        #[cfg(not(mvx_bug = "stamp_relaxed"))]
+        const STAMP: Ordering = Ordering::Release;
+        // SAFETY: by the caller's promise the slot lives at least until the stamp is stored.
+        let (value, stamp) = unsafe { (&(*slot).value, &(*slot).stamp) };
+        value.with_mut(|value| {
             // SAFETY: by the caller's promise this thread alone has access to the value.
             unsafe { (*value).write(event) };
         });
-        #[cfg(mvx_bug = "stamp_relaxed")]
-        self.stamp.store(position + 1, Ordering::Relaxed);
-        #[cfg(not(mvx_bug = "stamp_relaxed"))]
-        self.stamp.store(position + 1, Ordering::Release);
+        stamp.store(position + 1, STAMP);
     }
 
     /// Whether the event of `position` stands here, and is visible to the caller.
