@@ -3,6 +3,7 @@
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -105,19 +106,22 @@ impl<E> BlockCell<E> {
         self.0.load(Ordering::Acquire)
     }
 
-    /// The block; allocates it if this caller is the first to need it. Never null.
+    /// The block; allocates it if this caller is the first to need it, and adds its size to `bytes`. Never null.
     #[inline(always)]
-    pub(crate) fn get_or_allocate(&self, slots: u64) -> *mut Slot<E> {
+    pub(crate) fn get_or_allocate(&self, slots: u64, bytes: &AtomicUsize) -> *mut Slot<E> {
         let block = self.get();
-        if block.is_null() { self.allocate(slots) } else { block }
+        if block.is_null() { self.allocate(slots, bytes) } else { block }
     }
 
     #[cold]
     #[inline(never)]
-    fn allocate(&self, slots: u64) -> *mut Slot<E> {
+    fn allocate(&self, slots: u64, bytes: &AtomicUsize) -> *mut Slot<E> {
         let fresh = allocate_block(slots);
         match self.install(fresh) {
-            Ok(()) => fresh,
+            Ok(()) => {
+                bytes.fetch_add(block_bytes::<E>(slots), Ordering::Relaxed);
+                fresh
+            }
             Err(winner) => {
                 // SAFETY: `fresh` was made above and never published.
                 unsafe { free_block(fresh, slots) };
@@ -137,6 +141,11 @@ impl<E> BlockCell<E> {
     pub(crate) fn take(&self) -> *mut Slot<E> {
         self.0.swap(ptr::null_mut(), Ordering::AcqRel)
     }
+}
+
+/// What a block takes.
+pub(crate) fn block_bytes<E>(slots: u64) -> usize {
+    slots as usize * size_of::<Slot<E>>()
 }
 
 fn allocate_block<E>(slots: u64) -> *mut Slot<E> {
