@@ -93,7 +93,8 @@ impl<E, A> HandOff<E, A> {
     pub(crate) fn push(&self, event: E) -> Result<Handed, (Refused, E)> {
         match &self.queue {
             Queue::Ring(ring) => ring.push(event).map(handed),
-            Queue::Locked(locked) => push_locked(locked, event),
+            // In a tuple, which is built on this branch alone: passing the event itself would put it into memory for both.
+            Queue::Locked(locked) => push_locked(locked, (event,)),
         }
     }
 
@@ -270,7 +271,7 @@ fn handed(schedule: bool) -> Handed {
 }
 
 #[inline(never)]
-fn push_locked<E>(locked: &Locked<E>, event: E) -> Result<Handed, (Refused, E)> {
+fn push_locked<E>(locked: &Locked<E>, (event,): (E,)) -> Result<Handed, (Refused, E)> {
     let pushed = locked.push(event)?;
     if let Some(evicted) = pushed.evicted {
         drop_quietly(evicted);

@@ -33,12 +33,14 @@ use crate::queue::segment::BlockCell;
 use crate::queue::segment::LARGE;
 use crate::queue::segment::SMALL;
 use crate::queue::segment::Slot;
+use crate::queue::segment::block_bytes;
 use crate::queue::segment::free_block;
 use crate::queue::word::Reading;
 use crate::queue::word::Word;
 use crate::sync::OwnLine;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
 use std::ptr;
 
@@ -72,6 +74,9 @@ struct Lane<E> {
     base: AtomicU64,
     first: BlockCell<E>,
     table: AtomicPtr<BlockCell<E>>,
+    /// What blocks and table take. Kept apart, because they may be freed under anybody who walked them to find out. Whoever
+    /// allocates adds before it stamps, so before the consumer can free.
+    bytes: AtomicUsize,
 }
 
 /// The consumer's own place in the ring. There is one, and the seat that holds it makes it exclusive.
@@ -169,10 +174,18 @@ impl<E> Ring<E> {
 
     #[inline(always)]
     fn write(&self, seen: Reading, position: u64, event: E) {
-        let slot = self.lanes[seen.lane()].slot_for_write(position, self.mask);
+        // A branch, not an index: it is predicted, so the loads from the lane need not wait for the word.
+        let lane = if seen.lane() == 0 { &self.lanes[0] } else { self.second_lane() };
+        let slot = lane.slot_for_write(position, self.mask);
         // SAFETY: `seen` was exchanged for a word with this position taken, so it is this call's alone. The slot's earlier
         // position was committed, by the capacity check, and with that the consumer was done with it (S2).
-        unsafe { (*slot).write(position, event) };
+        unsafe { Slot::write(slot, position, event) };
+    }
+
+    /// Apart only so that the compiler keeps the branch in `write`.
+    #[inline(never)]
+    fn second_lane(&self) -> &Lane<E> {
+        &self.lanes[1]
     }
 
     pub(crate) fn word(&self) -> &Word {
@@ -312,7 +325,7 @@ impl<E> Ring<E> {
 
     /// Bytes of blocks and tables now allocated; a figure for reports, exact when no producer is in flight.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.heap_bytes(self.mask)).sum()
+        self.lanes.iter().map(|lane| lane.bytes.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -359,20 +372,25 @@ unsafe fn drop_in_slot<E>(event: *mut E) {
 
 impl<E> Lane<E> {
     fn empty() -> Self {
-        Self { base: AtomicU64::new(0), first: BlockCell::empty(), table: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            base: AtomicU64::new(0),
+            first: BlockCell::empty(),
+            table: AtomicPtr::new(ptr::null_mut()),
+            bytes: AtomicUsize::new(0),
+        }
     }
 
     #[inline(always)]
     fn slot_for_write(&self, position: u64, mask: u64) -> *const Slot<E> {
         let relative = position - self.base.load(Ordering::Relaxed);
         let (block, offset) = if relative < SMALL {
-            (self.first.get_or_allocate(SMALL), relative)
+            (self.first.get_or_allocate(SMALL, &self.bytes), relative)
         } else {
             let number = (relative - SMALL) / LARGE;
             let table = self.table_or_allocate(mask);
             // SAFETY: the table has `mask + 1` cells and lives as long as a producer uses the lane (S3).
             let cell = unsafe { &*table.add((number & mask) as usize) };
-            (cell.get_or_allocate(LARGE), (relative - SMALL) % LARGE)
+            (cell.get_or_allocate(LARGE, &self.bytes), (relative - SMALL) % LARGE)
         };
         // SAFETY: `offset` is below the block's number of slots.
         unsafe { block.add(offset as usize) }
@@ -390,7 +408,10 @@ impl<E> Lane<E> {
         let fresh: Box<[BlockCell<E>]> = (0..=mask).map(|_| BlockCell::empty()).collect();
         let fresh = Box::into_raw(fresh).cast::<BlockCell<E>>();
         match self.table.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => fresh,
+            Ok(_) => {
+                self.bytes.fetch_add((mask as usize + 1) * size_of::<BlockCell<E>>(), Ordering::Relaxed);
+                fresh
+            }
             Err(winner) => {
                 // SAFETY: made above, never published.
                 unsafe { free_table(fresh, mask) };
@@ -442,6 +463,7 @@ impl<E> Lane<E> {
             }
         }
         *spare_from = place;
+        self.bytes.fetch_sub(block_bytes::<E>(LARGE), Ordering::Relaxed);
         // SAFETY: taken out above with every event consumed (S2); no place ahead is free, so nobody else has it.
         unsafe { free_block(block, LARGE) };
     }
@@ -452,6 +474,7 @@ impl<E> Lane<E> {
     ///
     /// Nobody else uses the lane, and it holds no live event.
     unsafe fn free(&self, mask: u64) {
+        self.bytes.store(0, Ordering::Relaxed);
         let first = self.first.take();
         if !first.is_null() {
             // SAFETY: by the caller's promise; first blocks have SMALL slots.
@@ -471,21 +494,6 @@ impl<E> Lane<E> {
         }
         // SAFETY: taken out of the lane above, its cells are empty.
         unsafe { free_table(table, mask) };
-    }
-
-    fn heap_bytes(&self, mask: u64) -> usize {
-        let slot = size_of::<Slot<E>>();
-        let first = if self.first.get().is_null() { 0 } else { SMALL as usize * slot };
-        let blocks = (0..=mask)
-            .filter_map(|number| self.cell(number, mask))
-            .filter(|cell| !cell.get().is_null())
-            .count();
-        let table = if self.table.load(Ordering::Acquire).is_null() {
-            0
-        } else {
-            (mask as usize + 1) * size_of::<BlockCell<E>>()
-        };
-        first + blocks * LARGE as usize * slot + table
     }
 }
 

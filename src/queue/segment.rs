@@ -3,6 +3,7 @@
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -37,20 +38,26 @@ impl<E> Slot<E> {
 
     /// Writes the event of `position` and makes it visible.
     ///
+    /// Takes no reference to the slot: as soon as the stamp stands, the consumer may free the block, and a `&self` would
+    /// have to stay good until the return.
+    ///
     /// # Safety
     ///
-    /// The caller reserved `position`, this slot is that position's, and the consumer is done with the position that
+    /// The caller reserved `position`, `slot` points to that position's slot, and the consumer is done with the position that
     /// used the slot before: then nobody else touches the value until the stamp is stored.
     #[inline(always)]
-    pub(crate) unsafe fn write(&self, position: u64, event: E) {
-        self.value.with_mut(|value| {
+    pub(crate) unsafe fn write(slot: *const Self, position: u64, event: E) {
+        #[cfg(mvx_bug = "stamp_relaxed")]
+        const STAMP: Ordering = Ordering::Relaxed;
+        #[cfg(not(mvx_bug = "stamp_relaxed"))]
+        const STAMP: Ordering = Ordering::Release;
+        // SAFETY: by the caller's promise the slot lives at least until the stamp is stored.
+        let (value, stamp) = unsafe { (&(*slot).value, &(*slot).stamp) };
+        value.with_mut(|value| {
             // SAFETY: by the caller's promise this thread alone has access to the value.
             unsafe { (*value).write(event) };
         });
-        #[cfg(mvx_bug = "stamp_relaxed")]
-        self.stamp.store(position + 1, Ordering::Relaxed);
-        #[cfg(not(mvx_bug = "stamp_relaxed"))]
-        self.stamp.store(position + 1, Ordering::Release);
+        stamp.store(position + 1, STAMP);
     }
 
     /// Whether the event of `position` stands here, and is visible to the caller.
@@ -99,19 +106,22 @@ impl<E> BlockCell<E> {
         self.0.load(Ordering::Acquire)
     }
 
-    /// The block; allocates it if this caller is the first to need it. Never null.
+    /// The block; allocates it if this caller is the first to need it, and adds its size to `bytes`. Never null.
     #[inline(always)]
-    pub(crate) fn get_or_allocate(&self, slots: u64) -> *mut Slot<E> {
+    pub(crate) fn get_or_allocate(&self, slots: u64, bytes: &AtomicUsize) -> *mut Slot<E> {
         let block = self.get();
-        if block.is_null() { self.allocate(slots) } else { block }
+        if block.is_null() { self.allocate(slots, bytes) } else { block }
     }
 
     #[cold]
     #[inline(never)]
-    fn allocate(&self, slots: u64) -> *mut Slot<E> {
+    fn allocate(&self, slots: u64, bytes: &AtomicUsize) -> *mut Slot<E> {
         let fresh = allocate_block(slots);
         match self.install(fresh) {
-            Ok(()) => fresh,
+            Ok(()) => {
+                bytes.fetch_add(block_bytes::<E>(slots), Ordering::Relaxed);
+                fresh
+            }
             Err(winner) => {
                 // SAFETY: `fresh` was made above and never published.
                 unsafe { free_block(fresh, slots) };
@@ -129,6 +139,11 @@ impl<E> BlockCell<E> {
     pub(crate) fn take(&self) -> *mut Slot<E> {
         self.0.swap(ptr::null_mut(), Ordering::AcqRel)
     }
+}
+
+/// What a block takes.
+pub(crate) fn block_bytes<E>(slots: u64) -> usize {
+    slots as usize * size_of::<Slot<E>>()
 }
 
 fn allocate_block<E>(slots: u64) -> *mut Slot<E> {

@@ -283,6 +283,40 @@ fn a_trickle_needs_one_small_block_and_a_burst_no_more_than_its_high_water_mark(
     }
 }
 
+#[test]
+fn any_thread_may_ask_for_the_bytes_while_they_are_given_back() {
+    let rounds = if cfg!(miri) { 10 } else { 2_000 };
+    let queue = HandOff::<u8, ()>::new(Kind::Ring, 100, ());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                // Two lanes of a small block, a table of four cells and as many blocks, all of slots of 16 bytes.
+                let bytes = queue.heap_bytes();
+                assert!(bytes <= 2 * (16 * (8 + 4 * 64) + 4 * size_of::<usize>()), "{bytes}");
+            }
+        });
+        for _ in 0..rounds {
+            while queue.push(0).is_ok() {}
+            queue
+                .sit(|mut consumer, ()| {
+                    loop {
+                        let count = consumer.run(64).len() as u64;
+                        if count == 0 {
+                            break;
+                        }
+                        assert!(consumer.finish(count).is_ok());
+                    }
+                    assert_eq!(consumer.rest(), Rest::Idle);
+                    assert!(consumer.release());
+                })
+                .unwrap();
+            assert_eq!(queue.heap_bytes(), 0);
+        }
+        done.store(true, Ordering::Release);
+    });
+}
+
 /// `producers` threads push while the consumer drains in batches of `batch`, resting and releasing memory as it can; the
 /// door is closed after `stop_after` drained events. Everything accepted is seen once, in order per producer.
 fn race(kind: Kind, capacity: u64, producers: u64, each: u64, batch: u64, stop_after: u64) {
