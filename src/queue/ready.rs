@@ -112,8 +112,7 @@ impl<D: ?Sized> ReadyList<D> {
         let before = taken.len();
         while let Some(this) = NonNull::new(link).filter(|link| link.as_ptr() != sleeping()) {
             // SAFETY: the swap made this chain the caller's; each node's count is still leaked, so it lives.
-            let (next, restore) =
-                unsafe { (this.as_ref().next.load(Ordering::Relaxed), this.as_ref().restore) };
+            let (next, restore) = unsafe { (this.as_ref().next.load(Ordering::Relaxed), this.as_ref().restore) };
             // SAFETY: `this` was pushed once and is taken back once.
             taken.push(unsafe { restore(this) });
             link = next;
@@ -152,7 +151,9 @@ impl<D: ?Sized> ReadyList<D> {
 
     /// Ends a sleep on the caller's behalf; true if the worker slept and the caller must wake it.
     pub(crate) fn rouse(&self) -> bool {
-        self.head.compare_exchange(sleeping(), ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.head
+            .compare_exchange(sleeping(), ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 }
 

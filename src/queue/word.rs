@@ -90,11 +90,7 @@ impl Word {
             let old = self.0.fetch_add(ONE * count, Ordering::AcqRel);
             self.0.fetch_and(!IDLE, Ordering::AcqRel);
             let _ = next;
-            return if old & !(CLOSED | KICK) == seen.0 & !(CLOSED | KICK) {
-                Ok(())
-            } else {
-                Err(Reading(old))
-            };
+            return if old & !(CLOSED | KICK) == seen.0 & !(CLOSED | KICK) { Ok(()) } else { Err(Reading(old)) };
         }
         #[cfg(not(mvx_bug = "close_apart_from_reservation"))]
         self.0
