@@ -4,6 +4,7 @@
 //! consumer in every phase of its rest. Waiting, pausing and draining are outside what is timed.
 
 use crate::clocks;
+use crate::clocks::Places;
 use crate::event::Saved;
 use crate::rounds::Round;
 use std::sync::atomic::AtomicU64;
@@ -47,17 +48,24 @@ pub trait Target: Sync {
 pub fn round<T: Target>(target: &T, producers: u64) -> Round {
     let (refused, settled) = (target.refused(), settled(target));
     let stage = Stage { settled, ..Stage::default() };
+    let places = &Places::new();
     let bursts: Vec<Vec<Burst>> = thread::scope(|scope| {
         let follow = |number| {
             scope.spawn({
                 let stage = &stage;
-                move || stage.follow(target, number)
+                move || places.take(number as usize).map(|()| stage.follow(target, number))
             })
         };
         let followers: Vec<_> = (1..producers).map(follow).collect();
         let threads: Vec<Thread> = followers.iter().map(|follower| follower.thread().clone()).collect();
+        // The leader pins itself last: the followers inherited the freedom to go where they are put.
+        let _ = places.take(0);
         let mut bursts = vec![stage.lead(target, &threads)];
-        bursts.extend(followers.into_iter().map(|follower| follower.join().unwrap_or_default()));
+        bursts.extend(
+            followers
+                .into_iter()
+                .map(|follower| follower.join().ok().and_then(Result::ok).unwrap_or_default()),
+        );
         bursts
     });
     wait_until(|| self::settled(target) == settled + producers * BURST * (WARM_UP + BURSTS));

@@ -2,6 +2,8 @@
 
 use crate::Failure;
 use crate::bursts;
+use crate::clocks;
+use crate::clocks::Places;
 use crate::rounds::interleave;
 use crate::rows::Reading;
 use crate::rows::Row;
@@ -23,8 +25,15 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
 
 /// Bursts of so many producers into a live recorder and into a bare queue of the same capacity.
 pub(super) fn against_bare_queue(rounds: usize, producers: u64) -> Result<crate::rounds::Paired, Failure> {
-    let subject = Subject::start()?;
-    let rival = BareQueue::start(subject.recorder.capacity() as usize);
+    // One producer has the first core, and both consumers the others: their cache lines come from another core, as in real life.
+    // Two producers need the cores for themselves; where the consumers run while they wait is then open.
+    let away = producers < clocks::cores() as u64;
+    let start = || -> Result<(Subject, BareQueue), Failure> {
+        let subject = Subject::start()?;
+        let rival = BareQueue::start(subject.recorder.capacity() as usize);
+        Ok((subject, rival))
+    };
+    let (subject, rival) = if away { Places::new().off_the_first(start)?? } else { start()? };
     let paired = interleave(
         rounds,
         || Ok(bursts::round(&subject.recorder, producers)),

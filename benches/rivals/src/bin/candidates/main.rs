@@ -10,11 +10,13 @@ mod cells;
 )]
 #[allow(dead_code, reason = "a part of the library's sources, not all of which a benchmark needs")]
 #[path = "../../../../../src/queue/mod.rs"]
+#[rustfmt::skip]
 mod queue;
 mod queues;
 mod streams;
 #[allow(dead_code, unused_imports, reason = "as above")]
 #[path = "../../../../../src/sync/mod.rs"]
+#[rustfmt::skip]
 mod sync;
 
 use rivals::Failure;
