@@ -132,9 +132,7 @@ impl<E> BlockCell<E> {
 
     /// Puts a block into an empty cell; `Err` is the block that was there first.
     pub(crate) fn install(&self, block: *mut Slot<E>) -> Result<(), *mut Slot<E>> {
-        self.0
-            .compare_exchange(ptr::null_mut(), block, Ordering::AcqRel, Ordering::Acquire)
-            .map(|_| ())
+        self.0.compare_exchange(ptr::null_mut(), block, Ordering::AcqRel, Ordering::Acquire).map(|_| ())
     }
 
     /// Takes the block out; the cell is empty afterwards.

@@ -210,7 +210,9 @@ fn an_eviction_behind_the_events_in_hand_settles_nothing_before_them() {
 #[test]
 fn a_batch_is_what_its_events_one_by_one_would_be() {
     for kind in [Kind::Ring, Kind::LockedNewest, Kind::LockedOldest] {
-        for (before, in_hand, batch) in [(0, 0, 3), (2, 0, 3), (4, 0, 3), (4, 2, 3), (4, 4, 3), (3, 1, 9), (0, 0, 9)] {
+        for (before, in_hand, batch) in
+            [(0, 0, 3), (2, 0, 3), (4, 0, 3), (4, 2, 3), (4, 4, 3), (3, 1, 9), (0, 0, 9)]
+        {
             let drops = Arc::new(AtomicU64::new(0));
             let (one_by_one, at_once) = (queue(kind, 4), queue(kind, 4));
             let mut events: Vec<_> = (before..before + batch).map(|number| tracked(number, &drops)).collect();
@@ -258,9 +260,7 @@ fn an_idle_queue_gives_its_memory_back_and_goes_on() {
             assert!(!release(&queue), "nothing left");
             assert_eq!(queue.heap_bytes(), 0);
         }
-        queue
-            .sit(|_, seen| assert!(seen.iter().map(|(_, number)| *number).eq(0..number)))
-            .unwrap();
+        queue.sit(|_, seen| assert!(seen.iter().map(|(_, number)| *number).eq(0..number))).unwrap();
         assert_eq!(drops.load(Ordering::Relaxed), number);
     }
 }

@@ -508,7 +508,11 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         commands.into_iter().for_each(|command| self.answer_unheard(command));
         owed.flushes.into_iter().for_each(|(_, done)| done.complete(self.flushed_or_lost()));
         owed.stops.into_iter().for_each(|done| done.complete(self.settled_or_lost()));
-        owed.starts.into_iter().chain(owed.restarts).chain(owed.room).for_each(|done| done.complete(Err(self.gone())));
+        owed.starts
+            .into_iter()
+            .chain(owed.restarts)
+            .chain(owed.room)
+            .for_each(|done| done.complete(Err(self.gone())));
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -116,12 +116,13 @@ fn settle_all(inner: &Inner, recorders: &[Arc<dyn Hosted>], until: Option<Instan
     if inner.life.lock().worker.is_none() {
         return recorders.iter().map(|recorder| give_up(recorder, Abandonment::Removed)).collect();
     }
-    let waited = recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
-        Ok(()) => None,
-        // Everything was settled before its stop hook failed: there is nothing to give up.
-        Err(error) if error.kind() == ErrorKind::HookFailed => Some(error),
-        Err(_) => give_up(recorder, Abandonment::Deadline),
-    });
+    let waited =
+        recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
+            Ok(()) => None,
+            // Everything was settled before its stop hook failed: there is nothing to give up.
+            Err(error) if error.kind() == ErrorKind::HookFailed => Some(error),
+            Err(_) => give_up(recorder, Abandonment::Deadline),
+        });
     waited.collect()
 }
 
