@@ -21,9 +21,10 @@ use std::sync::mpsc;
 use std::thread;
 
 type Seen = (String, u64, u64, Option<u64>);
+type Kept = Arc<Mutex<Vec<Seen>>>;
 
 /// An observer that keeps what it sees: metric, number of the event, sequence, and the metric's count right then.
-fn keeper() -> (Arc<Mutex<Vec<Seen>>>, impl FnMut(&Change<'_, Number>) + Send + 'static) {
+fn keeper() -> (Kept, impl FnMut(&Change<'_, Number>) + Send + 'static) {
     let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let kept = Arc::clone(&seen);
     let observer = move |change: &Change<'_, Number>| {

@@ -194,6 +194,8 @@ fn events_against_a_shutdown_are_in_its_report() {
 fn every_stop_of_thousands_under_load_is_final_until_the_next_start() {
     let runtime = running("cycles");
     let recorder = runtime.recorder("cycles").capacity(64).counter("events", |c| c).create().unwrap();
+    // Stopping a recorder that has seen nothing is a no-op.
+    recorder.start().wait(PATIENCE).unwrap();
     let (known, over) = (Known::default(), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..PRODUCERS {
