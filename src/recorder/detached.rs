@@ -106,7 +106,8 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
             recorder: Arc::clone(&node) as Arc<dyn Hosted>,
             hub: home.hub,
             hooks,
-            desk: Desk { clock: home.clock, now, alone: true },
+            // Not alone: the other tasks of its executor wait, so that a turn ends after its events.
+            desk: Desk { clock: home.clock, now, alone: false },
             again: false,
             over: false,
         };
