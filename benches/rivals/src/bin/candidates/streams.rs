@@ -4,6 +4,7 @@ use rivals::Failure;
 use rivals::bursts;
 use rivals::bursts::Target;
 use rivals::clocks;
+use rivals::clocks::Places;
 use rivals::event::Saved;
 use rivals::rounds::Round;
 use rivals::stats::median;
@@ -63,6 +64,8 @@ fn stream_median<P: Push, C: Drain>(make: &impl Fn() -> (P, C), producers: u64) 
 /// Million events per second, and producer CPU per event.
 fn stream<P: Push, C: Drain>((queue, mut consumer): (P, C), producers: u64) -> (f64, f64) {
     let cpu = AtomicU64::new(0);
+    // The consumer has the first core, the first producer the second, and so on as far as there are any.
+    let places = &Places::new();
     let started = Instant::now();
     thread::scope(|scope| {
         for number in 0..producers {
@@ -71,6 +74,7 @@ fn stream<P: Push, C: Drain>((queue, mut consumer): (P, C), producers: u64) -> (
                 cpu.fetch_add(produce(queue, number << 32, EVENTS / producers), Ordering::Relaxed)
             });
         }
+        let _ = places.take(0);
         let mut left = EVENTS;
         while left > 0 {
             let taken = consumer.drain();
@@ -95,7 +99,10 @@ fn produce<P: Push>(queue: &P, first: u64, events: u64) -> u64 {
 }
 
 fn burst_median<P: Push, C: Drain>(make: &impl Fn() -> (P, C), producers: u64) -> Option<f64> {
-    let target = Drained::start(make());
+    let start = || Drained::start(make());
+    // As in rows B1 and B2.
+    let away = (producers as usize) < clocks::cores();
+    let target = if away { Places::new().off_the_first(start).ok()? } else { start() };
     let mut figures = Vec::new();
     for _ in 0..PATIENCE {
         if let Round::Figure(nanos) = bursts::round(&target, producers) {
