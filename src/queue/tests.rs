@@ -92,6 +92,28 @@ fn an_event_in_progress_still_counts_as_pending() {
 }
 
 #[test]
+fn no_more_is_finished_than_was_shown() {
+    for kind in KINDS {
+        let drops = Arc::new(AtomicU64::new(0));
+        let queue = queue(kind, 8);
+        for number in 0..3 {
+            assert!(queue.push(tracked(number, &drops)).is_ok());
+        }
+        queue
+            .sit(|mut consumer, _| {
+                assert!(consumer.finish(1).is_ok());
+                assert_eq!((consumer.settled(), consumer.run(2).len()), (0, 2));
+                assert_eq!(consumer.rest(), Rest::Busy);
+                assert!(consumer.finish(1).is_ok());
+                assert!(consumer.finish(9).is_ok());
+                assert_eq!(consumer.settled(), 2);
+            })
+            .unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 2);
+    }
+}
+
+#[test]
 fn only_the_push_that_ends_idleness_schedules() {
     for kind in KINDS {
         let drops = Arc::new(AtomicU64::new(0));
