@@ -183,7 +183,8 @@ impl<E> Locked<E> {
 
     /// Ends the first `count` events of `hand`.
     pub(crate) fn finish(&self, hand: &mut VecDeque<E>, count: u64) -> Result<(), Abandoned> {
-        for event in hand.drain(..(count as usize).min(hand.len())) {
+        let count = count.min(hand.len() as u64);
+        for event in hand.drain(..count as usize) {
             crate::queue::drop_quietly(event);
         }
         let mut state = self.state.lock();

@@ -83,6 +83,8 @@ struct Lane<E> {
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
     head: u64,
+    /// Events from the head on whose stamps `run` has seen: as many as `finish` may end.
+    ready: u64,
     lane: usize,
     /// The block number from which a spare block has not been placed yet.
     spare_from: u64,
@@ -218,6 +220,12 @@ impl<E> Ring<E> {
 
     /// Up to `limit` events that stand ready, in order, in one stretch of memory; empty when the next slot has no stamp.
     pub(crate) fn run<'a>(&'a self, cursor: &'a mut Cursor, limit: u64) -> Run<'a, E> {
+        let run = self.look(cursor, limit);
+        cursor.ready = run.len() as u64;
+        run
+    }
+
+    fn look(&self, cursor: &Cursor, limit: u64) -> Run<'_, E> {
         let lane = &self.lanes[cursor.lane];
         let relative = cursor.head - lane.base.load(Ordering::Relaxed);
         let (block, offset, slots) = lane.block_of(relative, self.mask);
@@ -259,13 +267,15 @@ impl<E> Ring<E> {
     }
 
     /// Whether the event at the cursor stands ready.
-    pub(crate) fn is_ready(&self, cursor: &mut Cursor) -> bool {
-        self.run(cursor, 1).len() == 1
+    pub(crate) fn is_ready(&self, cursor: &Cursor) -> bool {
+        self.look(cursor, 1).len() == 1
     }
 
-    /// Ends the first `count` events at the cursor: drops them, takes emptied blocks out and commits. `Err` when the queue was
+    /// Ends the first `count` events of the last run (at most all of them): drops them, takes emptied blocks out and commits. `Err` when the queue was
     /// abandoned meanwhile: then they are the watchdog's in the books.
     pub(crate) fn finish(&self, cursor: &mut Cursor, count: u64) -> Result<(), Abandoned> {
+        let count = count.min(cursor.ready);
+        cursor.ready -= count;
         let lane = &self.lanes[cursor.lane];
         let base = lane.base.load(Ordering::Relaxed);
         if (std::mem::needs_drop::<E>() || cfg!(all(test, mvx_loom))) && count > 0 {
