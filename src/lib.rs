@@ -58,6 +58,11 @@ pub mod __private {
 
 /// The guide, chapter by chapter.
 pub mod _guide {
+    /// How fast it is, and how that is measured.
+    pub mod performance {
+        #![doc = include_str!("docs/performance.md")]
+    }
+
     /// Stating events.
     #[cfg(feature = "derive")]
     pub mod events {
