@@ -25,6 +25,7 @@ use mvx_metrics::Recorder;
 use mvx_metrics::Timestamp;
 use mvx_metrics::Verdict;
 use std::future::Future;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -32,6 +33,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
@@ -219,7 +221,16 @@ fn a_flush_dropped_half_way_loses_nothing_and_leaves_the_next_one_whole() {
     }
     let mut kept = recorder.flush();
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| by_hand(kept.clone()));
+        let (polled, first_poll) = mpsc::channel();
+        let mut own = kept.clone();
+        let waiting = scope.spawn(move || {
+            by_hand(poll_fn(|context| {
+                let poll = pin!(&mut own).poll(context);
+                let _ = polled.send(());
+                poll
+            }))
+        });
+        first_poll.recv().unwrap();
         // Handles of the same operation, polled and dropped while somebody waits.
         for _ in 0..100 {
             assert!(poll_once(&mut kept.clone()).is_pending());

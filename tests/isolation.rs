@@ -198,7 +198,9 @@ fn a_waker_that_panics_ends_neither_the_worker_nor_the_other_waiters() {
         gate.open();
         good.join().unwrap().unwrap();
     });
+    recorder.try_register_event(Number(1)).unwrap();
     recorder.flush_blocking(PATIENCE).unwrap();
+    assert_eq!(recorder.snapshot().counter("events", &[]), Some(2));
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 

@@ -186,6 +186,8 @@ pub fn by_hand<F: Future>(future: F) -> F::Output {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            // Woken, and not come to look when the time was over.
+            assert!(Instant::now() < end, "nobody woke the future within {PATIENCE:?}");
             return output;
         }
         let left = end.saturating_duration_since(Instant::now());
