@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 logs=target/ci
 mkdir -p "$logs"
-limit=${MVX_CHECK_SECONDS:-1200}
+limit=${MVX_CHECK_SECONDS:-2400}
 table=()
 failed=0
 

@@ -12,7 +12,7 @@ export RUST_BACKTRACE=0 CARGO_TERM_COLOR=never
 # A directory of its own: the flags differ from everybody else's, and each would otherwise rebuild the other's.
 CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/models
 export CARGO_TARGET_DIR
-seconds=${MVX_LOOM_SECONDS:-600}
+seconds=${MVX_LOOM_SECONDS:-1200}
 logs=$CARGO_TARGET_DIR/logs
 mkdir -p "$logs"
 table=()

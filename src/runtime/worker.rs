@@ -173,6 +173,7 @@ impl Worker {
     }
 
     /// Works until there is nothing more to do at this time, and publishes it: for a worker that is stepped by hand.
+    #[cfg(feature = "testing")]
     pub(crate) fn work_off(&mut self) {
         loop {
             while self.advance().is_none() {}

@@ -30,7 +30,6 @@ pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::AtomicU64;
     pub(crate) use std::sync::atomic::AtomicUsize;
     pub(crate) use std::sync::atomic::Ordering;
-    pub(crate) use std::sync::atomic::fence;
 }
 
 #[cfg(all(test, mvx_loom))]
@@ -41,7 +40,6 @@ pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::AtomicU64;
     pub(crate) use loom::sync::atomic::AtomicUsize;
     pub(crate) use loom::sync::atomic::Ordering;
-    pub(crate) use loom::sync::atomic::fence;
 }
 
 #[cfg(not(all(test, mvx_loom)))]
