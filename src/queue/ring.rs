@@ -278,14 +278,20 @@ impl<E> Ring<E> {
         cursor.ready -= count;
         let lane = &self.lanes[cursor.lane];
         let base = lane.base.load(Ordering::Relaxed);
-        if (std::mem::needs_drop::<E>() || cfg!(all(test, mvx_loom))) && count > 0 {
+        if count > 0 {
             // A run lies in one block.
             let (block, offset, _) = lane.block_of(cursor.head - base, self.mask);
             let block = block.map_or(ptr::null_mut(), BlockCell::get);
             debug_assert!(!block.is_null(), "a finished event has a block");
             for index in offset..offset + count {
-                // SAFETY: `run` has seen the stamp of this position, and it was not finished before: the event is there.
-                unsafe { drop_in_slot((*block.add(index as usize)).event_mut()) };
+                // SAFETY: `run` has seen the stamp of this position, and it was not finished before: the block lives, and the
+                // event is there, this consumer's until the commit below (S1).
+                let slot = unsafe { &*block.add(index as usize) };
+                if std::mem::needs_drop::<E>() || cfg!(all(test, mvx_loom)) {
+                    // SAFETY: as above.
+                    unsafe { drop_in_slot(slot.event_mut()) };
+                }
+                slot.wipe();
             }
         }
         let (old, new) = (cursor.head, cursor.head + count);

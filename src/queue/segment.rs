@@ -23,8 +23,8 @@ pub(crate) const LARGE: u64 = 2;
 
 /// A place for one event.
 ///
-/// `stamp` is the position whose event stands here, plus one; positions are never used twice, so nothing resets it: a
-/// stamp of an earlier lap simply does not match. The producer's release store of the stamp pairs with the consumer's
+/// `stamp` is the position whose event stands here, plus one; positions are never used twice, so nothing needs to
+/// reset it: a stamp of an earlier lap simply does not match. The producer's release store of the stamp pairs with the consumer's
 /// acquire load and makes the value visible; the model `hand_off` fails if either is relaxed.
 pub(crate) struct Slot<E> {
     stamp: AtomicU64,
@@ -58,6 +58,19 @@ impl<E> Slot<E> {
             unsafe { (*value).write(event) };
         });
         stamp.store(position + 1, STAMP);
+    }
+
+    /// Takes the stamp away; for the consumer, before it commits the slot's position.
+    ///
+    /// No reader needs it, as a stamp of an earlier lap matches nothing. It is for the caches: a line that the consumer only
+    /// read stays shared between two cores, and the next lap's producer waits for the other copy to be given up, once per
+    /// line and in front of its next exchange; a line that the consumer wrote moves over whole.
+    #[inline(always)]
+    pub(crate) fn wipe(&self) {
+        // Left out of the models, whose executions it would multiply: it touches what only the consumer may touch then.
+        if !cfg!(all(test, mvx_loom)) {
+            self.stamp.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether the event of `position` stands here, and is visible to the caller.
