@@ -39,6 +39,9 @@ impl Event {
 
 type Accepted = Vec<(u64, u64)>;
 
+/// Turns that no drain needs: several times what the models' handful of events and threads takes.
+const TURNS: u64 = 40;
+
 /// A recorder that is drained by whoever must schedule it.
 ///
 /// All but the queue are std's atomics, outside the model: they check the order of execution and add no synchronisation.
@@ -76,8 +79,12 @@ impl Recorder {
     }
 
     /// Drains until the queue is idle.
+    ///
+    /// A turn that cannot go on lets every other thread go on before the next one, so a producer or the worker before is
+    /// passed after a few; a slot that stays without its stamp for longer lost its event.
     fn drain(&self) {
-        loop {
+        for turn in 0.. {
+            assert!(turn < TURNS, "an event was accepted, and its stamp never comes");
             let rest = self.queue.sit(|mut consumer, seen| {
                 self.listed.store(false, Ordering::Release);
                 consumer.take_kick();

@@ -116,6 +116,40 @@ fn no_more_is_finished_than_was_shown() {
 }
 
 #[test]
+fn parts_of_a_run_are_the_events_that_stand_there() {
+    for kind in KINDS {
+        let drops = Arc::new(AtomicU64::new(0));
+        let queue = queue(kind, 40);
+        for number in 0..30 {
+            assert!(queue.push(tracked(number, &drops)).is_ok());
+        }
+        // The first eight stand in a block of their own, where the ring is asked.
+        for _ in 0..2 {
+            queue
+                .sit(|mut consumer, _| {
+                    let run = consumer.run(12);
+                    let all: Vec<u64> = run.iter().map(|event| event.number).collect();
+                    let len = run.len();
+                    for start in 0..=len + 1 {
+                        for limit in [0, 1, 3, len, usize::MAX] {
+                            let part: Vec<u64> = run.part(start, limit).iter().map(|event| event.number).collect();
+                            let (from, to) = (start.min(len), start.saturating_add(limit).min(len));
+                            assert_eq!(part, &all[from..to.max(from)], "{kind:?} {start} {limit}");
+                        }
+                        let inner = run.part(1, len).only(start);
+                        assert_eq!(inner.get(0).map(|event| event.number), all.get(start + 1).copied());
+                        assert!(inner.get(1).is_none());
+                    }
+                    consumer.finish(len as u64)
+                })
+                .unwrap()
+                .unwrap();
+        }
+        assert!(drops.load(Ordering::Relaxed) >= 20);
+    }
+}
+
+#[test]
 fn only_the_push_that_ends_idleness_schedules() {
     for kind in KINDS {
         let drops = Arc::new(AtomicU64::new(0));
