@@ -132,7 +132,8 @@ fn parts_of_a_run_are_the_events_that_stand_there() {
                     let len = run.len();
                     for start in 0..=len + 1 {
                         for limit in [0, 1, 3, len, usize::MAX] {
-                            let part: Vec<u64> = run.part(start, limit).iter().map(|event| event.number).collect();
+                            let part: Vec<u64> =
+                                run.part(start, limit).iter().map(|event| event.number).collect();
                             let (from, to) = (start.min(len), start.saturating_add(limit).min(len));
                             assert_eq!(part, &all[from..to.max(from)], "{kind:?} {start} {limit}");
                         }

@@ -18,6 +18,18 @@ pub(crate) fn nap(_time: std::time::Duration) {
     loom::thread::yield_now();
 }
 
+/// Tells the core `times` times that the caller spins.
+#[cfg(not(all(test, mvx_loom)))]
+pub(crate) fn pause(times: u32) {
+    for _ in 0..times {
+        std::hint::spin_loop();
+    }
+}
+
+/// Models do not pause: nobody gains by waiting there, and every pause would be a branch to explore.
+#[cfg(all(test, mvx_loom))]
+pub(crate) fn pause(_times: u32) {}
+
 pub(crate) use exclusive::Exclusive;
 pub(crate) use mutex::Mutex;
 pub(crate) use mutex::MutexGuard;
