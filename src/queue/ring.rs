@@ -84,6 +84,14 @@ struct Lane<E> {
     bytes: AtomicUsize,
 }
 
+/// What a producer must know of the lane in use to find a slot.
+struct Aim<'a, E> {
+    lane: &'a Lane<E>,
+    base: u64,
+    /// Null where nobody needed it yet, as far as this producer saw.
+    table: *mut BlockCell<E>,
+}
+
 /// The consumer's own place in the ring. There is one, and the seat that holds it makes it exclusive.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
@@ -124,6 +132,8 @@ impl<E> Ring<E> {
     pub(crate) fn push(&self, event: E) -> Result<bool, (Refused, E)> {
         let mut seen = self.door.word.read();
         let mut lost = false;
+        // The rare ways, too, stay in this loop: a function out of line would take the event by memory, and then the fast way
+        // writes it there as well, and waits to read it back.
         loop {
             if seen.is_closed() {
                 return Err((Refused::Closed, event));
@@ -131,15 +141,17 @@ impl<E> Ring<E> {
             if seen.position() >= self.door.limit.load(Ordering::Acquire) && !self.find_room(seen) {
                 return Err((Refused::Full, event));
             }
+            let aim = self.aim(seen);
             match self.door.word.reserve(seen) {
-                Ok(()) => break,
+                Ok(()) => {
+                    self.write(aim, seen.position(), event);
+                    return Ok(seen.is_idle());
+                }
                 // Lost to no producer: to the worker's flags, or for no reason, as weak exchanges may be.
                 Err(now) if now.position() == seen.position() => seen = now,
                 Err(_) => seen = self.step_aside(std::mem::replace(&mut lost, true)),
             }
         }
-        self.write(seen, seen.position(), event);
-        Ok(seen.is_idle())
     }
 
     /// After an exchange lost to another producer: leaves the word to it for a while, and looks again.
@@ -174,7 +186,7 @@ impl<E> Ring<E> {
         };
         let first = seen.position();
         for (position, event) in (first..).zip(events.drain(..count as usize)) {
-            self.write(seen, position, event);
+            self.write(self.aim(seen), position, event);
         }
         (count as usize, seen.is_idle(), refused)
     }
@@ -194,13 +206,22 @@ impl<E> Ring<E> {
         true
     }
 
+    /// Looks up where the positions after `seen` go.
+    ///
+    /// Done before the exchange, because no load can pass it and the slot's address waits for these. It is good after an exchange
+    /// of `seen`: a lane is switched and freed only from its own word, and never twice at one position.
     #[inline(always)]
-    fn write(&self, seen: Reading, position: u64, event: E) {
+    fn aim(&self, seen: Reading) -> Aim<'_, E> {
         // A branch, not an index: it is predicted, so the loads from the lane need not wait for the word.
         let lane = if seen.lane() == 0 { &self.lanes[0] } else { self.second_lane() };
-        let slot = lane.slot_for_write(position, self.mask);
-        // SAFETY: `seen` was exchanged for a word with this position taken, so it is this call's alone. The slot's earlier
-        // position was committed, by the capacity check, and with that the consumer was done with it (S2).
+        Aim { lane, base: lane.base.load(Ordering::Relaxed), table: lane.table.load(Ordering::Acquire) }
+    }
+
+    #[inline(always)]
+    fn write(&self, aim: Aim<'_, E>, position: u64, event: E) {
+        let slot = aim.slot_for_write(position, self.mask);
+        // SAFETY: the reading that was aimed by was exchanged for a word with this position taken, so it is this call's alone. The
+        // slot's earlier position was committed, by the capacity check, and with that the consumer was done with it (S2).
         unsafe { Slot::write(slot, position, event) };
     }
 
@@ -406,6 +427,26 @@ unsafe fn drop_in_slot<E>(event: *mut E) {
     drop_quietly(unsafe { event.read() });
 }
 
+impl<E> Aim<'_, E> {
+    /// For a position that was reserved after the aim was taken.
+    #[inline(always)]
+    fn slot_for_write(&self, position: u64, mask: u64) -> *const Slot<E> {
+        let lane = self.lane;
+        let relative = position - self.base;
+        let (block, offset) = if relative < SMALL {
+            (lane.first.get_or_allocate(SMALL, &lane.bytes), relative)
+        } else {
+            let number = (relative - SMALL) / LARGE;
+            let table = if self.table.is_null() { lane.allocate_table(mask) } else { self.table };
+            // SAFETY: the table has `mask + 1` cells and lives as long as a producer uses the lane (S3).
+            let cell = unsafe { &*table.add((number & mask) as usize) };
+            (cell.get_or_allocate(LARGE, &lane.bytes), (relative - SMALL) % LARGE)
+        };
+        // SAFETY: `offset` is below the block's number of slots.
+        unsafe { block.add(offset as usize) }
+    }
+}
+
 impl<E> Lane<E> {
     fn empty() -> Self {
         Self {
@@ -414,28 +455,6 @@ impl<E> Lane<E> {
             table: AtomicPtr::new(ptr::null_mut()),
             bytes: AtomicUsize::new(0),
         }
-    }
-
-    #[inline(always)]
-    fn slot_for_write(&self, position: u64, mask: u64) -> *const Slot<E> {
-        let relative = position - self.base.load(Ordering::Relaxed);
-        let (block, offset) = if relative < SMALL {
-            (self.first.get_or_allocate(SMALL, &self.bytes), relative)
-        } else {
-            let number = (relative - SMALL) / LARGE;
-            let table = self.table_or_allocate(mask);
-            // SAFETY: the table has `mask + 1` cells and lives as long as a producer uses the lane (S3).
-            let cell = unsafe { &*table.add((number & mask) as usize) };
-            (cell.get_or_allocate(LARGE, &self.bytes), (relative - SMALL) % LARGE)
-        };
-        // SAFETY: `offset` is below the block's number of slots.
-        unsafe { block.add(offset as usize) }
-    }
-
-    #[inline(always)]
-    fn table_or_allocate(&self, mask: u64) -> *mut BlockCell<E> {
-        let table = self.table.load(Ordering::Acquire);
-        if table.is_null() { self.allocate_table(mask) } else { table }
     }
 
     #[cold]
