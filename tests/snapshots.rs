@@ -1,5 +1,5 @@
 //! DESIGN 3.4: every snapshot shows all metrics after the same event, for ever, without waiting, in every state.
-#![cfg(feature = "runtime")]
+#![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
@@ -13,14 +13,24 @@ use crate::support::running;
 use crate::support::scaled;
 use crate::support::stopper;
 use crate::support::until;
+use mvx_metrics::Clock;
+use mvx_metrics::Context;
+use mvx_metrics::Descriptor;
+use mvx_metrics::FamilyWriter;
+use mvx_metrics::Kind;
 use mvx_metrics::Label;
+use mvx_metrics::LabelSet;
+use mvx_metrics::Metric;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::OverflowPolicy;
 use mvx_metrics::Recorder;
 use mvx_metrics::RecorderState;
 use mvx_metrics::Snapshot;
+use mvx_metrics::Verdict;
+use mvx_metrics::testing::ManualClock;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -293,6 +303,55 @@ fn the_time_of_snapshots_never_goes_back_and_is_that_of_the_runtimes_clock() {
         assert!(taken_at > last);
         last = taken_at;
     }
-    let ended = mvx_metrics::Clock::now(&clock);
+    let ended = clock.now();
     assert!(ended.saturating_since(last) < Duration::from_secs(60) && last < ended);
+}
+
+/// A metric for which time passes by the clock of its own: 10 µs for an event, 1 ms for writing its state.
+struct Slow {
+    descriptor: Arc<Descriptor>,
+    clock: ManualClock,
+    written: Arc<AtomicU64>,
+}
+
+impl Metric<Number> for Slow {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.descriptor
+    }
+
+    fn handle_event(&mut self, _event: &Number, _context: &Context) -> Verdict {
+        self.clock.advance(Duration::from_micros(10));
+        Verdict::Accepted
+    }
+
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        self.clock.advance(WRITING);
+        self.written.fetch_add(1, Ordering::AcqRel);
+        writer.counter(&LabelSet::empty(), 1);
+    }
+}
+
+const WRITING: Duration = Duration::from_millis(1);
+
+#[test]
+fn publication_takes_at_most_a_tenth_of_the_workers_time_however_large_a_recorder_is() {
+    let (clock, written) = (ManualClock::default(), Arc::new(AtomicU64::new(0)));
+    let runtime = MetricsRuntime::builder("share").clock(clock.clone()).build().unwrap();
+    runtime.start().unwrap();
+    let descriptor = Descriptor::builder("slow", Kind::Counter).build().unwrap();
+    let slow = Slow { descriptor, clock: clock.clone(), written: Arc::clone(&written) };
+    let recorder = runtime.recorder::<Number>("share").metric(slow).create().unwrap();
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let (started, before) = (clock.now(), written.load(Ordering::Acquire));
+    let events = scaled(20_000);
+    for n in 0..events {
+        insist(&recorder, Number(n));
+    }
+    until("everything is processed", || recorder.accounts().pending() == 0);
+    let (elapsed, passes) = (clock.now().saturating_since(started), written.load(Ordering::Acquire) - before);
+    let publishing = WRITING * u32::try_from(passes).unwrap();
+    assert_eq!(elapsed, publishing + Duration::from_micros(10) * u32::try_from(events).unwrap());
+    assert!(publishing <= elapsed / 10 + WRITING, "{publishing:?} of {elapsed:?}");
+    // It does publish, too: as often as its share allows, but for what a turn takes on top.
+    assert!(publishing * 20 >= elapsed, "{publishing:?} of {elapsed:?}");
 }
