@@ -11,6 +11,7 @@
 //! seeded bug: table_without_spare caught by loom_tests::hand_off::two_producers_around_the_table
 //! seeded bug: close_apart_from_reservation caught by loom_tests::hand_off::two_producers_and_a_closer
 
+use super::TURNS;
 use super::explore;
 use crate::queue::HandOff;
 use crate::queue::Handed;
@@ -38,9 +39,6 @@ impl Event {
 }
 
 type Accepted = Vec<(u64, u64)>;
-
-/// Turns that no drain needs: several times what the models' handful of events and threads takes.
-const TURNS: u64 = 40;
 
 /// A recorder that is drained by whoever must schedule it.
 ///

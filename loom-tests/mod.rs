@@ -17,17 +17,37 @@
 //! by `four_threads`; loom counts a switch away from a thread that could go on, not those at its end or at a wait.
 
 mod abandon;
+mod drop_oldest;
 mod exclusive;
 mod flush;
 mod hand_off;
 mod published;
 mod ready_list;
+mod restart;
+mod waiters;
 
+use crate::queue::Rest;
 use loom::model::Builder;
+use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// Turns that no drain needs: several times what the models' handful of events and threads takes.
+const TURNS: u64 = 40;
+
+/// Gives a recorder turns until one ends idle, as whoever must schedule it. A turn that cannot go on lets the others go on first,
+/// so more of them than `TURNS` mean that something never comes.
+fn work(mut turn: impl FnMut() -> Option<Rest>) {
+    for turns in 0.. {
+        assert!(turns < TURNS, "the queue never rests");
+        if turn() == Some(Rest::Idle) {
+            return;
+        }
+        thread::yield_now();
+    }
+}
 
 /// Runs `model` through every execution with at most `preemptions` of them, and says how many executions that was.
 fn explore(name: &str, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {

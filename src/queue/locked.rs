@@ -77,10 +77,21 @@ impl<E> Locked<E> {
             if evicted.is_none() {
                 return Err((Refused::Full, event));
             }
-            state.evicted += 1;
+            #[cfg(not(mvx_bug = "evicted_counted_late"))]
+            {
+                state.evicted += 1;
+            }
         }
         state.waiting.push_back(event);
         state.accepted += 1;
+        #[cfg(mvx_bug = "evicted_counted_late")]
+        if evicted.is_some() {
+            // Seeded: between the two locks one event more is pending than there are places.
+            let schedule = std::mem::take(&mut state.idle);
+            drop(state);
+            self.state.lock().evicted += 1;
+            return Ok(Pushed { schedule, evicted });
+        }
         Ok(Pushed { schedule: std::mem::take(&mut state.idle), evicted })
     }
 
