@@ -13,6 +13,7 @@ use crate::queue::published::Shared;
 use crate::queue::run::Run;
 use crate::recorder::catalogue::conflict_within;
 use crate::recorder::core::Core;
+use crate::recorder::core::too_many_waiting;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hooks::HookFuture;
 use crate::recorder::hooks::Hooks;
@@ -24,6 +25,7 @@ use crate::recorder::identity::Identity;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Owes;
+use crate::recorder::mailbox::Spent;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -473,9 +475,14 @@ fn answer_starts<E: MetricEvent>(core: &Core<E>, result: &Result<(), Error>) {
 }
 
 fn owe_start<E: MetricEvent>(core: &Core<E>, done: Completer, asked: Asked) {
-    let unheard = core.mailbox().owe_start(done, asked).err();
+    let mut spent = Spent::new();
+    let (unheard, open) = {
+        let mut mailbox = core.mailbox();
+        (mailbox.owe_start(done, asked, &mut spent).err(), mailbox.is_open())
+    };
+    drop(spent);
     if let Some(done) = unheard {
-        done.complete(Err(core.gone()));
+        done.complete(Err(if open { too_many_waiting() } else { core.gone() }));
     }
 }
 

@@ -7,6 +7,7 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::limits;
 use crate::queue::HandOff;
 use crate::queue::Handed;
 use crate::queue::Kind;
@@ -28,6 +29,7 @@ use crate::recorder::identity::Identity;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
+use crate::recorder::mailbox::Spent;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -264,7 +266,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// Puts a command into the mailbox and makes the worker look; gives it back if nobody will.
     fn post(&self, command: Command<E>) -> Result<(), Command<E>> {
-        self.mailbox.lock().put(command)?;
+        let mut spent = Spent::new();
+        let put = self.mailbox.lock().put(command, &mut spent);
+        // Unlocked: dropping an answer that nobody waits for may run a foreign waker.
+        drop(spent);
+        put?;
         self.look();
         Ok(())
     }
@@ -281,9 +287,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let descriptor = [Arc::clone(slot.descriptor())];
         let mut unheard = None;
         let declared = self.hub.catalogue.declare(&self.identity.id, &descriptor, || {
-            self.mailbox.lock().put(Command::Register { slot, done }).map_err(|command| {
+            let mut mailbox = self.mailbox.lock();
+            // Nothing is ever spent by a metric.
+            mailbox.put(Command::Register { slot, done }, &mut Spent::new()).map_err(|command| {
                 unheard = Some(command);
-                self.gone()
+                if mailbox.is_open() { too_many_commands() } else { self.gone() }
             })
         });
         // Outside the catalogue's lock, because it may run a foreign waker.
@@ -314,6 +322,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             .with_pending(accounts.pending());
             return Operation::done(Err(error));
         }
+        if let Some(same) = self.mailbox.lock().join_flush(ticket) {
+            // Its caller may have been suspended before its kick.
+            self.look();
+            return same;
+        }
         let weak = Arc::downgrade(self);
         let pending = move || weak.upgrade().map_or(0, |node| node.accounts_now().pending());
         let (operation, done) = Operation::new(Some(Box::new(pending)));
@@ -325,7 +338,7 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     fn stop_with(&self, done: Completer, for_good: bool) {
         self.schedule(self.shut(for_good));
-        if let Err(command) = self.post(Command::Stop { done }) {
+        if let Err(command) = self.post(Command::Stop { done, for_good }) {
             self.answer_unheard(command);
         }
     }
@@ -349,7 +362,8 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// The end of a hook: the recorder stands on no list and is not idle, so whoever ends the hook schedules it.
     fn unpark(&self, command: Command<E>) {
-        if self.mailbox.lock().put(command).is_err() {
+        // Nothing is ever spent by the end of a hook.
+        if self.mailbox.lock().put(command, &mut Spent::new()).is_err() {
             return;
         }
         let _ = self.queue.kick();
@@ -376,16 +390,24 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 }
 
 impl<E: MetricEvent> Core<E> {
-    /// Answers a command that no worker will obey.
+    /// Answers a command that found no place, or that no worker will obey.
     pub(crate) fn answer_unheard(&self, command: Command<E>) {
+        let open = self.mailbox.lock().is_open();
         match command {
+            Command::Flush { done, .. } | Command::Stop { done, .. } | Command::Start { done, .. }
+                if open =>
+            {
+                done.complete(Err(too_many_waiting()));
+            }
             Command::Flush { done, .. } => done.complete(self.flushed_or_lost()),
-            Command::Stop { done } => done.complete(self.settled_or_lost()),
+            Command::Stop { done, .. } => done.complete(self.settled_or_lost()),
             Command::Register { done, .. }
             | Command::Start { done, .. }
             | Command::Observe { done, .. }
             | Command::Unobserve { done, .. }
-            | Command::Room { done } => done.complete(Err(self.gone())),
+            | Command::Room { done } => {
+                done.complete(Err(if open { too_many_commands() } else { self.gone() }));
+            }
             Command::HookDone { .. } => {}
         }
     }
@@ -427,6 +449,23 @@ impl<E: MetricEvent> Core<E> {
         });
         given_up
     }
+}
+
+fn too_many_commands() -> Error {
+    let message = format!(
+        "{} changes wait for this recorder's next turn already; wait for the operations before asking for more",
+        limits::MAX_COMMANDS
+    );
+    Error::new(ErrorKind::LimitReached, message)
+}
+
+/// What was asked for goes on; its caller is not told of the end.
+pub(crate) fn too_many_waiting() -> Error {
+    let message = format!(
+        "{} callers wait for the same of this recorder already; it goes on without telling this one: wait for fewer at a time, or share an operation by `clone`",
+        limits::MAX_WAITING
+    );
+    Error::new(ErrorKind::LimitReached, message)
 }
 
 /// Events that were given up are dropped one by one, so that a panic in the destructor of one ends neither the thread that
@@ -504,14 +543,14 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn retire(&self) {
-        let (commands, owed) = self.mailbox.lock().shut();
+        let (commands, mut owed) = self.mailbox.lock().shut();
         commands.into_iter().for_each(|command| self.answer_unheard(command));
-        owed.flushes.into_iter().for_each(|(_, done)| done.complete(self.flushed_or_lost()));
-        owed.stops.into_iter().for_each(|done| done.complete(self.settled_or_lost()));
+        owed.flushes.take_all().for_each(|done| done.complete(self.flushed_or_lost()));
+        owed.stops.take_all().for_each(|done| done.complete(self.settled_or_lost()));
         owed.starts
-            .into_iter()
-            .chain(owed.restarts)
-            .chain(owed.room)
+            .take_all()
+            .chain(owed.restarts.take_all())
+            .chain(owed.room.take_all())
             .for_each(|done| done.complete(Err(self.gone())));
     }
 

@@ -16,3 +16,4 @@ pub(crate) mod observers;
 pub(crate) mod operation;
 pub(crate) mod state;
 pub(crate) mod view;
+mod waiting;

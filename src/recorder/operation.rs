@@ -144,6 +144,11 @@ impl<T> Completer<T> {
         Arc::strong_count(&self.shared) > 1
     }
 
+    /// Another handle to the operation that this ends.
+    pub(crate) fn operation(&self) -> Operation<T> {
+        Operation { shared: Arc::clone(&self.shared) }
+    }
+
     /// Ends the operation, and wakes whoever waits.
     pub(crate) fn complete(self, result: Result<T, Error>) {
         self.finish(result);
