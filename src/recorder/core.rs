@@ -150,12 +150,14 @@ impl<E: MetricEvent> Core<E> {
             return Err(self.gone());
         }
         let from = [RecorderState::Created, RecorderState::Stopped, RecorderState::Failed];
-        let begun = from.into_iter().any(|from| self.state.pass(from, RecorderState::Starting));
-        if begun {
+        let begins = from.contains(&self.state.get());
+        if begins {
+            // Before the state: whoever joins a start that it has read of there is answered by an actor that knows of it, too.
             self.begun.fetch_add(1, Ordering::Release);
+            self.state.set(RecorderState::Starting);
             self.queue.reopen();
         }
-        Ok(begun)
+        Ok(begins)
     }
 
     /// How many starts were begun: what the actor has not run yet of them is due.
