@@ -74,6 +74,8 @@ pub(crate) struct Core<E> {
 struct Door {
     /// Shut by a removal or a shutdown: no start opens it again.
     for_good: bool,
+    /// Whether a stop was asked for since the last start.
+    stop_asked: bool,
 }
 
 /// Events refused at the door. Written by producers on their slow path only.
@@ -138,7 +140,7 @@ impl<E: MetricEvent> Core<E> {
 
     /// Opens the door (again) and begins a start, unless the door was shut for good; false if somebody else has.
     pub(crate) fn begin_start(&self) -> Result<bool, Error> {
-        let door = self.door.lock();
+        let mut door = self.door.lock();
         if self.queue.is_abandoned() {
             let message =
                 "events of this recorder were given up at a deadline; remove it and create it again";
@@ -149,6 +151,7 @@ impl<E: MetricEvent> Core<E> {
         if door.for_good {
             return Err(self.gone());
         }
+        door.stop_asked = false;
         let from = [RecorderState::Created, RecorderState::Stopped, RecorderState::Failed];
         let begins = from.contains(&self.state.get());
         if begins {
@@ -198,6 +201,7 @@ impl<E: MetricEvent> Core<E> {
     fn shut(&self, for_good: bool) -> Handed {
         let mut door = self.door.lock();
         door.for_good |= for_good;
+        door.stop_asked = true;
         for from in [RecorderState::Created, RecorderState::Starting, RecorderState::Running] {
             if self.state.pass(from, RecorderState::Stopping) {
                 break;
@@ -542,6 +546,17 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 
     fn abandon(&self, reason: Abandonment) -> u64 {
         self.give_up(reason)
+    }
+
+    fn conclude(&self) -> bool {
+        let mut door = self.door.lock();
+        let over = match self.state.get() {
+            RecorderState::Stopped => true,
+            RecorderState::Failed => door.stop_asked,
+            _ => false,
+        };
+        door.for_good |= over;
+        over
     }
 
     fn retire(&self) {

@@ -11,6 +11,7 @@ use crate::queue::drop_quietly;
 use crate::queue::ring::Refused;
 use crate::recorder::core::Asks;
 use crate::recorder::core::CoreNode;
+use crate::recorder::detached::Keeper;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::mailbox::Command;
@@ -60,6 +61,8 @@ use std::time::Instant;
 /// ```
 pub struct Recorder<E: MetricEvent> {
     node: Arc<CoreNode<E>>,
+    /// Of a recorder without a runtime: tells its task of the last handle's end.
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// An event that was not taken, given back.
@@ -133,7 +136,11 @@ impl<E> std::error::Error for RegisterError<E> {}
 
 impl<E: MetricEvent> Recorder<E> {
     pub(crate) fn new(node: Arc<CoreNode<E>>) -> Self {
-        Self { node }
+        Self { node, keeper: None }
+    }
+
+    pub(crate) fn kept(node: Arc<CoreNode<E>>, keeper: Arc<Keeper>) -> Self {
+        Self { node, keeper: Some(keeper) }
     }
 
     /// Hands an event over: synchronous, from any thread, inside or outside any async runtime, also from a metric.
@@ -511,7 +518,7 @@ impl<E: MetricEvent> Recorder<E> {
 
 impl<E: MetricEvent> Clone for Recorder<E> {
     fn clone(&self) -> Self {
-        Self { node: Arc::clone(&self.node) }
+        Self { node: Arc::clone(&self.node), keeper: self.keeper.clone() }
     }
 }
 

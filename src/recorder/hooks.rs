@@ -117,6 +117,11 @@ impl Executor for Inline {
 }
 
 impl Inline {
+    /// Whether no hook is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.arrived.lock().is_empty()
+    }
+
     /// Polls every hook once; true if one ended.
     pub(crate) fn poll(&self, context: &mut Context<'_>, now: Timestamp) -> bool {
         let mut hooks = std::mem::take(&mut *self.arrived.lock());

@@ -76,6 +76,9 @@ pub(crate) trait Hosted: Send + Sync {
     /// Shuts the door and gives up what is pending: for deadlines, and for a worker that is not there. How many were given up.
     fn abandon(&self, reason: Abandonment) -> u64;
 
+    /// Shuts the door for good if the recorder has stopped, or has failed and was to stop: true if nothing starts it any more.
+    fn conclude(&self) -> bool;
+
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);
 

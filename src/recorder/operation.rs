@@ -167,9 +167,14 @@ impl<T> Completer<T> {
         self.shared.done.notify_all();
         // Outside the lock: a waker is the caller's code.
         for waker in wakers {
-            crate::queue::drop_quietly(WakeOnDrop(Some(waker)));
+            wake_quietly(waker);
         }
     }
+}
+
+/// Wakes somebody by code that is not ours, and so may panic.
+pub(crate) fn wake_quietly(waker: Waker) {
+    crate::queue::drop_quietly(WakeOnDrop(Some(waker)));
 }
 
 /// Wakes inside the guard that catches panics: a foreign executor's waker must not end the worker.
