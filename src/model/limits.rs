@@ -71,3 +71,6 @@ pub const EXIT_GRACE: Duration = Duration::from_millis(50);
 
 /// How long a lifecycle hook may take, unless the builder says otherwise.
 pub const HOOK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A call of user code that takes longer is named as stuck.
+pub const STUCK_AFTER: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 use crate::model::accounts::Accounts;
 use crate::model::accounts::Dropped;
 use crate::model::accounts::Rejected;
+use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -17,6 +18,10 @@ use crate::queue::ready::Erase;
 use crate::queue::ready::Node;
 use crate::queue::ring::Refused;
 use crate::recorder::actor::Actor;
+use crate::recorder::calls::Call;
+use crate::recorder::calls::Calls;
+use crate::recorder::calls::UserCall;
+use crate::recorder::calls::Watched;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hooks::Hooks;
 use crate::recorder::hooks::Phase;
@@ -67,6 +72,8 @@ pub(crate) struct Core<E> {
     last_error: Mutex<Option<Error>>,
     /// Starts begun. Raised before the door opens, so whoever finds an event of a start finds the start.
     begun: AtomicU64,
+    pub(crate) calls: Calls,
+    has_stop_hook: bool,
 }
 
 /// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
@@ -102,6 +109,7 @@ impl<E: MetricEvent> Core<E> {
         (slots, observers, hooks): (Vec<Slot<E>>, Observers<E>, Hooks),
         now: Timestamp,
     ) -> Self {
+        let has_stop_hook = hooks.on_stopped.is_some();
         let actor = Actor::new(slots, observers, hooks);
         let cut = actor.first_cut(&identity, now);
         Self {
@@ -118,6 +126,8 @@ impl<E: MetricEvent> Core<E> {
             discarded: AtomicU64::new(0),
             last_error: Mutex::new(None),
             begun: AtomicU64::new(0),
+            calls: Calls::new(),
+            has_stop_hook,
         }
     }
 
@@ -344,6 +354,7 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     fn stop_with(&self, done: Completer, for_good: bool) {
         self.schedule(self.shut(for_good));
+        self.turn_away();
         if let Err(command) = self.post(Command::Stop { done, for_good }) {
             self.answer_unheard(command);
         }
@@ -363,11 +374,16 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         if let Err(command) = self.post(Command::Room { done }) {
             self.answer_unheard(command);
         }
+        if self.queue.is_closed() {
+            // Whoever shut the door may have looked for those who wait before this one came.
+            self.turn_away();
+        }
         operation
     }
 
     /// The end of a hook: the recorder stands on no list and is not idle, so whoever ends the hook schedules it.
     fn unpark(&self, command: Command<E>) {
+        self.calls.hook_ended();
         // Nothing is ever spent by the end of a hook.
         if self.mailbox.lock().put(command, &mut Spent::new()).is_err() {
             return;
@@ -396,6 +412,12 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 }
 
 impl<E: MetricEvent> Core<E> {
+    /// Tells those who wait for room behind a shut door: the actor may stand at a hook for long before it comes to that.
+    pub(crate) fn turn_away(&self) {
+        let told = self.mailbox.lock().take_room(u64::MAX);
+        told.into_iter().for_each(|done| done.complete(Ok(())));
+    }
+
     /// Answers a command that found no place, or that no worker will obey.
     pub(crate) fn answer_unheard(&self, command: Command<E>) {
         let open = self.mailbox.lock().is_open();
@@ -449,6 +471,10 @@ impl<E: MetricEvent> Core<E> {
             Abandonment::Removed | Abandonment::WorkerLost => &self.given_up.removed,
         };
         counter.store(given_up, Ordering::Release);
+        if reason == Abandonment::WorkerLost {
+            let message = "the worker was lost by a panic outside of metrics and hooks; build another runtime, and mend what panicked (its clock?)";
+            *self.last_error.lock() = Some(Error::new(ErrorKind::WorkerLost, message).with_pending(given_up));
+        }
         self.state.set(match reason {
             Abandonment::WorkerLost => RecorderState::Failed,
             Abandonment::Deadline | Abandonment::Removed => RecorderState::Stopped,
@@ -517,23 +543,62 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn turn(&self, desk: &mut Desk) -> Turned {
+        self.calls.enter(Call::Commands, desk.now);
         let turned = self.queue.sit(|consumer, actor| actor.turn(self, consumer, desk));
+        self.calls.leave();
         // Nobody else takes the seat of a hosted recorder; were it taken, the other would be the one to go on.
         turned.unwrap_or(Turned::idle())
     }
 
-    fn launch(self: Arc<Self>, phase: Phase) {
+    fn launch(self: Arc<Self>, phase: Phase, clock: &Arc<dyn Clock>) {
+        self.calls.enter(Call::Hook(phase), clock.now());
         let made = self.queue.sit(|_, actor| actor.make_hook(phase)).flatten();
+        self.calls.leave();
+        self.calls.hook_launched(phase);
         let node = Arc::clone(&self);
         let done = Box::new(move |result| node.unpark(Command::HookDone { result }));
-        match (made, self.hub.executor()) {
-            (Some((hook, deadline)), Some(executor)) => executor.run(hook, phase, deadline, done),
+        match (made, self.hub.executor().map(Arc::clone)) {
+            (Some((hook, deadline)), Some(executor)) => {
+                let watched = Watched { hook: Some(hook), phase, recorder: self, clock: Arc::clone(clock) };
+                executor.run(Box::pin(watched), phase, deadline, done);
+            }
             _ => done(Ok(())),
         }
     }
 
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn call(&self) -> Option<(UserCall, Timestamp)> {
+        let (call, since) = self.calls.now()?;
+        let cut = self.cut.load();
+        let name = |index: usize| Some(cut.metrics.get(index)?.family.descriptor().name().clone());
+        let call = match call {
+            Call::Commands => UserCall::Commands,
+            Call::Metric(index) => UserCall::Metric(name(index)),
+            Call::Snapshot(index) => UserCall::Snapshot(name(index)),
+            Call::Observer => UserCall::Observer,
+            Call::Hook(phase) => UserCall::Hook(phase.name()),
+            Call::EventDrop => UserCall::EventDrop,
+        };
+        Some((call, since))
+    }
+
+    fn owed_hook(&self) -> Option<Phase> {
+        let stops =
+            self.state.get() == RecorderState::Stopping && self.has_stop_hook && self.starts_begun() > 0;
+        self.calls.hook().or(stops.then_some(Phase::Stopped))
+    }
+
+    fn lost(&self) -> Option<Error> {
+        self.last_error().filter(|error| error.kind() == ErrorKind::WorkerLost)
+    }
+
     fn publish(&self, now: Timestamp) {
+        self.calls.enter(Call::Commands, now);
         self.queue.sit(|_, actor| actor.publish(self, now));
+        self.calls.leave();
     }
 
     fn release(&self, before: Timestamp) -> bool {

@@ -168,7 +168,7 @@ impl RecorderTask {
             self.recorder.publish(self.desk.now);
             self.again = matches!(turned.next, Next::More | Next::Stalled);
             if let Next::Hook(phase) = turned.next {
-                Arc::clone(&self.recorder).launch(phase);
+                Arc::clone(&self.recorder).launch(phase, &self.desk.clock);
             }
         }
         false
@@ -222,6 +222,7 @@ impl Drop for RecorderTask {
         if !self.over {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
+            self.hooks.clear();
         }
     }
 }

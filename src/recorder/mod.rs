@@ -2,6 +2,7 @@
 
 mod actor;
 pub(crate) mod builder;
+pub(crate) mod calls;
 pub(crate) mod catalogue;
 pub(crate) mod core;
 pub(crate) mod detached;
