@@ -328,6 +328,111 @@ fn mistakes_of_the_definition_are_reported_by_create() {
     assert_eq!(kind(conflict.create()), Some(ErrorKind::MetricConflict));
 }
 
+/// Its first start fails; the stop hook says that it ran.
+fn failing(id: &str) -> (Recorder<Number>, RecorderTask, Arc<AtomicBool>) {
+    let (closed, mut attempts) = (Arc::new(AtomicBool::new(false)), 0);
+    let told = Arc::clone(&closed);
+    let (recorder, task) = Recorder::<Number>::detached(id)
+        .counter("events", |c| c)
+        .on_starting(move || {
+            attempts += 1;
+            std::future::ready(if attempts == 1 { Err("not yet".into()) } else { Ok(()) })
+        })
+        .on_stopped(move || {
+            told.store(true, Ordering::SeqCst);
+            std::future::ready(Ok(()))
+        })
+        .create()
+        .unwrap();
+    (recorder, task, closed)
+}
+
+#[test]
+fn a_failed_start_leaves_the_task_to_a_second_one() {
+    let (recorder, mut task, _) = failing("again");
+    feed(&recorder, 3);
+    assert!(poll(&mut task).is_pending());
+    assert_eq!((recorder.state(), recorder.accounts().dropped.start_failed), (RecorderState::Failed, 3));
+    let start = recorder.start();
+    assert!(poll(&mut task).is_pending());
+    assert!(matches!(start.result(), Some(Ok(()))));
+    feed(&recorder, 2);
+    let stop = recorder.stop();
+    assert!(poll(&mut task).is_ready());
+    assert!(matches!(stop.result(), Some(Ok(()))));
+    assert_eq!((recorder.accounts().processed, recorder.state()), (2, RecorderState::Stopped));
+}
+
+#[test]
+fn a_failed_recorder_that_is_stopped_or_let_go_ends_its_task() {
+    let (recorder, mut task, closed) = failing("stopped");
+    feed(&recorder, 3);
+    assert!(poll(&mut task).is_pending());
+    let stop = recorder.stop();
+    assert!(poll(&mut task).is_ready());
+    assert!(matches!(stop.result(), Some(Ok(()))) && closed.load(Ordering::SeqCst));
+    assert_eq!((recorder.state(), recorder.accounts().pending()), (RecorderState::Failed, 0));
+    // Nobody is there to run it: it says so, and takes nothing.
+    assert_eq!(recorder.start().result().unwrap().unwrap_err().kind(), ErrorKind::InvalidState);
+    assert!(matches!(recorder.try_register_event(Number(9)), Err(RegisterError::Failed(Number(9)))));
+
+    let (recorder, mut task, closed) = failing("let go");
+    feed(&recorder, 3);
+    assert!(poll(&mut task).is_pending());
+    drop(recorder);
+    assert!(poll(&mut task).is_ready() && closed.load(Ordering::SeqCst));
+}
+
+#[test]
+fn the_last_handle_wakes_the_task_which_processes_what_was_accepted_and_ends() {
+    for _ in 0..crate::support::scaled(200) {
+        let saw = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let seen = Arc::clone(&saw);
+        let (recorder, task) = Recorder::<Number>::detached("last")
+            .metric(Probe::new("events", move |_: &Number| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                Verdict::Accepted
+            }))
+            .create()
+            .unwrap();
+        let drained = thread::spawn(move || by_hand(task));
+        let another = recorder.clone();
+        let other = thread::spawn(move || another.register_event(Number(1)));
+        recorder.register_event(Number(0));
+        drop(recorder);
+        other.join().unwrap();
+        drained.join().unwrap();
+        assert_eq!(saw.load(Ordering::SeqCst), 2);
+    }
+    // Also one that nobody ever used.
+    let (recorder, mut task) = counting("unused");
+    assert!(poll(&mut task).is_pending());
+    drop(recorder);
+    assert!(poll(&mut task).is_ready());
+}
+
+#[test]
+fn a_start_against_the_end_of_the_task_comes_true_or_says_that_it_will_not() {
+    for _ in 0..crate::support::scaled(300) {
+        let (recorder, task) = counting("against");
+        feed(&recorder, 1);
+        let drained = thread::spawn(move || by_hand(task));
+        let stop = recorder.stop();
+        let start = loop {
+            let start = recorder.start();
+            if start.wait(PATIENCE).is_ok() || stop.result().is_some() {
+                break start;
+            }
+        };
+        if start.wait(PATIENCE).is_ok() {
+            recorder.stop().wait(PATIENCE).unwrap();
+        }
+        drained.join().unwrap();
+        assert!(matches!(recorder.try_register_event(Number(2)), Err(RegisterError::Closed(_))));
+        assert_eq!((recorder.state(), recorder.accounts().pending()), (RecorderState::Stopped, 0));
+    }
+}
+
 #[test]
 fn its_clock_is_the_one_it_was_given() {
     #[derive(Debug)]

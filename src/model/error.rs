@@ -30,6 +30,8 @@ pub enum ErrorKind {
     WouldDeadlock,
     /// The time given was over first.
     Timeout,
+    /// As many operations wait already as a limit allows.
+    LimitReached,
     /// A lifecycle hook failed, panicked or was not over by its deadline.
     HookFailed,
     /// The worker thread could not be started.

@@ -32,6 +32,13 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// Bytes of a recorder id or entity.
 pub const MAX_ID_BYTES: usize = 1_024;
 
+/// Changes of one recorder (metrics, observers) that may wait for its next turn; one more fails at once.
+pub const MAX_COMMANDS: usize = 1 << 12;
+
+/// Answers of one kind (to flushes, stops, starts, producers without room) that callers may wait for at one recorder; one more fails at once.
+/// Flushes of the same events count once, and what nobody waits for (any more) does not count.
+pub const MAX_WAITING: usize = 1 << 16;
+
 /// How long an idle recorder keeps the memory of its queue.
 pub const RELEASE_AFTER: Duration = Duration::from_millis(500);
 
@@ -64,3 +71,6 @@ pub const EXIT_GRACE: Duration = Duration::from_millis(50);
 
 /// How long a lifecycle hook may take, unless the builder says otherwise.
 pub const HOOK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A call of user code that takes longer is named as stuck.
+pub const STUCK_AFTER: Duration = Duration::from_secs(5);

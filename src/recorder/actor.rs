@@ -11,8 +11,10 @@ use crate::queue::Consumer;
 use crate::queue::Rest;
 use crate::queue::published::Shared;
 use crate::queue::run::Run;
+use crate::recorder::calls::Call;
 use crate::recorder::catalogue::conflict_within;
 use crate::recorder::core::Core;
+use crate::recorder::core::too_many_waiting;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hooks::HookFuture;
 use crate::recorder::hooks::Hooks;
@@ -24,6 +26,7 @@ use crate::recorder::identity::Identity;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Owes;
+use crate::recorder::mailbox::Spent;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -190,7 +193,10 @@ impl<E: MetricEvent> Actor<E> {
     fn end_start(&mut self, core: &Core<E>, result: Result<(), Error>) {
         match &result {
             Ok(()) => core.end_start(),
-            Err(error) => self.doomed = core.fail(error.clone()),
+            Err(error) => {
+                self.doomed = core.fail(error.clone());
+                core.turn_away();
+            }
         }
         self.open = result.is_ok();
         self.dirty = true;
@@ -233,7 +239,10 @@ impl<E: MetricEvent> Actor<E> {
             if count == 0 {
                 return Drained::Empty;
             }
-            if consumer.finish(count).is_err() {
+            core.calls.at(Call::EventDrop);
+            let finished = consumer.finish(count);
+            core.calls.at(Call::Commands);
+            if finished.is_err() {
                 return Drained::Abandoned;
             }
             core.count_discarded(count);
@@ -260,13 +269,17 @@ impl<E: MetricEvent> Actor<E> {
             }
             let context = Context::new(desk.now, self.version + 1);
             if self.observers.is_empty() {
-                for slot in &mut self.slots {
+                for (index, slot) in self.slots.iter_mut().enumerate() {
+                    core.calls.at(Call::Metric(index));
                     slot.handle(&run, &context);
                 }
             } else {
-                self.dispatch_observed(&run, &context);
+                self.dispatch_observed(core, &run, &context);
             }
-            if consumer.finish(count).is_err() {
+            core.calls.at(Call::EventDrop);
+            let finished = consumer.finish(count);
+            core.calls.at(Call::Commands);
+            if finished.is_err() {
                 return Drained::Abandoned;
             }
             self.dispatched += count;
@@ -290,14 +303,16 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     /// Event by event instead of metric by metric, because observers see changes in the order of events.
-    fn dispatch_observed(&mut self, run: &Run<'_, E>, context: &Context) {
+    fn dispatch_observed(&mut self, core: &Core<E>, run: &Run<'_, E>, context: &Context) {
         for (index, event) in run.iter().enumerate() {
             let one = run.only(index);
             let sequence = self.dispatched + index as u64 + 1;
-            for slot in &mut self.slots {
+            for (number, slot) in self.slots.iter_mut().enumerate() {
                 let before = slot.tally.accepted;
+                core.calls.at(Call::Metric(number));
                 slot.handle(&one, context);
                 if slot.tally.accepted != before {
+                    core.calls.at(Call::Observer);
                     self.observers.tell(&Change::new(slot, event, sequence));
                 }
             }
@@ -424,7 +439,7 @@ impl<E: MetricEvent> Actor<E> {
         let mut spare = self.spare.take();
         let next = match spare.as_mut().and_then(Shared::get_mut) {
             Some(cut) => {
-                self.refresh(cut, now);
+                self.refresh(core, cut, now);
                 spare
             }
             None => None,
@@ -432,26 +447,28 @@ impl<E: MetricEvent> Actor<E> {
         // Some reader still holds the old one, or there is none yet: a new one, written from scratch.
         let next = next.unwrap_or_else(|| {
             let mut cut = self.first_cut(core.identity_arc(), now);
-            self.refresh(&mut cut, now);
+            self.refresh(core, &mut cut, now);
             Shared::new(cut)
         });
         self.spare = Some(core.cut.replace(next));
     }
 
-    fn refresh(&mut self, cut: &mut Cut, now: Timestamp) {
+    fn refresh(&mut self, core: &Core<E>, cut: &mut Cut, now: Timestamp) {
         let since = cut.version;
         self.version += 1;
         cut.version = self.version;
         cut.sequence = self.dispatched;
         cut.taken_at = now;
         cut.metrics.extend(self.slots[cut.metrics.len()..].iter().map(empty_cut));
-        for (slot, metric) in self.slots.iter_mut().zip(&mut cut.metrics) {
+        for (index, (slot, metric)) in self.slots.iter_mut().zip(&mut cut.metrics).enumerate() {
             if slot.changed_at > since {
+                core.calls.at(Call::Snapshot(index));
                 slot.refresh(&mut metric.family, since, self.version);
             }
             metric.tally = slot.tally;
             metric.quarantined = slot.quarantined;
         }
+        core.calls.at(Call::Commands);
         cut.quarantined_observers = self.observers.quarantined();
     }
 
@@ -473,9 +490,14 @@ fn answer_starts<E: MetricEvent>(core: &Core<E>, result: &Result<(), Error>) {
 }
 
 fn owe_start<E: MetricEvent>(core: &Core<E>, done: Completer, asked: Asked) {
-    let unheard = core.mailbox().owe_start(done, asked).err();
+    let mut spent = Spent::new();
+    let (unheard, open) = {
+        let mut mailbox = core.mailbox();
+        (mailbox.owe_start(done, asked, &mut spent).err(), mailbox.is_open())
+    };
+    drop(spent);
     if let Some(done) = unheard {
-        done.complete(Err(core.gone()));
+        done.complete(Err(if open { too_many_waiting() } else { core.gone() }));
     }
 }
 

@@ -3,10 +3,12 @@
 use crate::model::accounts::Accounts;
 use crate::model::accounts::Dropped;
 use crate::model::accounts::Rejected;
+use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::limits;
 use crate::queue::HandOff;
 use crate::queue::Handed;
 use crate::queue::Kind;
@@ -16,6 +18,10 @@ use crate::queue::ready::Erase;
 use crate::queue::ready::Node;
 use crate::queue::ring::Refused;
 use crate::recorder::actor::Actor;
+use crate::recorder::calls::Call;
+use crate::recorder::calls::Calls;
+use crate::recorder::calls::UserCall;
+use crate::recorder::calls::Watched;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hooks::Hooks;
 use crate::recorder::hooks::Phase;
@@ -28,6 +34,7 @@ use crate::recorder::identity::Identity;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
+use crate::recorder::mailbox::Spent;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -65,6 +72,8 @@ pub(crate) struct Core<E> {
     last_error: Mutex<Option<Error>>,
     /// Starts begun. Raised before the door opens, so whoever finds an event of a start finds the start.
     begun: AtomicU64,
+    pub(crate) calls: Calls,
+    has_stop_hook: bool,
 }
 
 /// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
@@ -72,6 +81,8 @@ pub(crate) struct Core<E> {
 struct Door {
     /// Shut by a removal or a shutdown: no start opens it again.
     for_good: bool,
+    /// Whether a stop was asked for since the last start.
+    stop_asked: bool,
 }
 
 /// Events refused at the door. Written by producers on their slow path only.
@@ -98,6 +109,7 @@ impl<E: MetricEvent> Core<E> {
         (slots, observers, hooks): (Vec<Slot<E>>, Observers<E>, Hooks),
         now: Timestamp,
     ) -> Self {
+        let has_stop_hook = hooks.on_stopped.is_some();
         let actor = Actor::new(slots, observers, hooks);
         let cut = actor.first_cut(&identity, now);
         Self {
@@ -114,6 +126,8 @@ impl<E: MetricEvent> Core<E> {
             discarded: AtomicU64::new(0),
             last_error: Mutex::new(None),
             begun: AtomicU64::new(0),
+            calls: Calls::new(),
+            has_stop_hook,
         }
     }
 
@@ -136,7 +150,7 @@ impl<E: MetricEvent> Core<E> {
 
     /// Opens the door (again) and begins a start, unless the door was shut for good; false if somebody else has.
     pub(crate) fn begin_start(&self) -> Result<bool, Error> {
-        let door = self.door.lock();
+        let mut door = self.door.lock();
         if self.queue.is_abandoned() {
             let message =
                 "events of this recorder were given up at a deadline; remove it and create it again";
@@ -147,13 +161,16 @@ impl<E: MetricEvent> Core<E> {
         if door.for_good {
             return Err(self.gone());
         }
+        door.stop_asked = false;
         let from = [RecorderState::Created, RecorderState::Stopped, RecorderState::Failed];
-        let begun = from.into_iter().any(|from| self.state.pass(from, RecorderState::Starting));
-        if begun {
+        let begins = from.contains(&self.state.get());
+        if begins {
+            // Before the state: whoever joins a start that it has read of there is answered by an actor that knows of it, too.
             self.begun.fetch_add(1, Ordering::Release);
+            self.state.set(RecorderState::Starting);
             self.queue.reopen();
         }
-        Ok(begun)
+        Ok(begins)
     }
 
     /// How many starts were begun: what the actor has not run yet of them is due.
@@ -194,6 +211,7 @@ impl<E: MetricEvent> Core<E> {
     fn shut(&self, for_good: bool) -> Handed {
         let mut door = self.door.lock();
         door.for_good |= for_good;
+        door.stop_asked = true;
         for from in [RecorderState::Created, RecorderState::Starting, RecorderState::Running] {
             if self.state.pass(from, RecorderState::Stopping) {
                 break;
@@ -264,7 +282,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// Puts a command into the mailbox and makes the worker look; gives it back if nobody will.
     fn post(&self, command: Command<E>) -> Result<(), Command<E>> {
-        self.mailbox.lock().put(command)?;
+        let mut spent = Spent::new();
+        let put = self.mailbox.lock().put(command, &mut spent);
+        // Unlocked: dropping an answer that nobody waits for may run a foreign waker.
+        drop(spent);
+        put?;
         self.look();
         Ok(())
     }
@@ -281,9 +303,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let descriptor = [Arc::clone(slot.descriptor())];
         let mut unheard = None;
         let declared = self.hub.catalogue.declare(&self.identity.id, &descriptor, || {
-            self.mailbox.lock().put(Command::Register { slot, done }).map_err(|command| {
+            let mut mailbox = self.mailbox.lock();
+            // Nothing is ever spent by a metric.
+            mailbox.put(Command::Register { slot, done }, &mut Spent::new()).map_err(|command| {
                 unheard = Some(command);
-                self.gone()
+                if mailbox.is_open() { too_many_commands() } else { self.gone() }
             })
         });
         // Outside the catalogue's lock, because it may run a foreign waker.
@@ -314,6 +338,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             .with_pending(accounts.pending());
             return Operation::done(Err(error));
         }
+        if let Some(same) = self.mailbox.lock().join_flush(ticket) {
+            // Its caller may have been suspended before its kick.
+            self.look();
+            return same;
+        }
         let weak = Arc::downgrade(self);
         let pending = move || weak.upgrade().map_or(0, |node| node.accounts_now().pending());
         let (operation, done) = Operation::new(Some(Box::new(pending)));
@@ -325,7 +354,8 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     fn stop_with(&self, done: Completer, for_good: bool) {
         self.schedule(self.shut(for_good));
-        if let Err(command) = self.post(Command::Stop { done }) {
+        self.turn_away();
+        if let Err(command) = self.post(Command::Stop { done, for_good }) {
             self.answer_unheard(command);
         }
     }
@@ -344,12 +374,18 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         if let Err(command) = self.post(Command::Room { done }) {
             self.answer_unheard(command);
         }
+        if self.queue.is_closed() {
+            // Whoever shut the door may have looked for those who wait before this one came.
+            self.turn_away();
+        }
         operation
     }
 
     /// The end of a hook: the recorder stands on no list and is not idle, so whoever ends the hook schedules it.
     fn unpark(&self, command: Command<E>) {
-        if self.mailbox.lock().put(command).is_err() {
+        self.calls.hook_ended();
+        // Nothing is ever spent by the end of a hook.
+        if self.mailbox.lock().put(command, &mut Spent::new()).is_err() {
             return;
         }
         let _ = self.queue.kick();
@@ -376,16 +412,30 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 }
 
 impl<E: MetricEvent> Core<E> {
-    /// Answers a command that no worker will obey.
+    /// Tells those who wait for room behind a shut door: the actor may stand at a hook for long before it comes to that.
+    pub(crate) fn turn_away(&self) {
+        let told = self.mailbox.lock().take_room(u64::MAX);
+        told.into_iter().for_each(|done| done.complete(Ok(())));
+    }
+
+    /// Answers a command that found no place, or that no worker will obey.
     pub(crate) fn answer_unheard(&self, command: Command<E>) {
+        let open = self.mailbox.lock().is_open();
         match command {
+            Command::Flush { done, .. } | Command::Stop { done, .. } | Command::Start { done, .. }
+                if open =>
+            {
+                done.complete(Err(too_many_waiting()));
+            }
             Command::Flush { done, .. } => done.complete(self.flushed_or_lost()),
-            Command::Stop { done } => done.complete(self.settled_or_lost()),
+            Command::Stop { done, .. } => done.complete(self.settled_or_lost()),
             Command::Register { done, .. }
             | Command::Start { done, .. }
             | Command::Observe { done, .. }
             | Command::Unobserve { done, .. }
-            | Command::Room { done } => done.complete(Err(self.gone())),
+            | Command::Room { done } => {
+                done.complete(Err(if open { too_many_commands() } else { self.gone() }));
+            }
             Command::HookDone { .. } => {}
         }
     }
@@ -421,12 +471,33 @@ impl<E: MetricEvent> Core<E> {
             Abandonment::Removed | Abandonment::WorkerLost => &self.given_up.removed,
         };
         counter.store(given_up, Ordering::Release);
+        if reason == Abandonment::WorkerLost {
+            let message = "the worker was lost by a panic outside of metrics and hooks; build another runtime, and mend what panicked (its clock?)";
+            *self.last_error.lock() = Some(Error::new(ErrorKind::WorkerLost, message).with_pending(given_up));
+        }
         self.state.set(match reason {
             Abandonment::WorkerLost => RecorderState::Failed,
             Abandonment::Deadline | Abandonment::Removed => RecorderState::Stopped,
         });
         given_up
     }
+}
+
+fn too_many_commands() -> Error {
+    let message = format!(
+        "{} changes wait for this recorder's next turn already; wait for the operations before asking for more",
+        limits::MAX_COMMANDS
+    );
+    Error::new(ErrorKind::LimitReached, message)
+}
+
+/// What was asked for goes on; its caller is not told of the end.
+pub(crate) fn too_many_waiting() -> Error {
+    let message = format!(
+        "{} callers wait for the same of this recorder already; it goes on without telling this one: wait for fewer at a time, or share an operation by `clone`",
+        limits::MAX_WAITING
+    );
+    Error::new(ErrorKind::LimitReached, message)
 }
 
 /// Events that were given up are dropped one by one, so that a panic in the destructor of one ends neither the thread that
@@ -472,23 +543,62 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn turn(&self, desk: &mut Desk) -> Turned {
+        self.calls.enter(Call::Commands, desk.now);
         let turned = self.queue.sit(|consumer, actor| actor.turn(self, consumer, desk));
+        self.calls.leave();
         // Nobody else takes the seat of a hosted recorder; were it taken, the other would be the one to go on.
         turned.unwrap_or(Turned::idle())
     }
 
-    fn launch(self: Arc<Self>, phase: Phase) {
+    fn launch(self: Arc<Self>, phase: Phase, clock: &Arc<dyn Clock>) {
+        self.calls.enter(Call::Hook(phase), clock.now());
         let made = self.queue.sit(|_, actor| actor.make_hook(phase)).flatten();
+        self.calls.leave();
+        self.calls.hook_launched(phase);
         let node = Arc::clone(&self);
         let done = Box::new(move |result| node.unpark(Command::HookDone { result }));
-        match (made, self.hub.executor()) {
-            (Some((hook, deadline)), Some(executor)) => executor.run(hook, phase, deadline, done),
+        match (made, self.hub.executor().map(Arc::clone)) {
+            (Some((hook, deadline)), Some(executor)) => {
+                let watched = Watched { hook: Some(hook), phase, recorder: self, clock: Arc::clone(clock) };
+                executor.run(Box::pin(watched), phase, deadline, done);
+            }
             _ => done(Ok(())),
         }
     }
 
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn call(&self) -> Option<(UserCall, Timestamp)> {
+        let (call, since) = self.calls.now()?;
+        let cut = self.cut.load();
+        let name = |index: usize| Some(cut.metrics.get(index)?.family.descriptor().name().clone());
+        let call = match call {
+            Call::Commands => UserCall::Commands,
+            Call::Metric(index) => UserCall::Metric(name(index)),
+            Call::Snapshot(index) => UserCall::Snapshot(name(index)),
+            Call::Observer => UserCall::Observer,
+            Call::Hook(phase) => UserCall::Hook(phase.name()),
+            Call::EventDrop => UserCall::EventDrop,
+        };
+        Some((call, since))
+    }
+
+    fn owed_hook(&self) -> Option<Phase> {
+        let stops =
+            self.state.get() == RecorderState::Stopping && self.has_stop_hook && self.starts_begun() > 0;
+        self.calls.hook().or(stops.then_some(Phase::Stopped))
+    }
+
+    fn lost(&self) -> Option<Error> {
+        self.last_error().filter(|error| error.kind() == ErrorKind::WorkerLost)
+    }
+
     fn publish(&self, now: Timestamp) {
+        self.calls.enter(Call::Commands, now);
         self.queue.sit(|_, actor| actor.publish(self, now));
+        self.calls.leave();
     }
 
     fn release(&self, before: Timestamp) -> bool {
@@ -503,15 +613,26 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         self.give_up(reason)
     }
 
+    fn conclude(&self) -> bool {
+        let mut door = self.door.lock();
+        let over = match self.state.get() {
+            RecorderState::Stopped => true,
+            RecorderState::Failed => door.stop_asked,
+            _ => false,
+        };
+        door.for_good |= over;
+        over
+    }
+
     fn retire(&self) {
-        let (commands, owed) = self.mailbox.lock().shut();
+        let (commands, mut owed) = self.mailbox.lock().shut();
         commands.into_iter().for_each(|command| self.answer_unheard(command));
-        owed.flushes.into_iter().for_each(|(_, done)| done.complete(self.flushed_or_lost()));
-        owed.stops.into_iter().for_each(|done| done.complete(self.settled_or_lost()));
+        owed.flushes.take_all().for_each(|done| done.complete(self.flushed_or_lost()));
+        owed.stops.take_all().for_each(|done| done.complete(self.settled_or_lost()));
         owed.starts
-            .into_iter()
-            .chain(owed.restarts)
-            .chain(owed.room)
+            .take_all()
+            .chain(owed.restarts.take_all())
+            .chain(owed.room.take_all())
             .for_each(|done| done.complete(Err(self.gone())));
     }
 

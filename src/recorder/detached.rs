@@ -17,12 +17,13 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Next;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
-use crate::recorder::state::RecorderState;
+use crate::recorder::operation::Operation;
 use crate::sync::own_thread;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::Weak;
 use std::task::Context;
 use std::task::Poll;
 
@@ -102,8 +103,11 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
         let hooks = Arc::new(Inline::default());
         home.hub.employ(Arc::clone(&hooks) as _);
         let now = home.clock.now();
+        let keeper = Arc::new(Keeper { hub: Arc::clone(&home.hub) });
         let task = RecorderTask {
             recorder: Arc::clone(&node) as Arc<dyn Hosted>,
+            handles: Arc::downgrade(&keeper),
+            let_go: false,
             hub: home.hub,
             hooks,
             // Not alone: the other tasks of its executor wait, so that a turn ends after its events.
@@ -111,11 +115,26 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
             again: false,
             over: false,
         };
-        Ok((Recorder::new(node), task))
+        Ok((Recorder::kept(node, keeper), task))
+    }
+}
+
+/// Held by the handles of a detached recorder: the last of them wakes its task, which has nobody left to work for.
+pub(crate) struct Keeper {
+    hub: Arc<Hub>,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.hub.hurry();
     }
 }
 
 /// Drains a detached recorder: a future for any executor, done when the recorder has stopped.
+///
+/// A recorder whose start has failed can be started again, so its task goes on; [`Recorder::stop`] ends it, too. Once the last handle
+/// is dropped the task stops the recorder by itself: what was accepted is processed, and the task is done. From its end on nothing
+/// starts the recorder again.
 ///
 /// # Cancel safety
 ///
@@ -123,6 +142,9 @@ impl<E: MetricEvent> RecorderBuilder<E, Detached> {
 #[must_use = "a detached recorder is drained while its task is polled"]
 pub struct RecorderTask {
     recorder: Arc<dyn Hosted>,
+    handles: Weak<Keeper>,
+    /// Whether the last handle was seen to be gone.
+    let_go: bool,
     hub: Arc<Hub>,
     hooks: Arc<Inline>,
     desk: Desk,
@@ -146,10 +168,21 @@ impl RecorderTask {
             self.recorder.publish(self.desk.now);
             self.again = matches!(turned.next, Next::More | Next::Stalled);
             if let Next::Hook(phase) = turned.next {
-                Arc::clone(&self.recorder).launch(phase);
+                Arc::clone(&self.recorder).launch(phase, &self.desk.clock);
             }
         }
         false
+    }
+
+    /// Stops the recorder when its last handle is gone; true if that is news.
+    fn follow_handles(&mut self) -> bool {
+        let news = !self.let_go && self.handles.strong_count() == 0;
+        if news {
+            self.let_go = true;
+            let (_, unheard) = Operation::new(None);
+            Arc::clone(&self.recorder).stop(unheard);
+        }
+        news
     }
 }
 
@@ -159,6 +192,7 @@ impl Future for RecorderTask {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let _own = own_thread::borrow();
         self.hub.attach(context.waker());
+        self.follow_handles();
         loop {
             let idle = self.work();
             let now = self.desk.clock.now();
@@ -166,7 +200,7 @@ impl Future for RecorderTask {
                 // A hook has ended, and its recorder is on the list again.
                 continue;
             }
-            if self.recorder.state() == RecorderState::Stopped && idle {
+            if idle && self.hooks.is_idle() && self.recorder.conclude() {
                 self.over = true;
                 self.recorder.retire();
                 return Poll::Ready(());
@@ -175,7 +209,8 @@ impl Future for RecorderTask {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.hub.try_sleep() {
+            // Looked at after falling asleep: a handle dropped before that has found nobody to wake.
+            if self.hub.try_sleep() && !self.follow_handles() {
                 return Poll::Pending;
             }
         }
@@ -187,6 +222,7 @@ impl Drop for RecorderTask {
         if !self.over {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
+            self.hooks.clear();
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::queue::drop_quietly;
 use crate::queue::ring::Refused;
 use crate::recorder::core::Asks;
 use crate::recorder::core::CoreNode;
+use crate::recorder::detached::Keeper;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::mailbox::Command;
@@ -60,6 +61,8 @@ use std::time::Instant;
 /// ```
 pub struct Recorder<E: MetricEvent> {
     node: Arc<CoreNode<E>>,
+    /// Of a recorder without a runtime: tells its task of the last handle's end.
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// An event that was not taken, given back.
@@ -133,7 +136,11 @@ impl<E> std::error::Error for RegisterError<E> {}
 
 impl<E: MetricEvent> Recorder<E> {
     pub(crate) fn new(node: Arc<CoreNode<E>>) -> Self {
-        Self { node }
+        Self { node, keeper: None }
+    }
+
+    pub(crate) fn kept(node: Arc<CoreNode<E>>, keeper: Arc<Keeper>) -> Self {
+        Self { node, keeper: Some(keeper) }
     }
 
     /// Hands an event over: synchronous, from any thread, inside or outside any async runtime, also from a metric.
@@ -170,7 +177,8 @@ impl<E: MetricEvent> Recorder<E> {
     /// # Errors
     ///
     /// [`RegisterError::Closed`] or [`RegisterError::Failed`] if the recorder takes no events (any more), and
-    /// [`RegisterError::OnWorker`] if there is no room and this is polled on one of the runtime's own threads; counted as rejected.
+    /// [`RegisterError::OnWorker`] if there is no room and this is polled on one of the runtime's own threads;
+    /// [`RegisterError::Full`] if [`MAX_WAITING`](crate::limits::MAX_WAITING) producers wait already. Counted as rejected.
     ///
     /// # Cancel safety
     ///
@@ -313,7 +321,9 @@ impl<E: MetricEvent> Recorder<E> {
     ///
     /// [`ErrorKind::WouldDeadlock`](crate::ErrorKind::WouldDeadlock) on one of the runtime's own threads;
     /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if events are pending and the runtime was never started;
-    /// [`ErrorKind::WorkerLost`](crate::ErrorKind::WorkerLost) if the worker ended with events pending. The error says how many.
+    /// [`ErrorKind::WorkerLost`](crate::ErrorKind::WorkerLost) if the worker ended with events pending (the error says how many);
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if [`MAX_WAITING`](crate::limits::MAX_WAITING) flushes of other
+    /// events are waited for already.
     pub fn flush(&self) -> Operation {
         self.node.flush()
     }
@@ -342,7 +352,8 @@ impl<E: MetricEvent> Recorder<E> {
     /// # Errors
     ///
     /// The operation ends in [`ErrorKind::MetricConflict`](crate::ErrorKind::MetricConflict) if the recorder has a metric of
-    /// this name, or another recorder of the runtime has one of another shape.
+    /// this name, or another recorder of the runtime has one of another shape; in
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if [`MAX_COMMANDS`](crate::limits::MAX_COMMANDS) changes wait.
     pub fn register_metric(&self, metric: impl Metric<E>) -> Operation {
         match Slot::new(metric) {
             Ok(slot) => self.node.register(slot),
@@ -401,7 +412,8 @@ impl<E: MetricEvent> Recorder<E> {
     ///
     /// # Errors
     ///
-    /// The operation ends in [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it was removed before or has panicked.
+    /// The operation ends in [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it was removed before or has panicked; in
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if [`MAX_COMMANDS`](crate::limits::MAX_COMMANDS) changes wait.
     pub fn remove_observer(&self, id: ObserverId) -> Operation {
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.node.post(Command::Unobserve { id, done }) {
@@ -414,6 +426,12 @@ impl<E: MetricEvent> Recorder<E> {
     ///
     /// Events offered from now on are refused and counted as `rejected.closed`. Stopping a stopped recorder succeeds,
     /// and so does stopping one that has seen no event: that one stays `Created`, and open.
+    ///
+    /// # Errors
+    ///
+    /// The operation ends in [`ErrorKind::HookFailed`](crate::ErrorKind::HookFailed) if the stop hook failed. It ends in
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if [`MAX_WAITING`](crate::limits::MAX_WAITING) stops are waited
+    /// for already: the recorder stops all the same.
     pub fn stop(&self) -> Operation {
         let (operation, done) = Operation::new(None);
         self.node.stop_if_begun(done);
@@ -425,7 +443,9 @@ impl<E: MetricEvent> Recorder<E> {
     /// # Errors
     ///
     /// The operation ends in [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if the recorder was removed, its
-    /// runtime is gone, or events of it were given up at a deadline.
+    /// runtime is gone, or events of it were given up at a deadline. It ends in
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if [`MAX_WAITING`](crate::limits::MAX_WAITING) starts are waited
+    /// for already: the recorder starts all the same.
     pub fn start(&self) -> Operation {
         let (operation, done) = Operation::new(None);
         self.node.start_with(done);
@@ -498,7 +518,7 @@ impl<E: MetricEvent> Recorder<E> {
 
 impl<E: MetricEvent> Clone for Recorder<E> {
     fn clone(&self) -> Self {
-        Self { node: Arc::clone(&self.node) }
+        Self { node: Arc::clone(&self.node), keeper: self.keeper.clone() }
     }
 }
 

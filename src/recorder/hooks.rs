@@ -117,6 +117,17 @@ impl Executor for Inline {
 }
 
 impl Inline {
+    /// Drops what is under way. A hook holds its recorder, which leads here: left alone, they would keep each other for ever.
+    pub(crate) fn clear(&self) {
+        let left = std::mem::take(&mut *self.arrived.lock());
+        left.into_iter().for_each(crate::queue::drop_quietly);
+    }
+
+    /// Whether no hook is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.arrived.lock().is_empty()
+    }
+
     /// Polls every hook once; true if one ended.
     pub(crate) fn poll(&self, context: &mut Context<'_>, now: Timestamp) -> bool {
         let mut hooks = std::mem::take(&mut *self.arrived.lock());

@@ -3,6 +3,9 @@
 use crate::model::accounts::Accounts;
 use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::recorder::calls::Calls;
+use crate::recorder::calls::UserCall;
 use crate::recorder::hooks::Phase;
 use crate::recorder::identity::Identity;
 use crate::recorder::operation::Completer;
@@ -62,7 +65,19 @@ pub(crate) trait Hosted: Send + Sync {
     fn turn(&self, desk: &mut Desk) -> Turned;
 
     /// Runs a lifecycle hook beside the drain loop.
-    fn launch(self: Arc<Self>, phase: Phase);
+    fn launch(self: Arc<Self>, phase: Phase, clock: &Arc<dyn Clock>);
+
+    /// Notes of the user code that it is in.
+    fn calls(&self) -> &Calls;
+
+    /// The user code that it is in, and when that had not begun yet.
+    fn call(&self) -> Option<(UserCall, Timestamp)>;
+
+    /// The hook that is under way, or that a stop under way still owes.
+    fn owed_hook(&self) -> Option<Phase>;
+
+    /// Why it has failed for good, if its worker was lost.
+    fn lost(&self) -> Option<Error>;
 
     /// Publishes a cut, if something changed.
     fn publish(&self, now: Timestamp);
@@ -75,6 +90,9 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// Shuts the door and gives up what is pending: for deadlines, and for a worker that is not there. How many were given up.
     fn abandon(&self, reason: Abandonment) -> u64;
+
+    /// Shuts the door for good if the recorder has stopped, or has failed and was to stop: true if nothing starts it any more.
+    fn conclude(&self) -> bool;
 
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);

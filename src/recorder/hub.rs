@@ -68,7 +68,8 @@ impl Hub {
         // Cloned, so that the waker's own code does not run under the lock.
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
-            waker.wake();
+            // A detached recorder's waker is its executor's code, and this is some producer's call.
+            crate::recorder::operation::wake_quietly(waker);
         }
     }
 

@@ -1,13 +1,21 @@
 //! Commands on their way to the actor, and the answers that are owed.
 //!
 //! The answers stand here and not with the actor, so that they can be given when user code holds the actor for ever.
+//!
+//! Everything here is bounded. Changes of the recorder (a metric, an observer) are wanted whether or not their caller waits, so they
+//! are refused beyond [`MAX_COMMANDS`](limits::MAX_COMMANDS). An answer that nobody waits for (any more) is dropped when its list
+//! has doubled, and beyond [`MAX_WAITING`](limits::MAX_WAITING) awaited ones the next is refused. The deeds themselves (the shut
+//! door of a stop, the begun start) are done before their answer is asked for and do not depend on it; a start that waits for a
+//! stop is lost by neither, because a list that was ever full or swept is not empty.
 
 use crate::model::error::Error;
+use crate::model::limits;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
-use std::collections::VecDeque;
+use crate::recorder::operation::Operation;
+use crate::recorder::waiting::Waiting;
 
 /// What a handle asks of the actor.
 pub(crate) enum Command<E> {
@@ -15,8 +23,8 @@ pub(crate) enum Command<E> {
     Flush { ticket: u64, done: Completer },
     /// Take another metric; the answer is an error if one of its name and another shape is there.
     Register { slot: Slot<E>, done: Completer },
-    /// Answer when everything accepted is settled; the door is shut already.
-    Stop { done: Completer },
+    /// Answer when everything accepted is settled; the door is shut already. A removal's or a shutdown's is never refused.
+    Stop { done: Completer, for_good: bool },
     /// Answer when the start is over that was asked for.
     Start { done: Completer, asked: Asked },
     /// Tell an observer of every change from now on.
@@ -25,7 +33,7 @@ pub(crate) enum Command<E> {
     Unobserve { id: ObserverId, done: Completer },
     /// Answer when there is room for an event, or never will be.
     Room { done: Completer },
-    /// The hook under way has ended.
+    /// The hook under way has ended. There is one at a time, so it is never refused.
     HookDone { result: Result<(), Error> },
 }
 
@@ -42,19 +50,22 @@ pub(crate) enum Asked {
 pub(crate) struct Mailbox<E> {
     open: bool,
     commands: Vec<Command<E>>,
+    /// Starts that the actor has not seen: it finds out whose end they share.
+    joining: Waiting,
+    after_stop: Waiting,
     owed: Owed,
 }
 
 /// Answers owed.
 #[derive(Default)]
 pub(crate) struct Owed {
-    pub(crate) flushes: Vec<(u64, Completer)>,
-    pub(crate) stops: Vec<Completer>,
-    pub(crate) starts: Vec<Completer>,
+    pub(crate) flushes: Waiting<u64>,
+    pub(crate) stops: Waiting,
+    pub(crate) starts: Waiting,
     /// Starts that wait for the end of a stop.
-    pub(crate) restarts: Vec<Completer>,
+    pub(crate) restarts: Waiting,
     /// Producers that wait for room, the longest first.
-    pub(crate) room: VecDeque<Completer>,
+    pub(crate) room: Waiting,
 }
 
 /// Whether answers are owed: the actor's note, so that it does not lock the mailbox to learn that there are none.
@@ -64,84 +75,134 @@ pub(crate) struct Owes {
     pub(crate) room: bool,
 }
 
+/// Answers that nobody waits for, to be dropped outside the lock: their wakers are foreign code.
+pub(crate) type Spent = Vec<Completer>;
+
 impl Owed {
     fn note(&self) -> Owes {
-        let answers = !self.flushes.is_empty()
-            || !self.stops.is_empty()
-            || !self.starts.is_empty()
-            || !self.restarts.is_empty();
-        Owes { answers, room: !self.room.is_empty() }
+        let answers = self.flushes.has_seen()
+            || self.stops.has_seen()
+            || self.starts.has_seen()
+            || self.restarts.has_seen();
+        Owes { answers, room: self.room.has_seen() }
     }
 }
 
 impl<E> Mailbox<E> {
     pub(crate) fn new() -> Self {
-        Self { open: true, commands: Vec::new(), owed: Owed::default() }
+        Self {
+            open: true,
+            commands: Vec::new(),
+            joining: Waiting::default(),
+            after_stop: Waiting::default(),
+            owed: Owed::default(),
+        }
     }
 
-    /// Puts a command in; gives it back if nobody will obey it.
-    pub(crate) fn put(&mut self, command: Command<E>) -> Result<(), Command<E>> {
+    /// Whether somebody will still obey: a command that was given back all the same found no place.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Puts a command in; gives it back if nobody will obey it or there is no place for it. `spent` is to be dropped unlocked.
+    pub(crate) fn put(&mut self, command: Command<E>, spent: &mut Spent) -> Result<(), Command<E>> {
         if !self.open {
             return Err(command);
         }
-        self.commands.push(command);
-        Ok(())
-    }
-
-    /// The commands to obey now, and what is owed; what is only to be answered in time is noted here.
-    pub(crate) fn take(&mut self) -> (Vec<Command<E>>, Owes) {
-        let mut obeyed = Vec::new();
-        for command in std::mem::take(&mut self.commands) {
-            match command {
-                Command::Flush { ticket, done } => self.owed.flushes.push((ticket, done)),
-                Command::Stop { done } => self.owed.stops.push(done),
-                Command::Room { done } => self.owed.room.push_back(done),
-                other => obeyed.push(other),
+        let owed = &mut self.owed;
+        match command {
+            Command::Flush { ticket, done } => {
+                owed.flushes.push(ticket, done, spent).map_err(|done| Command::Flush { ticket, done })
+            }
+            Command::Stop { done, for_good: true } => {
+                owed.stops.push_always((), done, spent);
+                Ok(())
+            }
+            Command::Stop { done, for_good } => {
+                owed.stops.push((), done, spent).map_err(|done| Command::Stop { done, for_good })
+            }
+            Command::Room { done } => owed.room.push((), done, spent).map_err(|done| Command::Room { done }),
+            Command::Start { done, asked } => {
+                let list = match asked {
+                    Asked::Joined => &mut self.joining,
+                    Asked::AfterStop => &mut self.after_stop,
+                };
+                list.push((), done, spent).map_err(|done| Command::Start { done, asked })
+            }
+            Command::HookDone { .. } => {
+                self.commands.push(command);
+                Ok(())
+            }
+            _ if self.commands.len() >= limits::MAX_COMMANDS => Err(command),
+            command => {
+                self.commands.push(command);
+                Ok(())
             }
         }
+    }
+
+    /// The flush of this ticket that is on its way already, if there is one: its answer is good for both.
+    pub(crate) fn join_flush(&self, ticket: u64) -> Option<Operation> {
+        let (last, done) = self.owed.flushes.last_unseen()?;
+        (*last == ticket && self.open).then(|| done.operation())
+    }
+
+    /// The commands to obey now, and what is owed; what is only to be answered in time is taken note of here.
+    pub(crate) fn take(&mut self) -> (Vec<Command<E>>, Owes) {
+        let mut obeyed = std::mem::take(&mut self.commands);
+        let start = |asked| move |done| Command::Start { done, asked };
+        obeyed.extend(self.joining.take_all().map(start(Asked::Joined)));
+        obeyed.extend(self.after_stop.take_all().map(start(Asked::AfterStop)));
+        self.owed.flushes.see();
+        self.owed.stops.see();
+        self.owed.room.see();
         (obeyed, self.owed.note())
     }
 
-    /// Owes a start its answer, now or after the stop under way; gives it back if nobody will answer.
-    pub(crate) fn owe_start(&mut self, done: Completer, asked: Asked) -> Result<(), Completer> {
+    /// Owes a start its answer, now or after the stop under way; gives it back if nobody will answer or too many wait.
+    pub(crate) fn owe_start(
+        &mut self,
+        done: Completer,
+        asked: Asked,
+        spent: &mut Spent,
+    ) -> Result<(), Completer> {
         if !self.open {
             return Err(done);
         }
-        match asked {
-            Asked::Joined => self.owed.starts.push(done),
-            Asked::AfterStop => self.owed.restarts.push(done),
-        }
+        let list = match asked {
+            Asked::Joined => &mut self.owed.starts,
+            Asked::AfterStop => &mut self.owed.restarts,
+        };
+        list.push((), done, spent)?;
+        list.see();
         Ok(())
     }
 
     /// Whether an answer is due when the first `settled` events are settled and, perhaps, the stop is over.
     pub(crate) fn is_due(&self, settled: u64, stopped: bool) -> bool {
-        self.owed.flushes.iter().any(|(ticket, _)| *ticket <= settled)
-            || stopped && !self.owed.stops.is_empty()
+        self.owed.flushes.seen().any(|ticket| *ticket <= settled) || stopped && self.owed.stops.has_seen()
     }
 
     /// The flushes that are due, the stops if they are, and what is owed after that.
     pub(crate) fn take_due(&mut self, settled: u64, stopped: bool) -> (Vec<Completer>, Vec<Completer>, Owes) {
-        let flushes = std::mem::take(&mut self.owed.flushes);
-        let (due, later) = flushes.into_iter().partition::<Vec<_>, _>(|(ticket, _)| *ticket <= settled);
-        self.owed.flushes = later;
-        let stops = if stopped { std::mem::take(&mut self.owed.stops) } else { Vec::new() };
-        (due.into_iter().map(|(_, done)| done).collect(), stops, self.owed.note())
+        let flushes = self.owed.flushes.take_seen(|ticket| *ticket <= settled);
+        let stops = self.owed.stops.take_seen(|()| stopped);
+        (flushes, stops, self.owed.note())
     }
 
     pub(crate) fn take_starts(&mut self) -> Vec<Completer> {
-        std::mem::take(&mut self.owed.starts)
+        self.owed.starts.take_all().collect()
     }
 
     pub(crate) fn take_restarts(&mut self) -> Vec<Completer> {
-        std::mem::take(&mut self.owed.restarts)
+        self.owed.restarts.take_all().collect()
     }
 
     /// Producers to be told of so many free places; those who went away do not count.
     pub(crate) fn take_room(&mut self, places: u64) -> Vec<Completer> {
         let (mut left, mut told) = (places, Vec::new());
         while left > 0 {
-            let Some(done) = self.owed.room.pop_front() else { break };
+            let Some(done) = self.owed.room.pop() else { break };
             left -= u64::from(done.is_awaited());
             told.push(done);
         }
@@ -150,7 +211,8 @@ impl<E> Mailbox<E> {
 
     /// Shuts the mailbox: what nobody will obey any more, and what is owed.
     pub(crate) fn shut(&mut self) -> (Vec<Command<E>>, Owed) {
+        let (commands, _) = self.take();
         self.open = false;
-        (std::mem::take(&mut self.commands), std::mem::take(&mut self.owed))
+        (commands, std::mem::take(&mut self.owed))
     }
 }

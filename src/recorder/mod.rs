@@ -2,6 +2,7 @@
 
 mod actor;
 pub(crate) mod builder;
+pub(crate) mod calls;
 pub(crate) mod catalogue;
 pub(crate) mod core;
 pub(crate) mod detached;
@@ -16,3 +17,4 @@ pub(crate) mod observers;
 pub(crate) mod operation;
 pub(crate) mod state;
 pub(crate) mod view;
+mod waiting;

@@ -144,6 +144,11 @@ impl<T> Completer<T> {
         Arc::strong_count(&self.shared) > 1
     }
 
+    /// Another handle to the operation that this ends.
+    pub(crate) fn operation(&self) -> Operation<T> {
+        Operation { shared: Arc::clone(&self.shared) }
+    }
+
     /// Ends the operation, and wakes whoever waits.
     pub(crate) fn complete(self, result: Result<T, Error>) {
         self.finish(result);
@@ -162,9 +167,14 @@ impl<T> Completer<T> {
         self.shared.done.notify_all();
         // Outside the lock: a waker is the caller's code.
         for waker in wakers {
-            crate::queue::drop_quietly(WakeOnDrop(Some(waker)));
+            wake_quietly(waker);
         }
     }
+}
+
+/// Wakes somebody by code that is not ours, and so may panic.
+pub(crate) fn wake_quietly(waker: Waker) {
+    crate::queue::drop_quietly(WakeOnDrop(Some(waker)));
 }
 
 /// Wakes inside the guard that catches panics: a foreign executor's waker must not end the worker.

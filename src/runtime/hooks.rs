@@ -28,7 +28,11 @@ impl Executor for OnLoop {
             let mut task = tokio::spawn(hook);
             let result = match tokio::time::timeout(deadline, &mut task).await {
                 Ok(Ok(result)) => hook_result(phase, result),
-                Ok(Err(_)) => Err(hook_panicked(phase)),
+                Ok(Err(panic)) => {
+                    // What it panicked with is the user's, too.
+                    crate::queue::drop_quietly(panic);
+                    Err(hook_panicked(phase))
+                }
                 Err(_) => {
                     task.abort();
                     Err(hook_timed_out(phase, deadline))

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod hooks;
+pub(crate) mod liveness;
 mod registry;
 pub(crate) mod report;
 pub(crate) mod shutdown;
@@ -29,6 +30,7 @@ use crate::recorder::identity::Epoch;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
+use crate::runtime::liveness::Liveness;
 use crate::runtime::registry::Registry;
 use crate::runtime::registry::not_found;
 use crate::runtime::report::ShutdownReport;
@@ -126,6 +128,8 @@ pub(crate) struct Life {
     pub(crate) worker: Option<Operation>,
     pub(crate) starting: Option<Operation>,
     pub(crate) shutdown: Option<Operation<ShutdownReport>>,
+    /// The worker ended by a panic.
+    pub(crate) lost: bool,
 }
 
 impl Home for Inner {
@@ -180,6 +184,7 @@ impl MetricsRuntime {
                 worker: None,
                 starting: None,
                 shutdown: None,
+                lost: false,
             }),
         });
         Self { _last: Arc::new(LastHandle { inner: Arc::clone(&inner) }), inner }
@@ -204,6 +209,13 @@ impl MetricsRuntime {
     /// The runtime's state.
     pub fn state(&self) -> RuntimeState {
         self.inner.life.lock().state
+    }
+
+    /// Whether the worker lives, and what user code it is in: what to ask when nothing moves.
+    ///
+    /// Costs a look at each recorder. It waits for nobody, and works while user code holds the worker.
+    pub fn liveness(&self) -> Liveness {
+        liveness::look(&self.inner)
     }
 
     /// The namespace, as given to the builder (trimmed).
@@ -277,7 +289,7 @@ impl MetricsRuntime {
         let recorder = self.inner.registry.begin_removal(&id)?;
         let result = shutdown::settle(&self.inner, &recorder, timeout, Abandonment::Removed);
         recorder.retire();
-        self.inner.registry.end_removal(&id);
+        self.inner.registry.end_removal(&recorder);
         result.map(|()| recorder.accounts())
     }
 

@@ -18,6 +18,9 @@ pub(crate) struct Registry {
 struct State {
     closed: bool,
     recorders: HashMap<RecorderId, Entry>,
+    /// A recorder that was removed while its user code held the worker, so that it can still be named. There is one worker, so
+    /// there is one at most; it goes when the next is removed.
+    held: Option<Arc<dyn Hosted>>,
 }
 
 struct Entry {
@@ -75,10 +78,24 @@ impl Registry {
     }
 
     /// Ends a removal: the id is free.
-    pub(crate) fn end_removal(&self, id: &RecorderId) {
-        let removed = self.state.lock().recorders.remove(id);
-        // Dropped outside the lock: it may be the last owner of a user's metrics.
-        drop(removed);
+    pub(crate) fn end_removal(&self, recorder: &Arc<dyn Hosted>) {
+        let held = recorder.calls().now().is_some().then(|| Arc::clone(recorder));
+        let (removed, before) = {
+            let mut state = self.state.lock();
+            let removed = state.recorders.remove(&recorder.identity().id);
+            let gone = state.held.as_ref().is_some_and(|held| held.calls().now().is_none());
+            let before = if gone || held.is_some() { std::mem::replace(&mut state.held, held) } else { None };
+            (removed, before)
+        };
+        // Dropped outside the lock: they may be the last owners of a user's metrics.
+        drop((removed, before));
+    }
+
+    /// The recorder that is in user code at this moment, if one is.
+    pub(crate) fn find_busy(&self) -> Option<Arc<dyn Hosted>> {
+        let state = self.state.lock();
+        let all = state.recorders.values().map(|entry| &entry.recorder).chain(&state.held);
+        all.into_iter().find(|recorder| recorder.calls().now().is_some()).map(Arc::clone)
     }
 
     /// Takes no more recorders; those there are, in the order of creation.

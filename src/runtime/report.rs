@@ -3,6 +3,7 @@
 use crate::model::accounts::Accounts;
 use crate::model::error::Error;
 use crate::model::name::RecorderId;
+use crate::runtime::liveness::CallUnderWay;
 
 /// What became of every recorder, and of the worker, when a runtime shut down. Every caller of `shutdown` gets the same.
 ///
@@ -28,6 +29,8 @@ use crate::model::name::RecorderId;
 pub struct ShutdownReport {
     pub(crate) recorders: std::sync::Arc<[RecorderReport]>,
     pub(crate) worker_ended: bool,
+    pub(crate) worker_lost: bool,
+    pub(crate) held_by: Option<CallUnderWay>,
 }
 
 impl ShutdownReport {
@@ -46,9 +49,21 @@ impl ShutdownReport {
         self.worker_ended
     }
 
-    /// Whether everything accepted was processed and the worker ended: nothing was given up.
+    /// Whether the worker was lost before, by a panic outside of metrics and hooks (a clock's, say).
+    pub fn worker_lost(&self) -> bool {
+        self.worker_lost
+    }
+
+    /// The user code that the worker was in when the deadline was over and something was still to be done.
+    pub fn held_by(&self) -> Option<&CallUnderWay> {
+        self.held_by.as_ref()
+    }
+
+    /// Whether everything accepted was processed, every hook was over and the worker ended: nothing was given up.
     pub fn is_complete(&self) -> bool {
-        self.worker_ended && self.recorders.iter().all(|recorder| recorder.error.is_none())
+        self.worker_ended
+            && !self.worker_lost
+            && self.recorders.iter().all(|recorder| recorder.error.is_none())
     }
 }
 

@@ -9,6 +9,8 @@ use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::runtime::Inner;
 use crate::runtime::RuntimeState;
+use crate::runtime::liveness;
+use crate::runtime::liveness::CallUnderWay;
 use crate::runtime::report::RecorderReport;
 use crate::runtime::report::ShutdownReport;
 use std::sync::Arc;
@@ -67,12 +69,14 @@ fn spawn_watchdog(
 /// The shutdown itself.
 fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<ShutdownReport>) {
     let recorders = inner.registry.close();
-    let errors = settle_all(inner, &recorders, until);
+    let (errors, held_by) = settle_all(inner, &recorders, until);
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
     let worker_ended =
         worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
-    done.complete(Ok(report(inner, &recorders, errors, worker_ended)));
+    // With nothing pending a call may still hold the worker: the destructor of something removed, or a hook that blocks.
+    let held_by = held_by.or_else(|| if worker_ended { None } else { liveness::call(inner) });
+    done.complete(Ok(report(inner, &recorders, errors, (worker_ended, held_by))));
 }
 
 /// The end: answers what is still owed, and writes down what became of everything.
@@ -80,7 +84,7 @@ fn report(
     inner: &Inner,
     recorders: &[Arc<dyn Hosted>],
     errors: Vec<Option<Error>>,
-    worker_ended: bool,
+    (worker_ended, held_by): (bool, Option<CallUnderWay>),
 ) -> ShutdownReport {
     for recorder in recorders {
         recorder.retire();
@@ -94,9 +98,10 @@ fn report(
         accounts: recorder.accounts(),
         error,
     });
-    let report = ShutdownReport { recorders: reports.collect(), worker_ended };
-    inner.life.lock().state = RuntimeState::Closed;
-    report
+    let recorders = reports.collect();
+    let mut life = inner.life.lock();
+    life.state = RuntimeState::Closed;
+    ShutdownReport { recorders, worker_ended, worker_lost: life.lost, held_by }
 }
 
 /// A shutdown whose worker is stepped by the caller.
@@ -106,24 +111,34 @@ pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport 
     let stops = stop_all(&recorders);
     work_off();
     let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
-    let report = report(inner, &recorders, errors, true);
+    let report = report(inner, &recorders, errors, (true, None));
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
     report
 }
 
-/// Closes all, then waits for each; what is not settled at the deadline is given up.
-fn settle_all(inner: &Inner, recorders: &[Arc<dyn Hosted>], until: Option<Instant>) -> Vec<Option<Error>> {
+/// Closes all, then waits for each; what is not settled at the deadline is given up. With the call that held the worker then.
+fn settle_all(
+    inner: &Inner,
+    recorders: &[Arc<dyn Hosted>],
+    until: Option<Instant>,
+) -> (Vec<Option<Error>>, Option<CallUnderWay>) {
     if inner.life.lock().worker.is_none() {
-        return recorders.iter().map(|recorder| give_up(recorder, Abandonment::Removed)).collect();
+        let given_up = recorders.iter().map(|recorder| give_up(recorder, Abandonment::Removed));
+        return (given_up.collect(), None);
     }
+    let mut held_by = None;
     let waited =
         recorders.iter().zip(stop_all(recorders)).map(|(recorder, stop)| match stop.wait(left(until)) {
-            Ok(()) => None,
+            Ok(()) => recorder.lost(),
             // Everything was settled before its stop hook failed: there is nothing to give up.
             Err(error) if error.kind() == ErrorKind::HookFailed => Some(error),
-            Err(_) => give_up(recorder, Abandonment::Deadline),
+            Err(_) => {
+                // Before the first one is given up: a call may end right after it.
+                held_by = held_by.take().or_else(|| liveness::call(inner));
+                give_up_late(recorder, Abandonment::Deadline, held_by.as_ref())
+            }
         });
-    waited.collect()
+    (waited.collect(), held_by)
 }
 
 fn stop_all(recorders: &[Arc<dyn Hosted>]) -> Vec<Operation> {
@@ -143,16 +158,47 @@ pub(crate) fn settle(
     reason: Abandonment,
 ) -> Result<(), Error> {
     let until = Instant::now().checked_add(timeout);
+    let mut late = false;
     if inner.control.hub.is_attended() {
         let (stop, done) = Operation::new(None);
         Arc::clone(recorder).stop(done);
         match stop.wait(left(until)) {
-            Err(error) if error.kind() != ErrorKind::HookFailed => {}
+            Err(error) if error.kind() != ErrorKind::HookFailed => late = true,
             // Over, well or not: everything was settled before the stop hook ran.
             ended => return ended,
         }
     }
-    give_up(recorder, reason).map_or(Ok(()), Err)
+    let error = if late {
+        give_up_late(recorder, reason, liveness::call(inner).as_ref())
+    } else {
+        give_up(recorder, reason)
+    };
+    error.map_or(Ok(()), Err)
+}
+
+/// Gives up what a recorder has pending when its time is over; the error also names what held it, and a hook that was not over.
+fn give_up_late(
+    recorder: &Arc<dyn Hosted>,
+    reason: Abandonment,
+    held_by: Option<&CallUnderWay>,
+) -> Option<Error> {
+    let hook = recorder.owed_hook();
+    let count = recorder.abandon(reason);
+    let id = &recorder.identity().id;
+    let what = match (count, hook) {
+        (0, None) => return None,
+        (0, Some(hook)) => format!("the hook {} of recorder {id} was not over in time", hook.name()),
+        (_, None) => format!("{count} events of recorder {id} were given up"),
+        (_, Some(hook)) => {
+            format!(
+                "{count} events of recorder {id} were given up, and its hook {} was not over",
+                hook.name()
+            )
+        }
+    };
+    let held = held_by.map(|call| format!(" while the worker was in {call}")).unwrap_or_default();
+    let message = format!("{what}{held}; give it more time, or mend what takes it");
+    Some(Error::new(ErrorKind::Timeout, message).with_pending(count))
 }
 
 /// Gives up what a recorder has pending; the error says how much it was, if it was anything.

@@ -79,7 +79,10 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
 
 /// The worker panicked: every recorder fails, and what they held is counted.
 fn lose(inner: &Arc<Inner>) {
-    inner.life.lock().state = RuntimeState::Failed;
+    {
+        let mut life = inner.life.lock();
+        (life.state, life.lost) = (RuntimeState::Failed, true);
+    }
     for recorder in inner.registry.close() {
         recorder.abandon(Abandonment::WorkerLost);
         recorder.retire();

@@ -225,7 +225,7 @@ impl Worker {
         }
         match turned.next {
             Next::Idle | Next::Parked => {}
-            Next::Hook(phase) => recorder.launch(phase),
+            Next::Hook(phase) => recorder.launch(phase, &self.desk.clock),
             Next::More => self.turns.push_back(recorder),
             Next::Stalled => return self.stalled.push(recorder),
         }

@@ -1,0 +1,115 @@
+//! Answers that somebody waits for, in the order in which they were asked for; never more than a limit of them.
+
+use crate::model::limits;
+use crate::recorder::operation::Completer;
+use std::collections::VecDeque;
+
+/// A list shorter than this is not looked through for answers that nobody waits for.
+const SWEEP_FROM: usize = 64;
+
+/// Answers owed, each with what it depends on.
+///
+/// Whoever drops its operation leaves its answer here until the list has doubled: looking through it then costs each answer a
+/// constant share, and the list is at most twice as long as what is awaited (or [`SWEEP_FROM`]).
+pub(crate) struct Waiting<K = ()> {
+    list: VecDeque<(K, Completer)>,
+    /// How many of them, from the front, a turn has taken note of.
+    seen: usize,
+    sweep_at: usize,
+    refuse_unswept: usize,
+}
+
+impl<K> Default for Waiting<K> {
+    fn default() -> Self {
+        Self { list: VecDeque::new(), seen: 0, sweep_at: SWEEP_FROM, refuse_unswept: 0 }
+    }
+}
+
+impl<K> Waiting<K> {
+    /// Adds an answer to those owed; gives it back if too many wait. What nobody waits for goes to `spent`.
+    pub(crate) fn push(
+        &mut self,
+        key: K,
+        done: Completer,
+        spent: &mut Vec<Completer>,
+    ) -> Result<(), Completer> {
+        self.sweep_if_doubled(spent);
+        if self.list.len() >= limits::MAX_WAITING {
+            return Err(done);
+        }
+        self.list.push_back((key, done));
+        Ok(())
+    }
+
+    /// The same without a limit, for callers of whom there are few by construction.
+    pub(crate) fn push_always(&mut self, key: K, done: Completer, spent: &mut Vec<Completer>) {
+        self.sweep_if_doubled(spent);
+        self.list.push_back((key, done));
+    }
+
+    fn sweep_if_doubled(&mut self, spent: &mut Vec<Completer>) {
+        if self.list.len() < self.sweep_at {
+            return;
+        }
+        if self.refuse_unswept > 0 {
+            self.refuse_unswept -= 1;
+            return;
+        }
+        let seen = std::mem::take(&mut self.seen);
+        for (index, (key, done)) in std::mem::take(&mut self.list).into_iter().enumerate() {
+            if done.is_awaited() {
+                self.seen += usize::from(index < seen);
+                self.list.push_back((key, done));
+            } else {
+                spent.push(done);
+            }
+        }
+        self.sweep_at = (self.list.len() * 2).clamp(SWEEP_FROM, limits::MAX_WAITING);
+        // At the limit some pushes are refused without a look, because a look costs what the list is long; whoever gave up
+        // meanwhile makes a place with the next.
+        self.refuse_unswept = if self.list.len() >= limits::MAX_WAITING { SWEEP_FROM } else { 0 };
+    }
+
+    /// A turn takes note of all of them.
+    pub(crate) fn see(&mut self) {
+        self.seen = self.list.len();
+    }
+
+    pub(crate) fn has_seen(&self) -> bool {
+        self.seen > 0
+    }
+
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &K> {
+        self.list.iter().take(self.seen).map(|(key, _)| key)
+    }
+
+    /// The one that came last, if no turn has taken note of it.
+    pub(crate) fn last_unseen(&self) -> Option<&(K, Completer)> {
+        self.list.back().filter(|_| self.list.len() > self.seen)
+    }
+
+    /// Takes out those that are due, of those that a turn has taken note of.
+    pub(crate) fn take_seen(&mut self, is_due: impl Fn(&K) -> bool) -> Vec<Completer> {
+        let later = self.list.split_off(self.seen);
+        let (due, kept) =
+            std::mem::take(&mut self.list).into_iter().partition::<VecDeque<_>, _>(|(key, _)| is_due(key));
+        self.seen = kept.len();
+        self.list = kept;
+        self.list.extend(later);
+        due.into_iter().map(|(_, done)| done).collect()
+    }
+
+    /// Takes out the one that has waited longest.
+    pub(crate) fn pop(&mut self) -> Option<Completer> {
+        let (_, done) = self.list.pop_front()?;
+        self.seen = self.seen.saturating_sub(1);
+        Some(done)
+    }
+
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Completer> + use<K> {
+        self.seen = 0;
+        self.sweep_at = SWEEP_FROM;
+        self.refuse_unswept = 0;
+        std::mem::take(&mut self.list).into_iter().map(|(_, done)| done)
+    }
+}
