@@ -385,6 +385,7 @@ impl<E: MetricEvent> Core<E> {
             | Command::Start { done, .. }
             | Command::Observe { done, .. }
             | Command::Unobserve { done, .. }
+            | Command::Reinstate { done, .. }
             | Command::Room { done } => done.complete(Err(self.gone())),
             Command::HookDone { .. } => {}
         }

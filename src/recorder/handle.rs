@@ -59,7 +59,7 @@ use std::time::Instant;
 /// # }
 /// ```
 pub struct Recorder<E: MetricEvent> {
-    node: Arc<CoreNode<E>>,
+    pub(super) node: Arc<CoreNode<E>>,
 }
 
 /// An event that was not taken, given back.
@@ -352,7 +352,8 @@ impl<E: MetricEvent> Recorder<E> {
 
     /// Tells `observer` of every change from the next event on: on the worker, after each accepted event, in order.
     ///
-    /// An observer that panics is not called again; see [`Snapshot::quarantined_observers`]. While a recorder has observers, its
+    /// An observer that panics is quarantined: it is not called again until it is [reinstated](Self::reinstate_observer) or the
+    /// recorder is started again; see [`Snapshot::quarantined_observers`]. While a recorder has observers, its
     /// events are dispatched one by one instead of in batches, which costs the worker more.
     ///
     /// # Examples
@@ -401,7 +402,7 @@ impl<E: MetricEvent> Recorder<E> {
     ///
     /// # Errors
     ///
-    /// The operation ends in [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it was removed before or has panicked.
+    /// The operation ends in [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it was removed before.
     pub fn remove_observer(&self, id: ObserverId) -> Operation {
         let (operation, done) = Operation::new(None);
         if let Err(command) = self.node.post(Command::Unobserve { id, done }) {

@@ -7,6 +7,7 @@ use crate::recorder::dispatch::Slot;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
+use crate::recorder::quarantine::Quarantined;
 use std::collections::VecDeque;
 
 /// What a handle asks of the actor.
@@ -23,6 +24,8 @@ pub(crate) enum Command<E> {
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
     /// Stop telling an observer.
     Unobserve { id: ObserverId, done: Completer },
+    /// Let what was quarantined see events again.
+    Reinstate { whom: Quarantined, done: Completer },
     /// Answer when there is room for an event, or never will be.
     Room { done: Completer },
     /// The hook under way has ended.

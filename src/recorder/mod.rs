@@ -14,5 +14,6 @@ pub(crate) mod identity;
 pub(crate) mod mailbox;
 pub(crate) mod observers;
 pub(crate) mod operation;
+pub(crate) mod quarantine;
 pub(crate) mod state;
 pub(crate) mod view;
