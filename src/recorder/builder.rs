@@ -11,6 +11,7 @@ use crate::metric::HistogramBuilder;
 use crate::metric::Metric;
 use crate::metric::UpDown;
 use crate::metric::UpDownBuilder;
+use crate::model::accounts::Accounts;
 use crate::model::clock::Clock;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -33,6 +34,7 @@ use crate::recorder::observers::Change;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
+use crate::recorder::operation::Operation;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -96,6 +98,12 @@ pub struct InRuntime {
 /// A home that keeps a registry.
 pub(crate) trait Host: Home + Send + Sync {
     fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error>;
+
+    /// Stops and removes this very recorder; blocks until it is settled, or given up after `timeout`.
+    fn remove(&self, recorder: &Arc<dyn Hosted>, timeout: Duration) -> Result<Accounts, Error>;
+
+    /// The same without blocking, and without giving up.
+    fn begin_removal(self: Arc<Self>, recorder: Arc<dyn Hosted>) -> Operation<Accounts>;
 }
 
 impl<E: MetricEvent, H> RecorderBuilder<E, H> {

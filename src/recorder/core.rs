@@ -28,6 +28,7 @@ use crate::recorder::identity::Identity;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
+use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -35,6 +36,7 @@ use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
 use crate::recorder::state::RecorderState;
 use crate::recorder::state::StateCell;
+use crate::recorder::subscription::Ending;
 use crate::recorder::view::Cut;
 use crate::recorder::view::Snapshot;
 use crate::sync::Mutex;
@@ -252,6 +254,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn start_with(&self, done: Completer);
     fn room(&self) -> Operation;
     fn unpark(&self, command: Command<E>);
+    fn subscribe(&self, ending: Ending, observer: ObserverFn<E>) -> Operation;
 }
 
 impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
@@ -286,12 +289,14 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
                 self.gone()
             })
         });
-        // Outside the catalogue's lock, because it may run a foreign waker.
-        self.look();
         // Outside the catalogue's lock: it drops the user's metric.
         drop(unheard);
         match declared {
-            Ok(()) => operation,
+            Ok(()) => {
+                // Outside the catalogue's lock, because it may run a foreign waker.
+                self.look();
+                operation
+            }
             Err(error) => Operation::done(Err(error)),
         }
     }
@@ -324,9 +329,15 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn stop_with(&self, done: Completer, for_good: bool) {
-        self.schedule(self.shut(for_good));
-        if let Err(command) = self.post(Command::Stop { done }) {
-            self.answer_unheard(command);
+        let handed = self.shut(for_good);
+        let put = self.mailbox.lock().put(Command::Stop { done });
+        match put {
+            Ok(()) => {
+                self.schedule(handed);
+                self.look();
+            }
+            // Not scheduled: on a list that nobody takes, the recorder would keep itself alive.
+            Err(command) => self.answer_unheard(command),
         }
     }
 
@@ -355,6 +366,18 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let _ = self.queue.kick();
         self.hub.schedule(Arc::clone(self));
         self.hub.hurry();
+    }
+
+    fn subscribe(&self, ending: Ending, observer: ObserverFn<E>) -> Operation {
+        let (operation, done) = Operation::new(None);
+        let observe = Command::Observe { id: ending.id(), observer, done };
+        let unheard = self.mailbox.lock().subscribe(observe, ending);
+        match unheard {
+            Ok(()) => self.look(),
+            // The other half ends the subscription when it is dropped.
+            Err((command, _)) => self.answer_unheard(command),
+        }
+        operation
     }
 
     fn start_with(&self, done: Completer) {
@@ -496,6 +519,14 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         self.queue.sit(|consumer, actor| actor.release(consumer, before)).unwrap_or(true)
     }
 
+    fn unsubscribe(self: Arc<Self>, id: ObserverId) {
+        let ending = self.mailbox.lock().unsubscribe(id);
+        drop(ending);
+        let (_, done) = Operation::new(None);
+        // Removed meanwhile? Then the actor tells nobody any more.
+        drop(self.post(Command::Unobserve { id, done }));
+    }
+
     fn stop(self: Arc<Self>, done: Completer) {
         self.stop_with(done, true);
     }
@@ -505,7 +536,8 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn retire(&self) {
-        let (commands, owed) = self.mailbox.lock().shut();
+        let (commands, owed, endings) = self.mailbox.lock().shut();
+        drop(endings);
         commands.into_iter().for_each(|command| self.answer_unheard(command));
         owed.flushes.into_iter().for_each(|(_, done)| done.complete(self.flushed_or_lost()));
         owed.stops.into_iter().for_each(|done| done.complete(self.settled_or_lost()));

@@ -187,6 +187,9 @@ impl Drop for RecorderTask {
         if !self.over {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
+            // Nobody takes the list any more, and what stands on it keeps itself alive through it.
+            let mut scheduled = Vec::new();
+            self.hub.take(&mut scheduled);
         }
     }
 }
@@ -194,5 +197,60 @@ impl Drop for RecorderTask {
 impl fmt::Debug for RecorderTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecorderTask").field("recorder", &self.recorder.identity().id).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Counter;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    struct Step;
+
+    impl MetricEvent for Step {
+        fn event_type(&self) -> &'static str {
+            "step"
+        }
+    }
+
+    fn create() -> (Recorder<Step>, RecorderTask) {
+        Recorder::<Step>::detached("storage").counter("steps", |c| c).create().unwrap()
+    }
+
+    /// Asks for everything that makes a worker look.
+    fn pester(recorder: &Recorder<Step>) {
+        recorder.register_event(Step);
+        let metric = Counter::<Step>::builder("late").build().unwrap();
+        assert!(recorder.register_metric(metric).result().unwrap().is_err());
+        assert!(recorder.stop().result().is_some() && recorder.flush().result().is_some());
+        assert!(recorder.start().result().unwrap().is_err());
+        assert!(recorder.reinstate("steps").result().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_recorder_whose_task_was_dropped_goes_with_its_last_handle() {
+        let (recorder, task) = create();
+        let node = Arc::downgrade(&recorder.node);
+        recorder.register_event(Step);
+        drop(task);
+        pester(&recorder);
+        drop(recorder);
+        assert_eq!(node.strong_count(), 0);
+    }
+
+    #[test]
+    fn a_recorder_whose_task_has_ended_goes_with_its_last_handle() {
+        let (recorder, task) = create();
+        let node = Arc::downgrade(&recorder.node);
+        recorder.register_event(Step);
+        let stop = recorder.stop();
+        let mut task = Box::pin(task);
+        assert!(pin!(task.as_mut()).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(stop.result().map(|result| result.is_ok()), Some(true));
+        pester(&recorder);
+        drop((recorder, task));
+        assert_eq!(node.strong_count(), 0);
     }
 }

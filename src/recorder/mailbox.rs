@@ -8,6 +8,7 @@ use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
 use crate::recorder::quarantine::Quarantined;
+use crate::recorder::subscription::Ending;
 use std::collections::VecDeque;
 
 /// What a handle asks of the actor.
@@ -46,6 +47,8 @@ pub(crate) struct Mailbox<E> {
     open: bool,
     commands: Vec<Command<E>>,
     owed: Owed,
+    /// The subscriptions to end when nobody is left to tell them anything.
+    endings: Vec<Ending>,
 }
 
 /// Answers owed.
@@ -79,7 +82,7 @@ impl Owed {
 
 impl<E> Mailbox<E> {
     pub(crate) fn new() -> Self {
-        Self { open: true, commands: Vec::new(), owed: Owed::default() }
+        Self { open: true, commands: Vec::new(), owed: Owed::default(), endings: Vec::new() }
     }
 
     /// Puts a command in; gives it back if nobody will obey it.
@@ -89,6 +92,25 @@ impl<E> Mailbox<E> {
         }
         self.commands.push(command);
         Ok(())
+    }
+
+    /// Puts a command in that begins a subscription; gives both back if nobody will obey it.
+    pub(crate) fn subscribe(
+        &mut self,
+        command: Command<E>,
+        ending: Ending,
+    ) -> Result<(), (Command<E>, Ending)> {
+        match self.put(command) {
+            Ok(()) => self.endings.push(ending),
+            Err(command) => return Err((command, ending)),
+        }
+        Ok(())
+    }
+
+    /// Takes a subscription's end out, to be dropped outside the lock.
+    pub(crate) fn unsubscribe(&mut self, id: ObserverId) -> Option<Ending> {
+        let at = self.endings.iter().position(|ending| ending.id() == id)?;
+        Some(self.endings.swap_remove(at))
     }
 
     /// The commands to obey now, and what is owed; what is only to be answered in time is noted here.
@@ -151,9 +173,10 @@ impl<E> Mailbox<E> {
         told
     }
 
-    /// Shuts the mailbox: what nobody will obey any more, and what is owed.
-    pub(crate) fn shut(&mut self) -> (Vec<Command<E>>, Owed) {
+    /// Shuts the mailbox: what nobody will obey any more, what is owed, and the subscriptions, to be dropped outside the lock.
+    pub(crate) fn shut(&mut self) -> (Vec<Command<E>>, Owed, Vec<Ending>) {
         self.open = false;
-        (std::mem::take(&mut self.commands), std::mem::take(&mut self.owed))
+        let commands = std::mem::take(&mut self.commands);
+        (commands, std::mem::take(&mut self.owed), std::mem::take(&mut self.endings))
     }
 }

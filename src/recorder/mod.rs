@@ -14,6 +14,8 @@ pub(crate) mod identity;
 pub(crate) mod mailbox;
 pub(crate) mod observers;
 pub(crate) mod operation;
+pub(crate) mod owned;
 pub(crate) mod quarantine;
 pub(crate) mod state;
+pub(crate) mod subscription;
 pub(crate) mod view;

@@ -2,11 +2,13 @@
 
 use crate::model::event::MetricEvent;
 use crate::model::name::MetricName;
+use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::recorder::dispatch::Slot;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::sync::Arc;
 
 /// One metric has accepted one event.
 ///
@@ -20,6 +22,10 @@ pub struct Change<'a, E> {
 impl<'a, E: MetricEvent> Change<'a, E> {
     pub(crate) fn new(slot: &'a Slot<E>, event: &'a E, sequence: u64) -> Self {
         Self { slot, event, sequence }
+    }
+
+    pub(crate) fn descriptor(&self) -> &'a Arc<Descriptor> {
+        self.slot.descriptor()
     }
 
     /// The name of the metric that changed.
