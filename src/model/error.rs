@@ -20,7 +20,7 @@ pub enum ErrorKind {
     UnknownEventType,
     /// A recorder of this id exists already.
     AlreadyExists,
-    /// No recorder of this id.
+    /// No recorder, metric or observer of this name.
     NotFound,
     /// The recorder of this id takes another event type.
     WrongEventType,

@@ -2,7 +2,6 @@
 
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
-use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
 use crate::model::limits;
 use crate::model::snapshot::Family;
@@ -30,6 +29,7 @@ use crate::recorder::mailbox::Spent;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
+use crate::recorder::quarantine::Quarantined;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
 use crate::recorder::view::MetricCut;
@@ -183,6 +183,7 @@ impl<E: MetricEvent> Actor<E> {
         self.started = core.starts_begun();
         self.began = true;
         self.dirty = true;
+        self.reinstate_all();
         if self.hooks.on_starting.is_some() {
             self.hook = Some(Phase::Starting);
         } else {
@@ -252,7 +253,7 @@ impl<E: MetricEvent> Actor<E> {
 
     /// The future of a hook, and how long it may take.
     pub(crate) fn make_hook(&mut self, phase: Phase) -> Option<(HookFuture, Duration)> {
-        Some((self.hooks.make(phase)?, self.hooks.deadline))
+        Some((self.hooks.make(phase)?, self.hooks.deadline()))
     }
 
     fn drain(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
@@ -330,9 +331,13 @@ impl<E: MetricEvent> Actor<E> {
                 }
                 Command::Unobserve { id, done } => {
                     let removed = self.observers.remove(id);
-                    done.complete(removed.as_ref().map(|_| ()).ok_or_else(no_observer));
+                    // If it was quarantined, one fewer is.
+                    self.dirty |= removed.is_some();
+                    let unknown = || Quarantined::Observer(id).unknown();
+                    done.complete(removed.as_ref().map(|_| ()).ok_or_else(unknown));
                     crate::queue::drop_quietly(removed);
                 }
+                Command::Reinstate { whom, done } => done.complete(self.reinstate(&whom)),
                 Command::Register { slot, done } => done.complete(self.add(slot)),
                 Command::Start { done, asked } => self.start(core, done, asked),
                 Command::HookDone { result } => self.hook_ended = Some(result),
@@ -340,6 +345,24 @@ impl<E: MetricEvent> Actor<E> {
                 Command::Flush { .. } | Command::Stop { .. } | Command::Room { .. } => {}
             }
         }
+    }
+
+    fn reinstate(&mut self, whom: &Quarantined) -> Result<(), Error> {
+        let found = match whom {
+            Quarantined::Metric(name) => {
+                let slot = self.slots.iter_mut().find(|slot| slot.descriptor().name() == &**name);
+                slot.map(|slot| slot.quarantined = false).is_some()
+            }
+            Quarantined::Observer(id) => self.observers.reinstate(*id),
+        };
+        self.dirty |= found;
+        if found { Ok(()) } else { Err(whom.unknown()) }
+    }
+
+    /// A start lifts every quarantine: whoever starts again asks for all of it.
+    fn reinstate_all(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.quarantined = false);
+        self.observers.reinstate_all();
     }
 
     fn add(&mut self, slot: Slot<E>) -> Result<(), Error> {
@@ -505,10 +528,6 @@ fn owe_start<E: MetricEvent>(core: &Core<E>, done: Completer, asked: Asked) {
 fn make_room<E: MetricEvent>(core: &Core<E>, places: u64) {
     let told = core.mailbox().take_room(places);
     told.into_iter().for_each(|done| done.complete(Ok(())));
-}
-
-fn no_observer() -> Error {
-    Error::new(ErrorKind::NotFound, "there is no such observer; it was removed before, or has panicked")
 }
 
 /// How draining ended.

@@ -35,6 +35,7 @@ use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
 use crate::recorder::mailbox::Spent;
+use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -42,6 +43,7 @@ use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
 use crate::recorder::state::RecorderState;
 use crate::recorder::state::StateCell;
+use crate::recorder::subscription::Ending;
 use crate::recorder::view::Cut;
 use crate::recorder::view::Snapshot;
 use crate::sync::Mutex;
@@ -270,6 +272,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn start_with(&self, done: Completer);
     fn room(&self) -> Operation;
     fn unpark(&self, command: Command<E>);
+    fn subscribe(&self, ending: Ending, observer: ObserverFn<E>) -> Operation;
 }
 
 impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
@@ -310,12 +313,14 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
                 if mailbox.is_open() { too_many_commands() } else { self.gone() }
             })
         });
-        // Outside the catalogue's lock, because it may run a foreign waker.
-        self.look();
         // Outside the catalogue's lock: it drops the user's metric.
         drop(unheard);
         match declared {
-            Ok(()) => operation,
+            Ok(()) => {
+                // Outside the catalogue's lock, because it may run a foreign waker.
+                self.look();
+                operation
+            }
             Err(error) => Operation::done(Err(error)),
         }
     }
@@ -353,10 +358,22 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn stop_with(&self, done: Completer, for_good: bool) {
-        self.schedule(self.shut(for_good));
+        let handed = self.shut(for_good);
         self.turn_away();
-        if let Err(command) = self.post(Command::Stop { done, for_good }) {
-            self.answer_unheard(command);
+        let mut spent = Spent::new();
+        let put = self.mailbox.lock().put(Command::Stop { done, for_good }, &mut spent);
+        match put {
+            Ok(()) => {
+                self.schedule(handed);
+                self.look();
+            }
+            // Not scheduled where nobody will look: on a list that nobody takes, the recorder would keep itself alive.
+            Err(command) => {
+                if self.mailbox.lock().is_open() {
+                    self.schedule(handed);
+                }
+                self.answer_unheard(command);
+            }
         }
     }
 
@@ -391,6 +408,18 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let _ = self.queue.kick();
         self.hub.schedule(Arc::clone(self));
         self.hub.hurry();
+    }
+
+    fn subscribe(&self, ending: Ending, observer: ObserverFn<E>) -> Operation {
+        let (operation, done) = Operation::new(None);
+        let observe = Command::Observe { id: ending.id(), observer, done };
+        let unheard = self.mailbox.lock().subscribe(observe, ending);
+        match unheard {
+            Ok(()) => self.look(),
+            // The other half ends the subscription when it is dropped.
+            Err((command, _)) => self.answer_unheard(command),
+        }
+        operation
     }
 
     fn start_with(&self, done: Completer) {
@@ -433,6 +462,7 @@ impl<E: MetricEvent> Core<E> {
             | Command::Start { done, .. }
             | Command::Observe { done, .. }
             | Command::Unobserve { done, .. }
+            | Command::Reinstate { done, .. }
             | Command::Room { done } => {
                 done.complete(Err(if open { too_many_commands() } else { self.gone() }));
             }
@@ -605,6 +635,14 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         self.queue.sit(|consumer, actor| actor.release(consumer, before)).unwrap_or(true)
     }
 
+    fn unsubscribe(self: Arc<Self>, id: ObserverId) {
+        let ending = self.mailbox.lock().unsubscribe(id);
+        drop(ending);
+        let (_, done) = Operation::new(None);
+        // Removed meanwhile? Then the actor tells nobody any more.
+        drop(self.post(Command::Unobserve { id, done }));
+    }
+
     fn stop(self: Arc<Self>, done: Completer) {
         self.stop_with(done, true);
     }
@@ -625,7 +663,8 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn retire(&self) {
-        let (commands, mut owed) = self.mailbox.lock().shut();
+        let (commands, mut owed, endings) = self.mailbox.lock().shut();
+        drop(endings);
         commands.into_iter().for_each(|command| self.answer_unheard(command));
         owed.flushes.take_all().for_each(|done| done.complete(self.flushed_or_lost()));
         owed.stops.take_all().for_each(|done| done.complete(self.settled_or_lost()));

@@ -9,6 +9,8 @@ use crate::model::policy::OverflowPolicy;
 use crate::recorder::builder::Home;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::core::CoreNode;
+use crate::recorder::factory::NewRecorder;
+use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
 use crate::recorder::hooks::Inline;
 use crate::recorder::hosted::Abandonment;
@@ -44,6 +46,10 @@ impl Home for Detached {
 
     fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    fn hooks_for(&self, _recorder: &NewRecorder<'_>) -> Result<RecorderHooks, Error> {
+        Ok(RecorderHooks::none())
     }
 
     fn next_epoch(&self) -> Epoch {
@@ -223,6 +229,9 @@ impl Drop for RecorderTask {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
             self.hooks.clear();
+            // Nobody takes the list any more, and what stands on it keeps itself alive through it.
+            let mut scheduled = Vec::new();
+            self.hub.take(&mut scheduled);
         }
     }
 }
@@ -230,5 +239,60 @@ impl Drop for RecorderTask {
 impl fmt::Debug for RecorderTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecorderTask").field("recorder", &self.recorder.identity().id).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Counter;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    struct Step;
+
+    impl MetricEvent for Step {
+        fn event_type(&self) -> &'static str {
+            "step"
+        }
+    }
+
+    fn create() -> (Recorder<Step>, RecorderTask) {
+        Recorder::<Step>::detached("storage").counter("steps", |c| c).create().unwrap()
+    }
+
+    /// Asks for everything that makes a worker look.
+    fn pester(recorder: &Recorder<Step>) {
+        recorder.register_event(Step);
+        let metric = Counter::<Step>::builder("late").build().unwrap();
+        assert!(recorder.register_metric(metric).result().unwrap().is_err());
+        assert!(recorder.stop().result().is_some() && recorder.flush().result().is_some());
+        assert!(recorder.start().result().unwrap().is_err());
+        assert!(recorder.reinstate("steps").result().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_recorder_whose_task_was_dropped_goes_with_its_last_handle() {
+        let (recorder, task) = create();
+        let node = Arc::downgrade(&recorder.node);
+        recorder.register_event(Step);
+        drop(task);
+        pester(&recorder);
+        drop(recorder);
+        assert_eq!(node.strong_count(), 0);
+    }
+
+    #[test]
+    fn a_recorder_whose_task_has_ended_goes_with_its_last_handle() {
+        let (recorder, task) = create();
+        let node = Arc::downgrade(&recorder.node);
+        recorder.register_event(Step);
+        let stop = recorder.stop();
+        let mut task = Box::pin(task);
+        assert!(pin!(task.as_mut()).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(stop.result().map(|result| result.is_ok()), Some(true));
+        pester(&recorder);
+        drop((recorder, task));
+        assert_eq!(node.strong_count(), 0);
     }
 }

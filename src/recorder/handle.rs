@@ -60,7 +60,7 @@ use std::time::Instant;
 /// # }
 /// ```
 pub struct Recorder<E: MetricEvent> {
-    node: Arc<CoreNode<E>>,
+    pub(super) node: Arc<CoreNode<E>>,
     /// Of a recorder without a runtime: tells its task of the last handle's end.
     keeper: Option<Arc<Keeper>>,
 }
@@ -363,7 +363,8 @@ impl<E: MetricEvent> Recorder<E> {
 
     /// Tells `observer` of every change from the next event on: on the worker, after each accepted event, in order.
     ///
-    /// An observer that panics is not called again; see [`Snapshot::quarantined_observers`]. While a recorder has observers, its
+    /// An observer that panics is quarantined: it is not called again until it is [reinstated](Self::reinstate_observer) or the
+    /// recorder is started again; see [`Snapshot::quarantined_observers`]. While a recorder has observers, its
     /// events are dispatched one by one instead of in batches, which costs the worker more.
     ///
     /// # Examples

@@ -8,6 +8,7 @@ use crate::recorder::calls::Calls;
 use crate::recorder::calls::UserCall;
 use crate::recorder::hooks::Phase;
 use crate::recorder::identity::Identity;
+use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Snapshot;
@@ -84,6 +85,9 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// Gives the memory of the queue back if it has been idle since `before`; false if the worker is to ask again later.
     fn release(&self, before: Timestamp) -> bool;
+
+    /// Stops telling a subscription, and forgets it.
+    fn unsubscribe(self: Arc<Self>, id: ObserverId);
 
     /// Shuts the door and schedules the end; `done` is told when everything accepted is settled.
     fn stop(self: Arc<Self>, done: Completer);

@@ -15,6 +15,8 @@ use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
+use crate::recorder::quarantine::Quarantined;
+use crate::recorder::subscription::Ending;
 use crate::recorder::waiting::Waiting;
 
 /// What a handle asks of the actor.
@@ -31,6 +33,8 @@ pub(crate) enum Command<E> {
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
     /// Stop telling an observer.
     Unobserve { id: ObserverId, done: Completer },
+    /// Let what was quarantined see events again.
+    Reinstate { whom: Quarantined, done: Completer },
     /// Answer when there is room for an event, or never will be.
     Room { done: Completer },
     /// The hook under way has ended. There is one at a time, so it is never refused.
@@ -54,6 +58,8 @@ pub(crate) struct Mailbox<E> {
     joining: Waiting,
     after_stop: Waiting,
     owed: Owed,
+    /// The subscriptions to end when nobody is left to tell them anything.
+    endings: Vec<Ending>,
 }
 
 /// Answers owed.
@@ -96,6 +102,7 @@ impl<E> Mailbox<E> {
             joining: Waiting::default(),
             after_stop: Waiting::default(),
             owed: Owed::default(),
+            endings: Vec::new(),
         }
     }
 
@@ -139,6 +146,26 @@ impl<E> Mailbox<E> {
                 Ok(())
             }
         }
+    }
+
+    /// Puts a command in that begins a subscription; gives both back if nobody will obey it or there is no place for it.
+    pub(crate) fn subscribe(
+        &mut self,
+        command: Command<E>,
+        ending: Ending,
+    ) -> Result<(), (Command<E>, Ending)> {
+        // Nothing is ever spent by an observer.
+        match self.put(command, &mut Spent::new()) {
+            Ok(()) => self.endings.push(ending),
+            Err(command) => return Err((command, ending)),
+        }
+        Ok(())
+    }
+
+    /// Takes a subscription's end out, to be dropped outside the lock.
+    pub(crate) fn unsubscribe(&mut self, id: ObserverId) -> Option<Ending> {
+        let at = self.endings.iter().position(|ending| ending.id() == id)?;
+        Some(self.endings.swap_remove(at))
     }
 
     /// The flush of this ticket that is on its way already, if there is one: its answer is good for both.
@@ -209,10 +236,10 @@ impl<E> Mailbox<E> {
         told
     }
 
-    /// Shuts the mailbox: what nobody will obey any more, and what is owed.
-    pub(crate) fn shut(&mut self) -> (Vec<Command<E>>, Owed) {
+    /// Shuts the mailbox: what nobody will obey any more, what is owed, and the subscriptions, to be dropped outside the lock.
+    pub(crate) fn shut(&mut self) -> (Vec<Command<E>>, Owed, Vec<Ending>) {
         let (commands, _) = self.take();
         self.open = false;
-        (commands, std::mem::take(&mut self.owed))
+        (commands, std::mem::take(&mut self.owed), std::mem::take(&mut self.endings))
     }
 }

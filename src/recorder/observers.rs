@@ -2,11 +2,13 @@
 
 use crate::model::event::MetricEvent;
 use crate::model::name::MetricName;
+use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::recorder::dispatch::Slot;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::sync::Arc;
 
 /// One metric has accepted one event.
 ///
@@ -20,6 +22,10 @@ pub struct Change<'a, E> {
 impl<'a, E: MetricEvent> Change<'a, E> {
     pub(crate) fn new(slot: &'a Slot<E>, event: &'a E, sequence: u64) -> Self {
         Self { slot, event, sequence }
+    }
+
+    pub(crate) fn descriptor(&self) -> &'a Arc<Descriptor> {
+        self.slot.descriptor()
     }
 
     /// The name of the metric that changed.
@@ -60,10 +66,17 @@ pub struct ObserverId(pub(crate) u64);
 /// What an observer is, before it has a number.
 pub(crate) type ObserverFn<E> = Box<dyn FnMut(&Change<'_, E>) + Send>;
 
-/// The observers of one recorder. One that panics is not called again, and counted.
+/// The observers of one recorder. One that panics is not called again until it is reinstated.
 pub(crate) struct Observers<E> {
-    present: Vec<(ObserverId, ObserverFn<E>)>,
-    quarantined: u64,
+    present: Vec<Observer<E>>,
+    /// How many of them are quarantined.
+    quarantined: usize,
+}
+
+struct Observer<E> {
+    id: ObserverId,
+    call: ObserverFn<E>,
+    quarantined: bool,
 }
 
 impl<E: MetricEvent> Observers<E> {
@@ -71,37 +84,93 @@ impl<E: MetricEvent> Observers<E> {
         Self { present: Vec::new(), quarantined: 0 }
     }
 
+    /// Whether there is nobody to tell: then events may be dispatched in batches.
     pub(crate) fn is_empty(&self) -> bool {
-        self.present.is_empty()
+        self.present.len() == self.quarantined
     }
 
     pub(crate) fn quarantined(&self) -> u64 {
-        self.quarantined
+        self.quarantined as u64
     }
 
     pub(crate) fn add(&mut self, id: ObserverId, observer: ObserverFn<E>) {
-        self.present.push((id, observer));
+        self.present.push(Observer { id, call: observer, quarantined: false });
     }
 
     /// Takes an observer out; `None` if there is none of this id (any more).
     pub(crate) fn remove(&mut self, id: ObserverId) -> Option<ObserverFn<E>> {
-        let at = self.present.iter().position(|(present, _)| *present == id)?;
-        Some(self.present.remove(at).1)
+        let at = self.present.iter().position(|observer| observer.id == id)?;
+        let observer = self.present.remove(at);
+        self.quarantined -= usize::from(observer.quarantined);
+        Some(observer.call)
+    }
+
+    /// Tells an observer of changes again; false if there is none of this id.
+    pub(crate) fn reinstate(&mut self, id: ObserverId) -> bool {
+        let Some(observer) = self.present.iter_mut().find(|observer| observer.id == id) else { return false };
+        self.quarantined -= usize::from(std::mem::take(&mut observer.quarantined));
+        true
+    }
+
+    pub(crate) fn reinstate_all(&mut self) {
+        self.present.iter_mut().for_each(|observer| observer.quarantined = false);
+        self.quarantined = 0;
     }
 
     /// Tells everybody, in the order of registration.
     pub(crate) fn tell(&mut self, change: &Change<'_, E>) {
-        let mut at = 0;
-        while let Some((_, observer)) = self.present.get_mut(at) {
-            match catch_unwind(AssertUnwindSafe(|| observer(change))) {
-                Ok(()) => at += 1,
-                Err(payload) => {
-                    crate::queue::drop_quietly(payload);
-                    // What it has captured is the user's, too.
-                    crate::queue::drop_quietly(self.present.remove(at));
-                    self.quarantined += 1;
-                }
+        for observer in self.present.iter_mut().filter(|observer| !observer.quarantined) {
+            let told = catch_unwind(AssertUnwindSafe(|| (observer.call)(change)));
+            if let Err(payload) = told {
+                crate::queue::drop_quietly(payload);
+                observer.quarantined = true;
+                self.quarantined += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Counter;
+
+    impl MetricEvent for u8 {
+        fn event_type(&self) -> &'static str {
+            "u8"
+        }
+    }
+
+    /// Tells everybody of one change; an observer panics on 0.
+    fn tell(observers: &mut Observers<u8>, event: u8) {
+        let slot = Slot::new(Counter::<u8>::builder("c").build().unwrap()).unwrap();
+        observers.tell(&Change::new(&slot, &event, 1));
+    }
+
+    fn sick() -> ObserverFn<u8> {
+        Box::new(|change| {
+            if *change.event() == 0 {
+                std::panic::resume_unwind(Box::new("seeded"));
+            }
+        })
+    }
+
+    #[test]
+    fn quarantined_observers_alone_are_nobody_to_tell() {
+        let mut observers = Observers::new();
+        observers.add(ObserverId(0), sick());
+        observers.add(ObserverId(2), sick());
+        tell(&mut observers, 1);
+        assert!(!observers.is_empty() && observers.quarantined() == 0);
+        tell(&mut observers, 0);
+        assert!(observers.is_empty() && observers.quarantined() == 2);
+        assert!(observers.reinstate(ObserverId(2)) && observers.reinstate(ObserverId(2)));
+        assert!(!observers.is_empty() && observers.quarantined() == 1);
+        assert!(observers.remove(ObserverId(0)).is_some() && !observers.reinstate(ObserverId(0)));
+        assert!(!observers.is_empty() && observers.quarantined() == 0);
+        tell(&mut observers, 0);
+        observers.reinstate_all();
+        assert!(!observers.is_empty() && observers.quarantined() == 0);
+        assert!(observers.remove(ObserverId(2)).is_some() && observers.is_empty());
     }
 }

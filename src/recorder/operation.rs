@@ -178,7 +178,7 @@ pub(crate) fn wake_quietly(waker: Waker) {
 }
 
 /// Wakes inside the guard that catches panics: a foreign executor's waker must not end the worker.
-struct WakeOnDrop(Option<Waker>);
+pub(crate) struct WakeOnDrop(pub(crate) Option<Waker>);
 
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {

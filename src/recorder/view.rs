@@ -105,7 +105,8 @@ impl Snapshot {
         self.accounts
     }
 
-    /// How many observers have panicked, and are not told of changes any more.
+    /// How many observers have panicked, and are not told of changes until they are
+    /// [reinstated](crate::Recorder::reinstate_observer) or the recorder is started again.
     pub fn quarantined_observers(&self) -> u64 {
         self.cut.quarantined_observers
     }
@@ -185,7 +186,8 @@ impl<'a> MetricView<'a> {
         self.cut.tally
     }
 
-    /// Whether it has panicked and sees no more events.
+    /// Whether it has panicked, and sees no events until it is [reinstated](crate::Recorder::reinstate) or the recorder is
+    /// started again.
     pub fn is_quarantined(self) -> bool {
         self.cut.quarantined
     }

@@ -4,6 +4,7 @@ pub(crate) mod builder;
 mod hooks;
 pub(crate) mod liveness;
 mod registry;
+mod removal;
 pub(crate) mod report;
 pub(crate) mod shutdown;
 mod thread;
@@ -22,8 +23,9 @@ use crate::recorder::builder::Host;
 use crate::recorder::builder::InRuntime;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::core::CoreNode;
+use crate::recorder::factory::NewRecorder;
+use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
-use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
@@ -141,6 +143,10 @@ impl Home for Inner {
         &self.settings.clock
     }
 
+    fn hooks_for(&self, recorder: &NewRecorder<'_>) -> Result<RecorderHooks, Error> {
+        self.settings.hooks.make(recorder)
+    }
+
     fn next_epoch(&self) -> Epoch {
         let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed) + 1;
         Epoch { process_start: self.built_at, incarnation }
@@ -150,6 +156,15 @@ impl Home for Inner {
 impl Host for Inner {
     fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
         self.registry.enter(recorder)
+    }
+
+    fn remove(&self, recorder: &Arc<dyn Hosted>, timeout: Duration) -> Result<Accounts, Error> {
+        self.registry.begin_removal_of(&**recorder)?;
+        removal::finish(self, recorder, timeout)
+    }
+
+    fn begin_removal(self: Arc<Self>, recorder: Arc<dyn Hosted>) -> Operation<Accounts> {
+        removal::begin(&self, recorder)
     }
 }
 
@@ -287,10 +302,7 @@ impl MetricsRuntime {
             return Err(crate::recorder::operation::would_deadlock());
         }
         let recorder = self.inner.registry.begin_removal(&id)?;
-        let result = shutdown::settle(&self.inner, &recorder, timeout, Abandonment::Removed);
-        recorder.retire();
-        self.inner.registry.end_removal(&recorder);
-        result.map(|()| recorder.accounts())
+        removal::finish(&self.inner, &recorder, timeout)
     }
 
     /// Shuts the runtime down: closes every recorder, processes what was accepted, publishes, and ends the worker thread.

@@ -61,8 +61,10 @@ impl Registry {
 
     /// Every recorder, in the order of creation.
     pub(crate) fn all(&self) -> Vec<Arc<dyn Hosted>> {
-        let state = self.state.lock();
-        in_order(state.recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect())
+        let recorders =
+            self.state.lock().recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect();
+        // Sorted outside the lock, which removals wait for.
+        in_order(recorders)
     }
 
     /// Begins a removal: the recorder, for the one caller who removes it.
@@ -74,6 +76,19 @@ impl Registry {
                 Ok(Arc::clone(&entry.recorder))
             }
             _ => Err(not_found(id)),
+        }
+    }
+
+    /// Begins the removal of this very recorder, for the one caller who removes it: its id may be another's by now.
+    pub(crate) fn begin_removal_of(&self, recorder: &dyn Hosted) -> Result<(), Error> {
+        let identity = recorder.identity();
+        let mut state = self.state.lock();
+        match state.recorders.get_mut(&identity.id) {
+            Some(entry) if !entry.leaving && entry.recorder.identity().epoch == identity.epoch => {
+                entry.leaving = true;
+                Ok(())
+            }
+            _ => Err(not_found(&identity.id)),
         }
     }
 

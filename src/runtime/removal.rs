@@ -1,0 +1,81 @@
+//! Removing one recorder, with somebody who waits for it or without.
+
+use crate::model::accounts::Accounts;
+use crate::model::error::Error;
+use crate::recorder::hosted::Abandonment;
+use crate::recorder::hosted::Hosted;
+use crate::recorder::operation::Completer;
+use crate::recorder::operation::Operation;
+use crate::runtime::Inner;
+use crate::runtime::shutdown;
+use crate::sync::Mutex;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::task::Context;
+use std::task::Wake;
+use std::task::Waker;
+use std::time::Duration;
+
+/// Removes a recorder whose removal the caller has begun in the registry. Blocks until it is settled, or given up after `timeout`.
+pub(crate) fn finish(
+    inner: &Inner,
+    recorder: &Arc<dyn Hosted>,
+    timeout: Duration,
+) -> Result<Accounts, Error> {
+    let result = shutdown::settle(inner, recorder, timeout, Abandonment::Removed);
+    end(inner, recorder);
+    result.map(|()| recorder.accounts())
+}
+
+/// Begins the removal of this very recorder: its door is shut at the return, and it goes when everything accepted is settled.
+pub(crate) fn begin(inner: &Arc<Inner>, recorder: Arc<dyn Hosted>) -> Operation<Accounts> {
+    if let Err(error) = inner.registry.begin_removal_of(&*recorder) {
+        return Operation::done(Err(error));
+    }
+    if !inner.control.hub.is_attended() && recorder.accounts().is_settled() {
+        // Nobody comes yet, and nothing is to be processed.
+        return Operation::done(finish(inner, &recorder, Duration::ZERO));
+    }
+    let (operation, done) = Operation::new(None);
+    let (stop, stopped) = Operation::new(None);
+    let removal = Removal {
+        inner: Arc::downgrade(inner),
+        recorder: Arc::clone(&recorder),
+        stop: stop.clone(),
+        done: Mutex::new(Some(done)),
+    };
+    let waker = Waker::from(Arc::new(removal));
+    // Pending, for nobody has been asked yet: the end of the stop wakes the removal.
+    let _ = pin!(stop).poll(&mut Context::from_waker(&waker));
+    recorder.stop(stopped);
+    operation
+}
+
+fn end(inner: &Inner, recorder: &Arc<dyn Hosted>) {
+    recorder.retire();
+    inner.registry.end_removal(recorder);
+}
+
+/// A removal under way that nobody's thread waits for: whoever ends the stop, mostly the worker, wakes it, and that is its run.
+///
+/// It keeps the recorder, and the recorder's mailbox keeps it, until the stop is answered: the worker does that, or the shutdown that
+/// every runtime comes to.
+struct Removal {
+    inner: Weak<Inner>,
+    recorder: Arc<dyn Hosted>,
+    stop: Operation,
+    done: Mutex<Option<Completer<Accounts>>>,
+}
+
+impl Wake for Removal {
+    fn wake(self: Arc<Self>) {
+        let Some(done) = self.done.lock().take() else { return };
+        if let Some(inner) = self.inner.upgrade() {
+            end(&inner, &self.recorder);
+        }
+        let stopped = self.stop.result().unwrap_or(Ok(()));
+        done.complete(stopped.map(|()| self.recorder.accounts()));
+    }
+}
