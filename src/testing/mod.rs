@@ -9,11 +9,19 @@
 mod clock;
 mod delta;
 mod double;
+#[cfg(feature = "serde")]
+mod event_log;
 mod stepped;
 mod wait;
 
 pub use clock::ManualClock;
 pub use delta::Delta;
 pub use double::RecorderDouble;
+#[cfg(feature = "serde")]
+pub use event_log::EventLogReader;
+#[cfg(feature = "serde")]
+pub use event_log::EventLogWriter;
+#[cfg(feature = "serde")]
+pub use event_log::LoggedEvent;
 pub use stepped::SteppedRuntime;
 pub use wait::until;
