@@ -10,6 +10,7 @@ use crate::support::Probe;
 use crate::support::running;
 use mvx_metrics::Accounts;
 use mvx_metrics::Adapter;
+use mvx_metrics::Average;
 use mvx_metrics::Counter;
 use mvx_metrics::CounterBuilder;
 use mvx_metrics::Descriptor;
@@ -21,6 +22,7 @@ use mvx_metrics::ErrorKind;
 use mvx_metrics::EventSink;
 use mvx_metrics::Family;
 use mvx_metrics::FieldName;
+use mvx_metrics::Gauge;
 use mvx_metrics::Histogram;
 use mvx_metrics::HistogramRef;
 use mvx_metrics::LabelKey;
@@ -47,6 +49,7 @@ use mvx_metrics::Snapshot;
 use mvx_metrics::Tally;
 use mvx_metrics::Timestamp;
 use mvx_metrics::Unit;
+use mvx_metrics::UpDown;
 use mvx_metrics::ValueRef;
 use mvx_metrics::Verdict;
 use std::cell::Cell;
@@ -64,7 +67,6 @@ use std::thread;
 fn shared<T: Send + Sync + Unpin + Debug + 'static>() {}
 fn cloned<T: Send + Sync + Unpin + Debug + Clone + 'static>() {}
 fn sent<T: Send + Unpin + Debug + 'static>() {}
-fn movable<T: Send + Unpin + 'static>() {}
 fn copied<T: Send + Sync + Unpin + Debug + Copy + PartialEq + 'static>() {}
 
 /// Whether a type is `Sync`, seen without requiring it: an inherent constant hides the one of the trait.
@@ -108,11 +110,33 @@ fn handles_cross_threads_whatever_the_event_is() {
     // A builder holds what it was given, and metrics are sent, not shared.
     sent::<RecorderBuilder<Unshared>>();
     sent::<CounterBuilder<Unshared>>();
-    movable::<Counter<Unshared>>();
-    movable::<Histogram<Unshared>>();
+    sent::<Counter<Unshared>>();
+    sent::<UpDown<Unshared>>();
+    sent::<Gauge<Unshared>>();
+    sent::<Histogram<Unshared>>();
+    sent::<Average<Unshared>>();
     sent::<DynEvent>();
     sent::<RegisterError<Unshared>>();
     const { assert!(!<IsSync<Unshared>>::ANSWER && <IsSync<Recorder<Unshared>>>::ANSWER) };
+}
+
+#[test]
+fn instruments_say_what_they_are_whatever_the_event_is() {
+    let counter = Counter::<Unshared>::builder("counted").build().unwrap();
+    let gauge = Gauge::<Unshared>::builder("level").value(|e| Some(e.bytes.get())).build().unwrap();
+    let took = Histogram::<Unshared>::builder("took").bounds(&[1.0]).value(|e| Some(e.bytes.get()));
+    let up_down = UpDown::<Unshared>::builder("open").value(|_| Some(1)).build().unwrap();
+    let average = Average::<Unshared>::builder("mean").value(|e| Some(e.bytes.get())).build().unwrap();
+    let shown = [
+        (format!("{counter:?}"), "Counter { intake: Intake", "counted"),
+        (format!("{gauge:?}"), "Gauge {", "level"),
+        (format!("{:?}", took.build().unwrap()), "Histogram {", "took"),
+        (format!("{up_down:?}"), "UpDown {", "open"),
+        (format!("{average:?}"), "Average {", "mean"),
+    ];
+    for (text, kind, name) in shown {
+        assert!(text.starts_with(kind) && text.contains(name), "{text}");
+    }
 }
 
 #[test]
