@@ -124,6 +124,13 @@ pub mod _guide {
     pub mod events {
         #![doc = include_str!("docs/events.md")]
     }
+
+    /// Testing measured code, metrics, and programs.
+    #[cfg(all(feature = "testing", feature = "derive"))]
+    pub mod testing {
+        #![doc = include_str!("docs/testing.md")]
+        #![cfg_attr(feature = "serde", doc = include_str!("docs/event_log.md"))]
+    }
 }
 
 #[cfg(all(test, mvx_loom))]

@@ -5,9 +5,9 @@
 //! | that your code states the right events | [`RecorderDouble`]: a sink that keeps them |
 //! | that your metrics make the right values of them | [`SteppedRuntime`]: the real thing, driven by hand under a [`ManualClock`] |
 //! | a whole program with a running runtime | [`Recorder::flush_and_snapshot`](crate::Recorder::flush_and_snapshot), [`Delta`], [`until_snapshot`], [`until`] |
-//! | metrics against events of real life | an event log, with the feature `serde`: `EventLogWriter`, `EventLogReader` |
+//! | metrics against events of real life | an event log of JSON lines, with the feature `serde`: `EventLogWriter`, `EventLogReader` |
 //!
-//! The guide's chapter on testing shows them one after the other: [`_guide::testing`](crate::_guide::testing).
+//! The guide's chapter on testing shows them one after the other.
 
 mod clock;
 mod delta;

@@ -89,7 +89,7 @@ struct Line<E> {
 }
 
 /// Written out rather than derived, so that the feature needs no proc-macro; and the event is read where it stands, without
-/// a copy in between that would round large numbers.
+/// a copy in between, which could not hold integers above 64 bits.
 impl<'de, E: Deserialize<'de>> Deserialize<'de> for Line<E> {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(LineVisitor(PhantomData))
