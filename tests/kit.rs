@@ -491,3 +491,36 @@ fn the_last_snapshot_of_a_wait_is_the_one_that_was_looked_at_last() {
     });
     assert_eq!(Some(late.unwrap_err().snapshot().version()), seen);
 }
+
+#[test]
+fn a_recorder_lists_what_it_measures_in_every_state_and_what_is_registered_later_too() {
+    let mut stepped = stepped();
+    let recorder = every_kind(&stepped);
+    let lines = |recorder: &Recorder<Number>| {
+        recorder.describe_metrics().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut expected = vec![
+        "sums: counter by odd",
+        "halves: counter of fractions",
+        "open: up-down counter",
+        "level: gauge",
+        "sizes: histogram",
+        "mean: average",
+        "others: counter",
+    ];
+    assert_eq!(lines(&recorder), expected);
+    let late = mvx_metrics::Counter::<Number>::builder("late")
+        .unit(mvx_metrics::Unit::Bytes)
+        .help("What came late.")
+        .label("z", |_| true.into())
+        .label("a", |_| true.into())
+        .build()
+        .unwrap();
+    let registered = recorder.register_metric(late);
+    stepped.settle();
+    assert!(matches!(registered.result(), Some(Ok(()))));
+    expected.push("late: counter in By by a, z; What came late.");
+    assert_eq!(lines(&recorder), expected);
+    assert!(stepped.shutdown().is_complete());
+    assert_eq!(lines(&recorder), expected);
+}

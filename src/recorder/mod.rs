@@ -4,6 +4,7 @@ mod actor;
 pub(crate) mod builder;
 pub(crate) mod catalogue;
 pub(crate) mod core;
+mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod handle;
