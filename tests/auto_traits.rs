@@ -10,7 +10,6 @@ use crate::support::Probe;
 use crate::support::running;
 use mvx_metrics::Accounts;
 use mvx_metrics::Adapter;
-use mvx_metrics::Average;
 use mvx_metrics::Counter;
 use mvx_metrics::CounterBuilder;
 use mvx_metrics::Descriptor;
@@ -22,7 +21,6 @@ use mvx_metrics::ErrorKind;
 use mvx_metrics::EventSink;
 use mvx_metrics::Family;
 use mvx_metrics::FieldName;
-use mvx_metrics::Gauge;
 use mvx_metrics::Histogram;
 use mvx_metrics::HistogramRef;
 use mvx_metrics::LabelKey;
@@ -49,7 +47,6 @@ use mvx_metrics::Snapshot;
 use mvx_metrics::Tally;
 use mvx_metrics::Timestamp;
 use mvx_metrics::Unit;
-use mvx_metrics::UpDown;
 use mvx_metrics::ValueRef;
 use mvx_metrics::Verdict;
 use std::cell::Cell;
@@ -111,10 +108,10 @@ fn handles_cross_threads_whatever_the_event_is() {
     sent::<RecorderBuilder<Unshared>>();
     sent::<CounterBuilder<Unshared>>();
     sent::<Counter<Unshared>>();
-    sent::<UpDown<Unshared>>();
-    sent::<Gauge<Unshared>>();
+    sent::<mvx_metrics::UpDown<Unshared>>();
+    sent::<mvx_metrics::Gauge<Unshared>>();
     sent::<Histogram<Unshared>>();
-    sent::<Average<Unshared>>();
+    sent::<mvx_metrics::Average<Unshared>>();
     sent::<DynEvent>();
     sent::<RegisterError<Unshared>>();
     const { assert!(!<IsSync<Unshared>>::ANSWER && <IsSync<Recorder<Unshared>>>::ANSWER) };
@@ -123,10 +120,12 @@ fn handles_cross_threads_whatever_the_event_is() {
 #[test]
 fn instruments_say_what_they_are_whatever_the_event_is() {
     let counter = Counter::<Unshared>::builder("counted").build().unwrap();
-    let gauge = Gauge::<Unshared>::builder("level").value(|e| Some(e.bytes.get())).build().unwrap();
+    let gauge =
+        mvx_metrics::Gauge::<Unshared>::builder("level").value(|e| Some(e.bytes.get())).build().unwrap();
     let took = Histogram::<Unshared>::builder("took").bounds(&[1.0]).value(|e| Some(e.bytes.get()));
-    let up_down = UpDown::<Unshared>::builder("open").value(|_| Some(1)).build().unwrap();
-    let average = Average::<Unshared>::builder("mean").value(|e| Some(e.bytes.get())).build().unwrap();
+    let up_down = mvx_metrics::UpDown::<Unshared>::builder("open").value(|_| Some(1)).build().unwrap();
+    let average =
+        mvx_metrics::Average::<Unshared>::builder("mean").value(|e| Some(e.bytes.get())).build().unwrap();
     let shown = [
         (format!("{counter:?}"), "Counter { intake: Intake", "counted"),
         (format!("{gauge:?}"), "Gauge {", "level"),
