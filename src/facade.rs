@@ -42,6 +42,7 @@ pub use crate::model::snapshot::ExactSum;
 pub use crate::model::snapshot::Family;
 pub use crate::model::snapshot::FamilyWriter;
 pub use crate::model::snapshot::HistogramRef;
+pub use crate::model::snapshot::InUnit;
 pub use crate::model::snapshot::Kind;
 pub use crate::model::snapshot::Number;
 pub use crate::model::snapshot::SeriesRef;

@@ -30,21 +30,77 @@ pub use crate::model::event::NoopSink;
 #[cfg(feature = "derive")]
 pub use mvx_metrics_macros::MetricEvent;
 
-/// What most programs that use recorders need: `use mvx_metrics::prelude::*`.
+/// What most programs that use recorders, or write a metric of their own, need: `use mvx_metrics::prelude::*`.
+///
+/// A name that the program declares or imports by itself, such as its own `Error`, goes before the prelude's.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::prelude::*;
+/// use std::error::Error; // this one is meant from here on
+///
+/// fn shown(error: &dyn Error) -> String { error.to_string() }
+/// assert!(shown(&MetricsRuntime::builder(" ").build().unwrap_err()).contains("blank"));
+/// ```
 pub mod prelude {
     pub use crate::EventSink;
     pub use crate::MetricEvent;
     pub use crate::NoopSink;
     #[cfg(feature = "runtime")]
+    pub use crate::facade::Accounts;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Change;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Context;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Descriptor;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Error;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::ErrorKind;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Family;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::FamilyWriter;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::FieldName;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Interests;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Kind;
+    #[cfg(feature = "runtime")]
     pub use crate::facade::Label;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::LabelSet;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Metric;
     #[cfg(feature = "runtime")]
     pub use crate::facade::MetricsRuntime;
     #[cfg(feature = "runtime")]
+    pub use crate::facade::Number;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Operation;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::OverflowPolicy;
+    #[cfg(feature = "runtime")]
     pub use crate::facade::Recorder;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::RecorderState;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::RegisterError;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::ShutdownReport;
     #[cfg(feature = "runtime")]
     pub use crate::facade::Snapshot;
     #[cfg(feature = "runtime")]
+    pub use crate::facade::Timestamp;
+    #[cfg(feature = "runtime")]
     pub use crate::facade::Unit;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::ValueRef;
+    #[cfg(feature = "runtime")]
+    pub use crate::facade::Verdict;
 }
 
 /// What derived code names. Not public API: it may change in any release, together with the macros.
@@ -67,6 +123,13 @@ pub mod _guide {
     #[cfg(feature = "derive")]
     pub mod events {
         #![doc = include_str!("docs/events.md")]
+    }
+
+    /// Testing measured code, metrics, and programs.
+    #[cfg(all(feature = "testing", feature = "derive"))]
+    pub mod testing {
+        #![doc = include_str!("docs/testing.md")]
+        #![cfg_attr(feature = "serde", doc = include_str!("docs/event_log.md"))]
     }
 }
 

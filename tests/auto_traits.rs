@@ -69,7 +69,6 @@ use std::thread;
 fn shared<T: Send + Sync + Unpin + Debug + 'static>() {}
 fn cloned<T: Send + Sync + Unpin + Debug + Clone + 'static>() {}
 fn sent<T: Send + Unpin + Debug + 'static>() {}
-fn movable<T: Send + Unpin + 'static>() {}
 fn copied<T: Send + Sync + Unpin + Debug + Copy + PartialEq + 'static>() {}
 
 /// Whether a type is `Sync`, seen without requiring it: an inherent constant hides the one of the trait.
@@ -118,11 +117,35 @@ fn handles_cross_threads_whatever_the_event_is() {
     // A builder holds what it was given, and metrics are sent, not shared.
     sent::<RecorderBuilder<Unshared>>();
     sent::<CounterBuilder<Unshared>>();
-    movable::<Counter<Unshared>>();
-    movable::<Histogram<Unshared>>();
+    sent::<Counter<Unshared>>();
+    sent::<mvx_metrics::UpDown<Unshared>>();
+    sent::<mvx_metrics::Gauge<Unshared>>();
+    sent::<Histogram<Unshared>>();
+    sent::<mvx_metrics::Average<Unshared>>();
     sent::<DynEvent>();
     sent::<RegisterError<Unshared>>();
     const { assert!(!<IsSync<Unshared>>::ANSWER && <IsSync<Recorder<Unshared>>>::ANSWER) };
+}
+
+#[test]
+fn instruments_say_what_they_are_whatever_the_event_is() {
+    let counter = Counter::<Unshared>::builder("counted").build().unwrap();
+    let gauge =
+        mvx_metrics::Gauge::<Unshared>::builder("level").value(|e| Some(e.bytes.get())).build().unwrap();
+    let took = Histogram::<Unshared>::builder("took").bounds(&[1.0]).value(|e| Some(e.bytes.get()));
+    let up_down = mvx_metrics::UpDown::<Unshared>::builder("open").value(|_| Some(1)).build().unwrap();
+    let average =
+        mvx_metrics::Average::<Unshared>::builder("mean").value(|e| Some(e.bytes.get())).build().unwrap();
+    let shown = [
+        (format!("{counter:?}"), "Counter { intake: Intake", "counted"),
+        (format!("{gauge:?}"), "Gauge {", "level"),
+        (format!("{:?}", took.build().unwrap()), "Histogram {", "took"),
+        (format!("{up_down:?}"), "UpDown {", "open"),
+        (format!("{average:?}"), "Average {", "mean"),
+    ];
+    for (text, kind, name) in shown {
+        assert!(text.starts_with(kind) && text.contains(name), "{text}");
+    }
 }
 
 #[test]

@@ -287,3 +287,240 @@ fn until_looks_at_least_once_and_ends_as_soon_as_it_is_so() {
     assert_eq!(looks, 1);
     assert!(mvx_metrics::testing::until(Duration::ZERO, || true));
 }
+
+/// A recorder with one metric of each kind, all over the same numbers.
+fn every_kind(stepped: &SteppedRuntime) -> Recorder<Number> {
+    stepped
+        .recorder::<Number>("kinds")
+        .capacity(4)
+        .counter("sums", |c| c.label("odd", |e| (e.0 % 2 == 1).into()).value(|e| Some(e.0)))
+        .counter("halves", |c| c.value(|e| Some(e.0 as f64 / 2.0)))
+        .up_down("open", |c| c.value(|e| Some(5 - e.0 as i64)))
+        .gauge("level", |g| g.value(|e| Some(e.0 as f64)))
+        .histogram("sizes", |h| h.bounds(&[10.0]).value(|e| Some(e.0)))
+        .average("mean", |a| a.value(|e| Some(e.0)))
+        .counter("others", |c| c.keep(|e| e.0 > 100))
+        .create()
+        .unwrap()
+}
+
+/// Two snapshots, between them the numbers 1, 2 and 7, and three events too many.
+fn two_snapshots() -> Delta {
+    let mut stepped = stepped();
+    let recorder = every_kind(&stepped);
+    recorder.register_event(Number(4));
+    stepped.settle();
+    let before = recorder.snapshot();
+    for n in [1, 2, 7] {
+        recorder.register_event(Number(n));
+    }
+    stepped.settle();
+    (0..7).for_each(|_| recorder.register_event(Number(0)));
+    Delta::between(&before, &recorder.snapshot())
+}
+
+const ODD: [(&str, &str); 1] = [("odd", "true")];
+const EVEN: [(&str, &str); 1] = [("odd", "false")];
+
+#[test]
+fn what_is_expected_of_every_kind_of_metric_and_so_happened_passes() {
+    let delta = two_snapshots();
+    let expected = delta.expect().counter("sums", &ODD, 8).counter("sums", &EVEN, 2).total("sums", 10);
+    let expected = expected.float_counter("halves", &[], 5.0).up_down("open", &[], 5);
+    let expected =
+        expected.gauge("level", &[], 7.0).observations("sizes", &[], 3).observations("mean", &[], 3);
+    expected.unchanged("others").total("others", 0).processed(3).lost(3).verify().unwrap();
+    assert_eq!((delta.total("sums"), delta.lost(), delta.up_down("open", &[])), (10, 3, 5));
+    assert_eq!((delta.float_counter("halves", &[]), delta.observations("mean", &[])), (5.0, 3));
+}
+
+#[test]
+fn a_mismatch_says_what_was_expected_what_there_was_and_where_it_went_instead() {
+    let delta = two_snapshots();
+    let text = |expected: mvx_metrics::testing::Expectations<'_>| {
+        let error = expected.verify().unwrap_err();
+        assert_eq!(error.to_string(), format!("{error:?}"));
+        let text = error.to_string();
+        let (wrong, accounts) = text.split_once("\n  accounts before: ").unwrap();
+        assert_eq!(
+            accounts,
+            "accepted 1, rejected 0, processed 1, dropped 0, pending 0\n  \
+             accounts after: accepted 8, rejected 3 (full 3), processed 4, dropped 0, pending 4"
+        );
+        wrong.strip_prefix("recorder kinds has not changed as expected:\n  ").unwrap().to_owned()
+    };
+    assert_eq!(
+        text(delta.expect().counter("sums", &EVEN, 3)),
+        "counter sums{odd=\"false\"}: expected a change by 3, was 2 (4 before, 6 after)\n    \
+         changed there: {odd=\"true\"} to 8"
+    );
+    assert_eq!(
+        text(delta.expect().counter("sums", &[("odd", "maybe")], 1)),
+        "counter sums{odd=\"maybe\"}: expected a change by 1, was 0 (no such series before, no such series after)\n    \
+         changed there: {odd=\"false\"} from 4 to 6, {odd=\"true\"} to 8"
+    );
+    assert_eq!(
+        text(delta.expect().total("sums", 9)),
+        "counter sums, all series: expected a change by 9, was 10\n    \
+         changed there: {odd=\"false\"} from 4 to 6, {odd=\"true\"} to 8"
+    );
+    assert_eq!(
+        text(delta.expect().float_counter("halves", &[], 5.1)),
+        "counter of fractions halves: expected a change by 5.1, was 5 (2 before, 7 after)"
+    );
+    assert_eq!(
+        text(delta.expect().up_down("open", &[], -5)),
+        "up-down counter open: expected a change by -5, was 5 (1 before, 6 after)"
+    );
+    assert_eq!(
+        text(delta.expect().gauge("level", &[], 3.0)),
+        "gauge level: expected to be 3 (4 before, 7 after)"
+    );
+    assert_eq!(
+        text(delta.expect().observations("sizes", &[], 4)),
+        "histogram sizes: expected 4 observations more, were 3 \
+         (1 observation from 4 to 4, 4 in all before, 4 observations from 1 to 7, 14 in all after)"
+    );
+    assert_eq!(
+        text(delta.expect().unchanged("level")),
+        "gauge level, all series: expected no change\n    changed there: {} from 4 to 7"
+    );
+    assert_eq!(
+        text(delta.expect().processed(4).lost(0)),
+        "processed events: expected a change by 4, was 3\n  lost events: expected a change by 0, was 3"
+    );
+}
+
+#[test]
+fn a_misspelt_metric_never_passes_not_even_for_zero() {
+    let delta = two_snapshots();
+    let text = delta.expect().counter("sum", &[], 0).verify().unwrap_err().to_string();
+    assert!(text.contains("there is no metric sum; there are: sums, halves, open,"), "{text}");
+    assert!(delta.expect().unchanged("sum").verify().is_err());
+    assert!(delta.expect().total("sum", 0).verify().is_err());
+    let text = delta.expect().counter("level", &[], 0).verify().unwrap_err().to_string();
+    assert!(text.contains("level is a gauge, not a counter"), "{text}");
+    let text = delta.expect().observations("level", &[], 0).verify().unwrap_err().to_string();
+    assert!(text.contains("level is a gauge, not a histogram or average"), "{text}");
+}
+
+#[test]
+fn a_mismatch_over_many_series_names_a_few_and_says_how_many_more() {
+    let mut stepped = stepped();
+    let recorder = stepped
+        .recorder::<Number>("many")
+        .counter("each", |c| c.label("n", |e| e.0.into()))
+        .create()
+        .unwrap();
+    let before = recorder.snapshot();
+    (0..20).for_each(|n| recorder.register_event(Number(n)));
+    stepped.settle();
+    let delta = Delta::between(&before, &recorder.snapshot());
+    let text = delta.expect().unchanged("each").verify().unwrap_err().to_string();
+    assert!(text.contains("{n=\"7\"} to 1 and 12 more\n"), "{text}");
+    assert!(!text.contains("{n=\"8\"}"), "{text}");
+}
+
+#[test]
+fn rounding_of_sums_is_no_mismatch_of_a_counter_of_fractions() {
+    let mut stepped = stepped();
+    let recorder = stepped
+        .recorder::<Number>("tenths")
+        .counter("tenths", |c| c.value(|e| Some(e.0 as f64 / 10.0)))
+        .create()
+        .unwrap();
+    recorder.register_event(Number(1));
+    stepped.settle();
+    let before = recorder.snapshot();
+    recorder.register_event(Number(2));
+    stepped.settle();
+    let delta = Delta::between(&before, &recorder.snapshot());
+    assert_ne!(delta.float_counter("tenths", &[]), 0.2);
+    delta.expect().float_counter("tenths", &[], 0.2).verify().unwrap();
+    assert!(delta.expect().float_counter("tenths", &[], 0.200_000_001).verify().is_err());
+}
+
+#[test]
+fn a_snapshot_that_does_not_come_is_told_with_the_last_one() {
+    let mut stepped = stepped();
+    let recorder = counting(&stepped, "late");
+    recorder.register_event(Number(3));
+    stepped.settle();
+    let mut looks = 0;
+    let late = mvx_metrics::testing::until_snapshot(&recorder, Duration::from_millis(2), |snapshot| {
+        looks += 1;
+        snapshot.total("events") > Some(1)
+    });
+    let late = late.unwrap_err();
+    assert!(looks >= 1);
+    assert_eq!((late.snapshot().total("events"), late.snapshot().id().as_str()), (Some(1), "late"));
+    assert_eq!(
+        late.to_string(),
+        "recorder late did not come to show it within 2ms; last seen, Running, at version 1:\n  \
+         events {{}: Counter(1)}\n  level {{}: Gauge(3.0)}\n  \
+         accounts: accepted 1, rejected 0, processed 1, dropped 0, pending 0"
+    );
+    assert_eq!(late.to_string(), format!("{late:?}"));
+}
+
+#[test]
+fn a_snapshot_that_comes_is_the_one_that_was_looked_at() {
+    let runtime = support::running("comes");
+    let recorder = runtime.recorder::<Number>("comes").counter("events", |c| c).create().unwrap();
+    let server = recorder.clone();
+    let stating = thread::spawn(move || (0..1_000).for_each(|n| server.register_event(Number(n))));
+    let mut last = None;
+    let snapshot = mvx_metrics::testing::until_snapshot(&recorder, PATIENCE, |snapshot| {
+        last = snapshot.total("events");
+        last == Some(1_000)
+    });
+    assert_eq!((snapshot.unwrap().total("events"), last), (Some(1_000), Some(1_000)));
+    stating.join().unwrap();
+}
+
+#[test]
+fn the_last_snapshot_of_a_wait_is_the_one_that_was_looked_at_last() {
+    let mut stepped = stepped();
+    let recorder = counting(&stepped, "last");
+    let mut seen = None;
+    let late = mvx_metrics::testing::until_snapshot(&recorder, Duration::from_millis(1), |snapshot| {
+        seen = Some(snapshot.version());
+        recorder.register_event(Number(1));
+        stepped.settle();
+        false
+    });
+    assert_eq!(Some(late.unwrap_err().snapshot().version()), seen);
+}
+
+#[test]
+fn a_recorder_lists_what_it_measures_in_every_state_and_what_is_registered_later_too() {
+    let mut stepped = stepped();
+    let recorder = every_kind(&stepped);
+    let lines = |recorder: &Recorder<Number>| {
+        recorder.describe_metrics().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut expected = vec![
+        "sums: counter by odd",
+        "halves: counter of fractions",
+        "open: up-down counter",
+        "level: gauge",
+        "sizes: histogram",
+        "mean: average",
+        "others: counter",
+    ];
+    assert_eq!(lines(&recorder), expected);
+    let late = mvx_metrics::Counter::<Number>::builder("late")
+        .unit(mvx_metrics::Unit::Bytes)
+        .help("What came late.")
+        .label("z", |_| true.into())
+        .label("a", |_| true.into())
+        .build()
+        .unwrap();
+    let registered = recorder.register_metric(late);
+    stepped.settle();
+    assert!(matches!(registered.result(), Some(Ok(()))));
+    expected.push("late: counter in By by a, z; What came late.");
+    assert_eq!(lines(&recorder), expected);
+    assert!(stepped.shutdown().is_complete());
+    assert_eq!(lines(&recorder), expected);
+}

@@ -91,7 +91,7 @@ fn changes_come_event_by_event_and_metric_by_metric_with_the_state_right_after_e
 }
 
 #[test]
-fn a_labelled_counter_shows_the_change_of_this_event_and_not_of_later_ones() {
+fn a_counter_shows_the_change_of_this_event_and_not_of_later_ones() {
     let runtime = running("labelled");
     let (sender, changes) = mpsc::channel();
     let recorder = runtime

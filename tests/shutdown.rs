@@ -395,3 +395,22 @@ fn a_shutdown_wakes_a_worker_that_sleeps() {
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
     assert!(waited.elapsed() < PATIENCE);
 }
+
+#[test]
+fn a_report_names_the_recorders_that_lost_an_event_or_failed_and_no_others() {
+    let (runtime, gate) = (running("incomplete"), Gate::default());
+    let whole = runtime.recorder::<Number>("whole").counter("whole", |c| c).create().unwrap();
+    whole.register_event(Number(1));
+    let refused =
+        runtime.recorder("refused").capacity(1).metric(stopper("refused", 0, &gate)).create().unwrap();
+    refused.register_event(Number(0));
+    gate.until_reached();
+    refused.register_event(Number(1));
+    gate.open();
+    let hooks = runtime.recorder::<Number>("failed").on_stopped(|| async { Err("no disk".into()) });
+    hooks.create().unwrap().register_event(Number(1));
+    let report = runtime.shutdown(PATIENCE).unwrap();
+    let named: Vec<_> = report.incomplete().map(|one| (one.id.as_str(), one.accounts.lost())).collect();
+    assert_eq!(named, [("refused", 1), ("failed", 0)]);
+    assert_eq!(report.accounts().lost(), 1);
+}

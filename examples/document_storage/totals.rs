@@ -37,7 +37,7 @@ impl Totals {
         let saves = |outcome| storage.counter("document.saves", &[("outcome", outcome)]).unwrap_or_default();
         let directories_read =
             snapshots.walk.counter("walk.directories", &[("outcome", "success")]).unwrap_or_default();
-        let in_flight = storage.value("document.saves_in_flight", &[]).and_then(|value| value.up_down());
+        let in_flight = storage.up_down("document.saves_in_flight", &[]);
         Self {
             files_seen: snapshots.workers.iter().map(|worker| sum_of(worker, "worker.files")).sum(),
             files_stored: saves("success"),
@@ -93,6 +93,5 @@ impl Totals {
 
 /// The sum over all series of a counter; 0 before its first event.
 pub fn sum_of(snapshot: &Snapshot, counter: &str) -> u64 {
-    let series = snapshot.metric(counter).into_iter().flat_map(|metric| metric.family().series());
-    series.filter_map(|series| series.value().counter()).sum()
+    snapshot.total(counter).unwrap_or_default()
 }

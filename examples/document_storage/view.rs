@@ -240,8 +240,7 @@ fn table(snapshots: &Snapshots, progress: Progress<'_>) -> Vec<String> {
     rows.push(row(&snapshots.storage, ""));
     rows.push(row(&snapshots.walk, ""));
     for worker in snapshots.workers.iter().take(LISTED) {
-        let busy =
-            worker.value("worker.busy", &[]).and_then(|value| value.float_counter()).unwrap_or_default();
+        let busy = worker.float_counter("worker.busy", &[]).unwrap_or_default();
         let work = format!(
             " {:>9} {:>9} {:>8}",
             figures::count(sum_of(worker, "worker.files")),
@@ -258,7 +257,7 @@ fn table(snapshots: &Snapshots, progress: Progress<'_>) -> Vec<String> {
 
 fn row(snapshot: &Snapshot, work: &str) -> String {
     let accounts = snapshot.accounts();
-    let lost = accounts.rejected.total() + accounts.dropped.total();
+    let lost = accounts.lost();
     format!(
         "{}{:<16} {:>9} {:>9} {:>7} {:>4}{work}",
         if lost > 0 { "!" } else { "" },

@@ -14,6 +14,7 @@ use crate::model::snapshot::Mean;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
+use std::fmt;
 use std::sync::Arc;
 
 /// Keeps the number of observations and their exact sum, so that averages of averages come out right.
@@ -35,7 +36,6 @@ use std::sync::Arc;
 /// assert_eq!(family.find(&[]).and_then(|series| series.value().mean()), Some(3.0));
 /// # Ok::<(), mvx_metrics::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Average<E> {
     intake: Intake<E>,
     series: Series<E, Vec<Mean>>,
@@ -93,5 +93,11 @@ impl<E: 'static> Metric<E> for Average<E> {
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
+    }
+}
+
+impl<E> fmt::Debug for Average<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Average").field("intake", &self.intake).field("series", &self.series).finish()
     }
 }

@@ -19,6 +19,7 @@ use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
+use std::fmt;
 use std::sync::Arc;
 
 /// Counts events, or adds up what they carry.
@@ -37,7 +38,6 @@ use std::sync::Arc;
 /// assert_eq!(moved.handle_event(&-5, &context), Verdict::Refused(Refusal::Negative));
 /// # Ok::<(), mvx_metrics::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Counter<E> {
     intake: Intake<E>,
     sums: Sums<E>,
@@ -46,7 +46,6 @@ pub struct Counter<E> {
 /// Collects what a [`Counter`] is.
 pub type CounterBuilder<E> = InstrumentBuilder<E, Counter<E>>;
 
-#[derive(Debug)]
 enum Sums<E> {
     Whole(Series<E, Vec<u64>>),
     Fractional(Series<E, Vec<ExactSum>>),
@@ -138,6 +137,21 @@ impl<E: 'static> Counter<E> {
         match &mut self.sums {
             Sums::Whole(series) => add_wholes(series, piece, &mut values, context),
             Sums::Fractional(series) => add_fractions(series, piece, &mut values, context),
+        }
+    }
+}
+
+impl<E> fmt::Debug for Counter<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counter").field("intake", &self.intake).field("sums", &self.sums).finish()
+    }
+}
+
+impl<E> fmt::Debug for Sums<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(series) => fmt::Debug::fmt(series, f),
+            Self::Fractional(series) => fmt::Debug::fmt(series, f),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
+use std::fmt;
 use std::sync::Arc;
 
 /// Keeps the last value, as the nearest `f64`. NaN and infinities are refused.
@@ -31,7 +32,6 @@ use std::sync::Arc;
 /// assert_eq!(family.find(&[]).and_then(|series| series.value().gauge()), Some(21.5));
 /// # Ok::<(), mvx_metrics::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Gauge<E> {
     intake: Intake<E>,
     series: Series<E, Vec<f64>>,
@@ -86,5 +86,11 @@ impl<E: 'static> Metric<E> for Gauge<E> {
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
+    }
+}
+
+impl<E> fmt::Debug for Gauge<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gauge").field("intake", &self.intake).field("series", &self.series).finish()
     }
 }

@@ -25,6 +25,7 @@ use crate::model::unit::Unit;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
+use std::fmt;
 use std::sync::Arc;
 
 /// Bounds for durations of requests, in seconds, as OpenTelemetry's conventions advise them.
@@ -77,7 +78,6 @@ const FEW_BOUNDS: usize = 32;
 /// assert_eq!(histogram.cumulative().take(2).collect::<Vec<_>>(), [1, 2]);
 /// # Ok::<(), mvx_metrics::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Histogram<E> {
     intake: Intake<E>,
     series: Series<E, Histograms>,
@@ -244,6 +244,15 @@ impl<E: 'static> Histogram<E> {
                 observe_found(column, piece, found.zip(rows));
             }
         }
+    }
+}
+
+impl<E> fmt::Debug for Histogram<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Histogram")
+            .field("intake", &self.intake)
+            .field("series", &self.series)
+            .finish_non_exhaustive()
     }
 }
 

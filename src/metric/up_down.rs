@@ -14,6 +14,7 @@ use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
+use std::fmt;
 use std::sync::Arc;
 
 /// Adds up signed integers, such as connections opened and closed.
@@ -35,7 +36,6 @@ use std::sync::Arc;
 /// assert_eq!(family.find(&[]).and_then(|series| series.value().up_down()), Some(1));
 /// # Ok::<(), mvx_metrics::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct UpDown<E> {
     intake: Intake<E>,
     series: Series<E, Vec<i64>>,
@@ -102,5 +102,11 @@ impl<E: 'static> Metric<E> for UpDown<E> {
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
+    }
+}
+
+impl<E> fmt::Debug for UpDown<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpDown").field("intake", &self.intake).field("series", &self.series).finish()
     }
 }

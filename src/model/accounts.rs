@@ -47,6 +47,23 @@ impl Accounts {
         self.accepted.saturating_sub(self.processed).saturating_sub(self.dropped.total())
     }
 
+    /// Every event that is in no metric and never will be: rejected or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::{Accounts, Dropped, Rejected};
+    ///
+    /// let rejected = Rejected { full: 2, ..Rejected::default() };
+    /// let dropped = Dropped { deadline: 1, ..Dropped::default() };
+    /// let accounts = Accounts::new(10, rejected, 7, dropped);
+    /// assert_eq!((accounts.lost(), accounts.pending()), (3, 2));
+    /// assert_eq!(accounts.offered(), accounts.processed + accounts.lost() + accounts.pending());
+    /// ```
+    pub const fn lost(&self) -> u64 {
+        self.rejected.total().saturating_add(self.dropped.total())
+    }
+
     /// Whether every accepted event has met its fate.
     pub const fn is_settled(&self) -> bool {
         self.pending() == 0

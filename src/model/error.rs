@@ -38,6 +38,16 @@ pub enum ErrorKind {
     StartFailed,
     /// The worker thread is gone.
     WorkerLost,
+    /// A file or stream could not be read or written.
+    Io,
+    /// A line of an event log that is no JSON, or an event that JSON cannot give back as it is.
+    InvalidRecord,
+    /// A line of an event log that is no event of the type asked for.
+    UnknownEvent,
+    /// A line of an event log that is longer than allowed.
+    OversizedRecord,
+    /// The last line of an event log, which ends in its middle.
+    CutOffRecord,
 }
 
 /// An operation that failed: what was wrong, where, and what to do instead. `Clone` shares it.
@@ -59,12 +69,20 @@ struct Inner {
     message: String,
     states: Option<(&'static str, &'static str)>,
     pending: Option<u64>,
+    line: Option<u64>,
     source: Option<Box<dyn StdError + Send + Sync + 'static>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), states: None, pending: None, source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            states: None,
+            pending: None,
+            line: None,
+            source: None,
+        }))
     }
 
     pub(crate) fn with_states(self, actual: &'static str, expected: &'static str) -> Self {
@@ -73,6 +91,11 @@ impl Error {
 
     pub(crate) fn with_pending(self, pending: u64) -> Self {
         self.with(|inner| inner.pending = Some(pending))
+    }
+
+    #[cfg(all(feature = "testing", feature = "serde"))]
+    pub(crate) fn with_line(self, line: u64) -> Self {
+        self.with(|inner| inner.line = Some(line))
     }
 
     pub(crate) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
@@ -110,6 +133,11 @@ impl Error {
     pub fn pending(&self) -> Option<u64> {
         self.0.pending
     }
+
+    /// The line of an event log, from 1, where the failure is about one.
+    pub fn line(&self) -> Option<u64> {
+        self.0.line
+    }
 }
 
 impl fmt::Display for Error {
@@ -134,6 +162,9 @@ impl fmt::Debug for Error {
         }
         if let Some(pending) = self.0.pending {
             out.field("pending", &pending);
+        }
+        if let Some(line) = self.0.line {
+            out.field("line", &line);
         }
         if let Some(source) = &self.0.source {
             out.field("source", source);

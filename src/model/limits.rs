@@ -26,6 +26,12 @@ pub const MAX_LABELS: usize = 16;
 /// Bounds of one explicit-bucket histogram.
 pub const MAX_BOUNDS: usize = 512;
 
+/// Bytes of one line of an event log, unless its reader says otherwise.
+pub const MAX_RECORD_BYTES: usize = 1 << 20;
+
+/// Bytes that wait for a slow writer of an event log; what goes beyond is lost and counted.
+pub const MAX_LOG_BACKLOG_BYTES: usize = 16 << 20;
+
 /// Bytes of a metric name, as OpenTelemetry limits it.
 pub const MAX_NAME_BYTES: usize = 255;
 

@@ -8,7 +8,9 @@ mod descriptor;
 mod exact_sum;
 mod family;
 mod histograms;
+mod in_unit;
 mod keys;
+mod quantile;
 mod value;
 mod writer;
 
@@ -22,6 +24,7 @@ pub use self::exact_sum::ExactSum;
 pub use self::family::Family;
 pub use self::family::SeriesRef;
 pub(crate) use self::histograms::Histograms;
+pub use self::in_unit::InUnit;
 pub(crate) use self::keys::SeriesKeys;
 pub use self::value::HistogramRef;
 pub use self::value::Number;

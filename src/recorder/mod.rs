@@ -5,6 +5,7 @@ pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod catalogue;
 pub(crate) mod core;
+mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod factory;

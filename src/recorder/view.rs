@@ -6,6 +6,8 @@ use crate::model::clock::Timestamp;
 use crate::model::name::RecorderId;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::HistogramRef;
+use crate::model::snapshot::Kind;
+use crate::model::snapshot::Number;
 use crate::model::snapshot::ValueRef;
 use crate::queue::published::Shared;
 use crate::recorder::identity::Epoch;
@@ -137,6 +139,49 @@ impl Snapshot {
         self.value(name, labels)?.counter()
     }
 
+    /// The sum of a counter over all its label sets, the overflow series included; 0 before its first event. `None` for another
+    /// kind of metric, and where there is no such metric.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # struct Saved(bool); impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime
+    ///     .recorder::<Saved>("storage")
+    ///     .counter("document.saves", |c| c.label("ok", |Saved(ok)| (*ok).into()))
+    ///     .create()?;
+    /// for ok in [true, false, true] {
+    ///     recorder.register_event(Saved(ok));
+    /// }
+    /// let snapshot = recorder.flush_and_snapshot(Duration::from_secs(5))?;
+    /// assert_eq!(snapshot.counter("document.saves", &[("ok", "true")]), Some(2));
+    /// assert_eq!(snapshot.total("document.saves"), Some(3));
+    /// assert_eq!(snapshot.total("document.save"), None); // no such metric
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn total(&self, name: &str) -> Option<u64> {
+        let family = self.metric(name)?.family();
+        let counts = family.series().filter_map(|series| series.value().counter());
+        (family.descriptor().kind() == Kind::Counter).then(|| counts.fold(0, u64::saturating_add))
+    }
+
+    /// The sum of the series of a counter of fractions, such as seconds. `None` for another kind of metric.
+    pub fn float_counter(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.value(name, labels)?.float_counter()
+    }
+
+    /// The level of an up-down counter's series. `None` for another kind of metric.
+    pub fn up_down(&self, name: &str, labels: &[(&str, &str)]) -> Option<i64> {
+        self.value(name, labels)?.up_down()
+    }
+
     /// The value of a gauge's series. `None` for another kind of metric.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.value(name, labels)?.gauge()
@@ -150,6 +195,11 @@ impl Snapshot {
     /// The mean of an average's series. `None` for another kind of metric, and before the first observation.
     pub fn mean(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.value(name, labels)?.mean()
+    }
+
+    /// One field of a custom metric's series. `None` for another kind of metric.
+    pub fn field(&self, name: &str, labels: &[(&str, &str)], field: &str) -> Option<Number> {
+        self.value(name, labels)?.field(field)
     }
 }
 

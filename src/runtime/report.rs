@@ -39,6 +39,33 @@ impl ShutdownReport {
         &self.recorders
     }
 
+    /// The recorders that ended with an error, or lost an event at any time of their life: refused it, or gave it up.
+    ///
+    /// Stricter than [`is_complete`](Self::is_complete), which asks only for what the shutdown itself gave up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?; // not started: nobody drains
+    /// let small = runtime.recorder::<Saved>("small").capacity(1).create()?;
+    /// runtime.recorder::<Saved>("unused").create()?;
+    /// small.register_event(Saved);
+    /// small.register_event(Saved); // refused
+    /// let report = runtime.shutdown(Duration::from_secs(5))?;
+    /// let told: Vec<_> = report.incomplete().map(|one| format!("{}: {} lost", one.id, one.accounts.lost())).collect();
+    /// assert_eq!(told, ["small: 2 lost"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn incomplete(&self) -> impl Iterator<Item = &RecorderReport> {
+        self.recorders.iter().filter(|recorder| recorder.error.is_some() || recorder.accounts.lost() > 0)
+    }
+
     /// The sum of all recorders' accounts.
     pub fn accounts(&self) -> Accounts {
         self.recorders.iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts))

@@ -1,6 +1,7 @@
 //! A runtime without a thread: its worker works when the test says so.
 
 use crate::model::clock::Clock;
+use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
 use crate::recorder::builder::RecorderBuilder;
@@ -57,7 +58,32 @@ impl SteppedRuntime {
     ///
     /// As [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
     pub fn new(namespace: &str) -> Result<Self, Error> {
-        let clock = ManualClock::default();
+        Self::with_clock(namespace, ManualClock::default())
+    }
+
+    /// A stepped runtime whose clock shows `start`: for replaying events that were recorded from then on.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::Clock;
+    /// use mvx_metrics::Timestamp;
+    /// use mvx_metrics::testing::SteppedRuntime;
+    ///
+    /// let start = Timestamp::from_unix_nanos(1_700_000_000_000_000_000);
+    /// let stepped = SteppedRuntime::starting_at("docs", start)?;
+    /// assert_eq!(stepped.clock().now(), start);
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn starting_at(namespace: &str, start: Timestamp) -> Result<Self, Error> {
+        Self::with_clock(namespace, ManualClock::at(start))
+    }
+
+    fn with_clock(namespace: &str, clock: ManualClock) -> Result<Self, Error> {
         let runtime = MetricsRuntime::builder(namespace).clock(clock.clone()).build()?;
         let control = Arc::clone(&runtime.inner().control);
         let mut worker = Worker::new(control, Arc::new(clock.clone()) as Arc<dyn Clock>, || {});

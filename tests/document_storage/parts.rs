@@ -92,7 +92,7 @@ fn a_save_is_in_every_metric_that_it_concerns() {
     assert_eq!(snapshot.histogram("document.size", &[]).unwrap().max(), Some(5.0));
     let took = snapshot.histogram("document.save.duration", &[("outcome", "success")]).unwrap();
     assert!(took.count() == 1 && took.sum() > 0.0, "{took:?}");
-    assert_eq!(snapshot.value("document.saves_in_flight", &[]).unwrap().up_down(), Some(0));
+    assert_eq!(snapshot.up_down("document.saves_in_flight", &[]), Some(0));
     assert_eq!((snapshot.accounts().offered(), snapshot.sequence()), (2, 2));
 }
 
@@ -100,7 +100,7 @@ fn a_save_is_in_every_metric_that_it_concerns() {
 fn a_save_under_way_is_in_flight() {
     let bench = Bench::new();
     bench.recorder.register_event(StorageEvent::SaveStarted);
-    assert_eq!(bench.snapshot().value("document.saves_in_flight", &[]).unwrap().up_down(), Some(1));
+    assert_eq!(bench.snapshot().up_down("document.saves_in_flight", &[]), Some(1));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn what_is_no_document_fails_and_says_why() {
     assert_eq!(snapshot.counter("document.saves", &[("outcome", "failure")]), Some(cases.len() as u64));
     assert_eq!(snapshot.counter("document.failures", &[("reason", "not_a_file")]), Some(2));
     assert_eq!(snapshot.counter("document.failures", &[("reason", "vanished")]), Some(1));
-    assert_eq!(snapshot.value("document.saves_in_flight", &[]).unwrap().up_down(), Some(0));
+    assert_eq!(snapshot.up_down("document.saves_in_flight", &[]), Some(0));
     assert!(fixture::files_below(&root.join("storage")).is_empty());
 }
 

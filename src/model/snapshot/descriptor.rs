@@ -161,6 +161,20 @@ impl Descriptor {
     }
 }
 
+/// One line for people: name, kind, unit, labels and help, as far as there are any.
+impl fmt::Display for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.kind)?;
+        if self.unit != Unit::None {
+            write!(f, " in {}", self.unit)?;
+        }
+        for (at, label) in self.labels.iter().enumerate() {
+            write!(f, "{} {label}", if at == 0 { " by" } else { "," })?;
+        }
+        if self.help.is_empty() { Ok(()) } else { write!(f, "; {}", self.help) }
+    }
+}
+
 /// Collects what a metric is; [`build`](Self::build) checks it.
 ///
 /// # Examples
