@@ -7,6 +7,7 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::incident::IncidentKind;
 use crate::queue::HandOff;
 use crate::queue::Handed;
 use crate::queue::Kind;
@@ -25,6 +26,9 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Turned;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Identity;
+use crate::recorder::journal::LoggedFrom;
+use crate::recorder::loss::Look;
+use crate::recorder::loss::LossWatch;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
@@ -65,6 +69,8 @@ pub(crate) struct Core<E> {
     last_error: Mutex<Option<Error>>,
     /// Starts begun. Raised before the door opens, so whoever finds an event of a start finds the start.
     begun: AtomicU64,
+    pub(crate) losses: LossWatch,
+    pub(crate) logged_from: LoggedFrom,
 }
 
 /// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
@@ -97,6 +103,7 @@ impl<E: MetricEvent> Core<E> {
         capacity: u64,
         (slots, observers, hooks): (Vec<Slot<E>>, Observers<E>, Hooks),
         now: Timestamp,
+        logged_from: LoggedFrom,
     ) -> Self {
         let actor = Actor::new(slots, observers, hooks);
         let cut = actor.first_cut(&identity, now);
@@ -114,6 +121,8 @@ impl<E: MetricEvent> Core<E> {
             discarded: AtomicU64::new(0),
             last_error: Mutex::new(None),
             begun: AtomicU64::new(0),
+            losses: LossWatch::new(),
+            logged_from,
         }
     }
 
@@ -223,7 +232,7 @@ impl<E: MetricEvent> Core<E> {
             .with_states(self.state.get().name(), "Created, Running or Stopped")
     }
 
-    fn accounts_now(&self) -> Accounts {
+    pub(crate) fn accounts_now(&self) -> Accounts {
         // What settles events is read before what accepts them, so accepted >= processed + dropped in every reading.
         let deadline = self.given_up.deadline.load(Ordering::Acquire);
         let removed = self.given_up.removed.load(Ordering::Acquire);
@@ -363,7 +372,10 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => {
                 match self.begin_start() {
                     Ok(_) => Asked::Joined,
-                    Err(error) => return done.complete(Err(error)),
+                    Err(error) => {
+                        self.tell(IncidentKind::StartRefused { error: error.clone() });
+                        return done.complete(Err(error));
+                    }
                 }
             }
             RecorderState::Starting | RecorderState::Running => Asked::Joined,
@@ -492,7 +504,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn release(&self, before: Timestamp) -> bool {
-        self.queue.sit(|consumer, actor| actor.release(consumer, before)).unwrap_or(true)
+        self.queue.sit(|consumer, actor| actor.release(self, consumer, before)).unwrap_or(true)
     }
 
     fn stop(self: Arc<Self>, done: Completer) {
@@ -513,6 +525,11 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
             .chain(owed.restarts)
             .chain(owed.room)
             .for_each(|done| done.complete(Err(self.gone())));
+        self.look_for_losses(self.cut.load().taken_at, Look::Last);
+    }
+
+    fn note(&self, kind: IncidentKind) {
+        self.tell(kind);
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -523,5 +540,9 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 impl<E: MetricEvent> Core<E> {
     pub(crate) fn identity_arc(&self) -> &Arc<Identity> {
         &self.identity
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
     }
 }

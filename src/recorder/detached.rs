@@ -17,6 +17,8 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Next;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
+use crate::recorder::journal::Journal;
+use crate::recorder::journal::Listeners;
 use crate::recorder::state::RecorderState;
 use crate::sync::own_thread;
 use std::fmt;
@@ -76,7 +78,8 @@ impl<E: MetricEvent> Recorder<E> {
     /// }
     /// ```
     pub fn detached(id: &str) -> RecorderBuilder<E, Detached> {
-        let home = Detached { hub: Arc::new(Hub::new()), clock: Arc::new(SystemClock::new()) };
+        let journal = Journal::new(None, Listeners::default());
+        let home = Detached { hub: Arc::new(Hub::new(journal)), clock: Arc::new(SystemClock::new()) };
         RecorderBuilder::new(home, id, limits::DEFAULT_CAPACITY, OverflowPolicy::default())
     }
 }

@@ -3,6 +3,7 @@
 use crate::model::accounts::Accounts;
 use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
+use crate::model::incident::IncidentKind;
 use crate::recorder::hooks::Phase;
 use crate::recorder::identity::Identity;
 use crate::recorder::operation::Completer;
@@ -78,6 +79,9 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);
+
+    /// Tells of an incident that is about this recorder.
+    fn note(&self, kind: IncidentKind);
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

@@ -4,6 +4,7 @@ use crate::model::event::MetricEvent;
 use crate::model::name::MetricName;
 use crate::model::snapshot::Family;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::report::LastWords;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -64,11 +65,13 @@ pub(crate) type ObserverFn<E> = Box<dyn FnMut(&Change<'_, E>) + Send>;
 pub(crate) struct Observers<E> {
     present: Vec<(ObserverId, ObserverFn<E>)>,
     quarantined: u64,
+    /// Of those that have panicked since somebody last told of them.
+    pub(crate) last_words: Vec<LastWords>,
 }
 
 impl<E: MetricEvent> Observers<E> {
     pub(crate) const fn new() -> Self {
-        Self { present: Vec::new(), quarantined: 0 }
+        Self { present: Vec::new(), quarantined: 0, last_words: Vec::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -96,6 +99,9 @@ impl<E: MetricEvent> Observers<E> {
             match catch_unwind(AssertUnwindSafe(|| observer(change))) {
                 Ok(()) => at += 1,
                 Err(payload) => {
+                    let mut words = LastWords::default();
+                    words.hear(&*payload);
+                    self.last_words.push(words);
                     crate::queue::drop_quietly(payload);
                     // What it has captured is the user's, too.
                     crate::queue::drop_quietly(self.present.remove(at));

@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
@@ -67,6 +68,7 @@ fn spawn_watchdog(
 /// The shutdown itself.
 fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<ShutdownReport>) {
     let recorders = inner.registry.close();
+    inner.note(IncidentKind::ShutdownBegan { recorders: recorders.len() });
     let errors = settle_all(inner, &recorders, until);
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
@@ -96,6 +98,11 @@ fn report(
     });
     let report = ShutdownReport { recorders: reports.collect(), worker_ended };
     inner.life.lock().state = RuntimeState::Closed;
+    let accounts = report.accounts();
+    inner.note(match report.is_complete() {
+        true => IncidentKind::ShutdownCompleted { accounts },
+        false => IncidentKind::ShutdownIncomplete { accounts, worker_ended },
+    });
     report
 }
 
@@ -103,6 +110,7 @@ fn report(
 #[cfg(feature = "testing")]
 pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport {
     let recorders = inner.registry.close();
+    inner.note(IncidentKind::ShutdownBegan { recorders: recorders.len() });
     let stops = stop_all(&recorders);
     work_off();
     let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
