@@ -301,7 +301,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         drop(unheard);
         match declared {
             Ok(()) => operation,
-            Err(error) => Operation::done(Err(error)),
+            Err(error) => {
+                let metric = descriptor[0].name().clone();
+                self.tell(IncidentKind::MetricRefused { metric, error: error.clone() });
+                Operation::done(Err(error))
+            }
         }
     }
 
