@@ -574,3 +574,31 @@ fn a_recorder_without_a_runtime_logs_under_its_own_name_alone() {
         ]
     );
 }
+
+/// The guide's chapter with the table of all codes.
+const CHAPTER: &str = include_str!("../src/docs/logging.md");
+
+/// The library's own table of them, read as text: it has a row for every kind, or it would not compile.
+const KINDS: &str = include_str!("../src/model/incident/kind.rs");
+
+#[test]
+fn the_chapter_has_every_code_with_its_target_and_level() {
+    let row = |line: &str| {
+        let mut words = line.split(" => (").nth(1)?.split(')').next()?.split(", ").map(str::to_owned);
+        let (room, level, code) = (words.next()?, words.next()?, words.next()?);
+        let code = code.strip_prefix('"')?.strip_suffix('"')?.to_owned();
+        Some(format!("| `{code}` | {} | {} |", room.to_lowercase(), level.to_uppercase()))
+    };
+    let rows: Vec<_> = KINDS.lines().filter_map(row).collect();
+    assert!(rows.len() >= 25, "{rows:?}");
+    for row in &rows {
+        assert!(CHAPTER.contains(row.as_str()), "the chapter lacks {row}");
+    }
+    let listed = CHAPTER.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `LogMode"));
+    assert_eq!(listed.count(), rows.len());
+    for line in SCRIPT {
+        let mut words = line.split(' ');
+        let (level, room, code) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+        assert!(rows.contains(&format!("| `{code}` | {room} | {level} |")), "{line}");
+    }
+}
