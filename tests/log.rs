@@ -18,6 +18,7 @@ use mvx_metrics::LogMode;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::OverflowPolicy;
 use mvx_metrics::Recorder;
+use mvx_metrics::RecorderState;
 use mvx_metrics::RuntimeBuilder;
 use mvx_metrics::Severity;
 use mvx_metrics::UpDown;
@@ -41,6 +42,12 @@ use tracing::Subscriber;
 use tracing::field::Field;
 use tracing::field::Visit;
 use tracing::span;
+
+/// Where the subscriber stands over the shutdown of the runtime called `hangs`.
+fn hanging() -> &'static Gate {
+    static HANGING: OnceLock<Gate> = OnceLock::new();
+    HANGING.get_or_init(Gate::default)
+}
 
 /// One captured line of the log.
 #[derive(Clone, Debug)]
@@ -123,7 +130,11 @@ impl Subscriber for Capture {
         };
         event.record(&mut line);
         let panics = line.field("runtime") == Some("panics");
+        let hangs = line.field("runtime") == Some("hangs") && line.field("code") == Some("shutdown_began");
         self.0.lock().unwrap().push(line);
+        if hangs {
+            hanging().pass();
+        }
         if panics {
             resume_unwind(Box::new("a mistake of the subscriber"));
         }
@@ -429,6 +440,7 @@ fn a_loss_that_the_worker_never_came_to_see_is_told_by_the_shutdown() {
     assert_eq!(told.codes(), [""; 0]);
     let report = runtime.shutdown(Duration::ZERO).unwrap();
     assert!(!report.worker_ended());
+    until("the end is told", || told.codes().contains(&"shutdown_incomplete"));
     assert_eq!(told.codes(), ["loss_began", "loss_ended", "shutdown_incomplete"]);
     let lines = capture.of("stuck");
     let ended = lines.iter().find(|line| line.field("code") == Some("loss_ended")).unwrap();
@@ -450,21 +462,28 @@ fn a_running_runtime_logs_its_life_in_order() {
     recorder.start().wait(PATIENCE).unwrap();
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+    // The shutdown does not wait for whoever is told of it.
+    until("its end is told", || {
+        capture.short("life").contains(&"INFO runtime shutdown_completed".to_owned())
+    });
     assert_eq!(runtime.start().unwrap_err().kind(), ErrorKind::InvalidState);
+    let (began, lines): (Vec<_>, Vec<_>) =
+        capture.short("life").into_iter().partition(|line| line.contains("shutdown_began"));
     assert_eq!(
-        capture.short("life"),
+        lines,
         [
             "INFO runtime runtime_started",
             "INFO runtime recorder_created r",
             "INFO recorder recorder_started r",
             "INFO recorder recorder_stopped r",
             "INFO recorder recorder_started r",
-            "INFO runtime shutdown_began",
             "INFO recorder recorder_stopped r",
             "INFO runtime shutdown_completed",
             "ERROR runtime runtime_start_failed",
         ]
     );
+    // Told beside what the worker tells meanwhile.
+    assert_eq!(began, ["INFO runtime shutdown_began"]);
 }
 
 #[test]
@@ -487,8 +506,9 @@ fn a_subscriber_and_a_handler_that_panic_hurt_nobody_and_are_counted() {
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
     assert_eq!(calls.load(Ordering::Acquire), 20);
     assert_eq!(told.codes(), ["metric_panicked"; 20]);
+    // Started, created, recorder started, 20 quarantines, shutdown, recorder stopped, shut down; and the quarantines to the handler.
+    until("all is told", || runtime.handler_panics() >= 26 + 20);
     let lines = capture.of("panics").len() as u64;
-    // Started, created, recorder started, 20 quarantines, shutdown, recorder stopped, shut down.
     assert_eq!((lines, runtime.handler_panics()), (26, 26 + 20));
 }
 
@@ -526,6 +546,34 @@ fn a_handler_is_not_told_of_what_it_causes_and_cannot_wait_for_the_worker() {
     assert_eq!(*answers.lock().unwrap(), [each, each].concat());
     assert_eq!((calls.load(Ordering::Acquire), recorder.accounts().processed), (2, 3));
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+#[test]
+fn a_subscriber_that_hangs_holds_up_neither_a_shutdown_nor_a_drop() {
+    let capture = Capture::global();
+    for drops in [false, true] {
+        let runtime = MetricsRuntime::builder("hangs").build().unwrap();
+        runtime.start().unwrap();
+        let recorder = runtime.recorder::<Number>("r").counter("events", |c| c).create().unwrap();
+        (0..100).for_each(|n| recorder.register_event(Number(n)));
+        if drops {
+            drop(runtime);
+        } else {
+            assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+        }
+        until("everything is settled", || recorder.state() == RecorderState::Stopped);
+        assert_eq!(recorder.accounts().processed, 100);
+    }
+    hanging().until_reached();
+    let is_told = || capture.short("hangs").iter().filter(|line| line.contains("shutdown_completed")).count();
+    assert_eq!(is_told(), 0);
+    hanging().open();
+    until("what had to wait is told", || is_told() == 2);
+    // A runtime that never ran has no watchdog: its drop is on this thread, and what it tells is not.
+    let idle = MetricsRuntime::builder("never_ran").build().unwrap();
+    drop(idle);
+    until("its end is told", || capture.short("never_ran").len() == 2);
+    assert!(capture.of("never_ran").iter().all(|line| line.thread != thread::current().id()));
 }
 
 #[test]

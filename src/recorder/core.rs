@@ -529,6 +529,9 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
             .chain(owed.restarts)
             .chain(owed.room)
             .for_each(|done| done.complete(Err(self.gone())));
+    }
+
+    fn last_look(&self) {
         self.look_for_losses(self.cut.load().taken_at, Look::Last);
     }
 

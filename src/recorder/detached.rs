@@ -172,6 +172,7 @@ impl Future for RecorderTask {
             if self.recorder.state() == RecorderState::Stopped && idle {
                 self.over = true;
                 self.recorder.retire();
+                self.recorder.last_look();
                 return Poll::Ready(());
             }
             if !idle {
@@ -190,6 +191,7 @@ impl Drop for RecorderTask {
         if !self.over {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
+            self.recorder.last_look();
         }
     }
 }

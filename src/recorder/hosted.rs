@@ -80,6 +80,9 @@ pub(crate) trait Hosted: Send + Sync {
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);
 
+    /// After the recorder's end, or its retirement: tells of the loss that nobody will see end any more.
+    fn last_look(&self);
+
     /// Tells of an incident that is about this recorder.
     fn note(&self, kind: IncidentKind);
 

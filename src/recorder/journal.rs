@@ -1,7 +1,7 @@
 //! Where incidents are told: the error handlers of a runtime, and the log of the feature `log`.
 //!
 //! Everybody told is user code: it runs under `catch_unwind`, under no lock, on whatever thread the incident happened: the
-//! worker, the watchdog, or the caller of an operation; never on the hand-off path of events. It runs as a hook would: calls that
+//! worker, or the caller of an operation; a shutdown has a thread of its own for it. Never on the hand-off path of events. It runs as a hook would: calls that
 //! wait are answered by `WouldDeadlock`, and incidents that it causes are told to nobody, so that no incident breeds another.
 
 #[cfg(feature = "log")]
@@ -71,18 +71,24 @@ impl Journal {
         self.is_logged(severity, logged_from) || self.is_handled(severity)
     }
 
+    /// Whether there is anybody to tell of anything.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.write.is_some() || !self.listeners.handlers.is_empty()
+    }
+
     /// Tells everybody whom it concerns.
     pub(crate) fn note(&self, recorder: Option<&RecorderId>, logged_from: LoggedFrom, kind: IncidentKind) {
         let severity = kind.facts().severity;
         let telling = if self.hears(severity, logged_from) { Telling::begin() } else { None };
+        if telling.is_none() {
+            return drop_quietly(kind);
+        }
         let incident = Incident::new(self.runtime.clone(), recorder.cloned(), kind);
-        if telling.is_some() {
-            if let (Some(write), true) = (self.write, self.is_logged(severity, logged_from)) {
-                self.call(|| write(&incident));
-            }
-            if self.is_handled(severity) {
-                self.listeners.handlers.iter().for_each(|handler| self.call(|| handler(&incident)));
-            }
+        if let (Some(write), true) = (self.write, self.is_logged(severity, logged_from)) {
+            self.call(|| write(&incident));
+        }
+        if self.is_handled(severity) {
+            self.listeners.handlers.iter().for_each(|handler| self.call(|| handler(&incident)));
         }
         // It may be the last owner of an error whose source is the user's.
         drop_quietly(incident);

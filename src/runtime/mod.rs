@@ -7,6 +7,7 @@ mod log;
 mod registry;
 pub(crate) mod report;
 pub(crate) mod shutdown;
+mod telling;
 mod thread;
 pub(crate) mod worker;
 
@@ -316,6 +317,7 @@ impl MetricsRuntime {
         })?;
         let result = shutdown::settle(&self.inner, &recorder, timeout, Abandonment::Removed);
         recorder.retire();
+        recorder.last_look();
         self.inner.registry.end_removal(&id);
         let accounts = recorder.accounts();
         recorder.note(match &result {
