@@ -119,6 +119,18 @@ pub mod _guide {
         #![doc = include_str!("docs/performance.md")]
     }
 
+    /// Where what may be called.
+    #[cfg(feature = "runtime")]
+    pub mod contexts {
+        #![doc = include_str!("docs/contexts.md")]
+    }
+
+    /// Errors, losses and logging.
+    #[cfg(feature = "log")]
+    pub mod logging {
+        #![doc = include_str!("docs/logging.md")]
+    }
+
     /// Stating events.
     #[cfg(feature = "derive")]
     pub mod events {

@@ -24,8 +24,11 @@ use mvx_metrics::Family;
 use mvx_metrics::FieldName;
 use mvx_metrics::Histogram;
 use mvx_metrics::HistogramRef;
+use mvx_metrics::Incident;
+use mvx_metrics::IncidentKind;
 use mvx_metrics::LabelKey;
 use mvx_metrics::LabelSet;
+use mvx_metrics::Loss;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricName;
 use mvx_metrics::MetricView;
@@ -46,6 +49,7 @@ use mvx_metrics::Rejected;
 use mvx_metrics::RuntimeBuilder;
 use mvx_metrics::RuntimeState;
 use mvx_metrics::SeriesRef;
+use mvx_metrics::Severity;
 use mvx_metrics::ShutdownReport;
 use mvx_metrics::Snapshot;
 use mvx_metrics::Subscription;
@@ -174,6 +178,12 @@ fn what_is_read_crosses_threads_and_can_be_kept() {
     copied::<ErrorKind>();
     copied::<OverflowPolicy>();
     copied::<Verdict>();
+    copied::<Loss>();
+    copied::<Severity>();
+    cloned::<Incident>();
+    cloned::<IncidentKind>();
+    #[cfg(feature = "log")]
+    copied::<mvx_metrics::LogMode>();
     const { assert!(<IsSync<Snapshot>>::ANSWER) };
 }
 

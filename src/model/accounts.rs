@@ -105,6 +105,16 @@ impl Rejected {
         [("full", self.full), ("closed", self.closed), ("failed", self.failed), ("forked", self.forked)]
     }
 
+    /// What came on top since an earlier reading.
+    pub(crate) const fn since(self, earlier: Self) -> Self {
+        Self {
+            full: self.full.saturating_sub(earlier.full),
+            closed: self.closed.saturating_sub(earlier.closed),
+            failed: self.failed.saturating_sub(earlier.failed),
+            forked: self.forked.saturating_sub(earlier.forked),
+        }
+    }
+
     const fn plus(self, other: Self) -> Self {
         Self {
             full: self.full.saturating_add(other.full),
@@ -145,6 +155,16 @@ impl Dropped {
             ("removed", self.removed),
             ("start_failed", self.start_failed),
         ]
+    }
+
+    /// What came on top since an earlier reading.
+    pub(crate) const fn since(self, earlier: Self) -> Self {
+        Self {
+            evicted: self.evicted.saturating_sub(earlier.evicted),
+            deadline: self.deadline.saturating_sub(earlier.deadline),
+            removed: self.removed.saturating_sub(earlier.removed),
+            start_failed: self.start_failed.saturating_sub(earlier.start_failed),
+        }
     }
 
     const fn plus(self, other: Self) -> Self {

@@ -45,6 +45,16 @@ pub const MAX_COMMANDS: usize = 1 << 12;
 /// Flushes of the same events count once, and what nobody waits for (any more) does not count.
 pub const MAX_WAITING: usize = 1 << 16;
 
+/// Bytes of a panic's message that an incident repeats.
+pub const MAX_PANIC_BYTES: usize = 256;
+
+/// How long a recorder must not have lost an event for its loss to be over. Not longer than [`RELEASE_AFTER`], because
+/// the same look at an idle recorder serves both.
+pub const LOSS_QUIET: Duration = RELEASE_AFTER;
+
+/// The least time between two publications of one recorder that inspection logs.
+pub const INSPECTION_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long an idle recorder keeps the memory of its queue.
 pub const RELEASE_AFTER: Duration = Duration::from_millis(500);
 

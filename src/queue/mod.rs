@@ -290,9 +290,10 @@ fn push_many_locked<E>(locked: &Locked<E>, events: &mut Vec<E>) -> (usize, Hande
 /// Drops a value whose destructor may panic: user code, which must end neither the worker nor a caller.
 pub(crate) fn drop_quietly<T>(value: T) {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
-    // The payload may panic when dropped, too; it is leaked instead, once per faulty destructor.
     if let Err(payload) = result {
-        std::mem::forget(payload);
+        // The payload may panic when dropped, too. What that panic carries is leaked, or there would be no end to it.
+        let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+        std::mem::forget(again);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
+use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::model::snapshot::Family;
 use crate::model::verdict::Context;
@@ -30,6 +31,7 @@ use crate::recorder::observers::Change;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
 use crate::recorder::quarantine::Quarantined;
+use crate::recorder::report;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
 use crate::recorder::view::MetricCut;
@@ -73,6 +75,8 @@ pub(crate) struct Actor<E> {
     owes: Owes,
     /// How the stop that was just completed ended.
     stop_result: Option<Result<(), Error>>,
+    /// When a publication was last told to inspection.
+    inspected: Option<Timestamp>,
 }
 
 impl<E: MetricEvent> Actor<E> {
@@ -98,6 +102,7 @@ impl<E: MetricEvent> Actor<E> {
             fed: false,
             owes: Owes::default(),
             stop_result: None,
+            inspected: None,
         }
     }
 
@@ -144,6 +149,7 @@ impl<E: MetricEvent> Actor<E> {
             // Events of a start that is not over wait; what came for one not seen yet is found when the queue does not rest.
             other => other,
         };
+        report::turn_made(core, &mut self.slots, &mut self.observers, desk.now);
         self.answer(core, consumer, desk.now);
         if let Some(phase) = self.hook {
             self.launched = true;
@@ -201,6 +207,10 @@ impl<E: MetricEvent> Actor<E> {
         }
         self.open = result.is_ok();
         self.dirty = true;
+        core.tell(match &result {
+            Ok(()) => IncidentKind::RecorderStarted,
+            Err(error) => IncidentKind::RecorderStartFailed { error: error.clone() },
+        });
         answer_starts(core, &result);
         if result.is_err() && self.hooks.on_stopped.is_some() {
             // Whatever a failed start has opened is to be closed, too.
@@ -225,6 +235,10 @@ impl<E: MetricEvent> Actor<E> {
         }
         self.open = false;
         self.dirty = true;
+        core.tell(match &result {
+            Ok(()) => IncidentKind::RecorderStopped { accounts: core.accounts_now() },
+            Err(error) => IncidentKind::RecorderStopFailed { error: error.clone() },
+        });
         self.stop_result = Some(result);
     }
 
@@ -338,7 +352,15 @@ impl<E: MetricEvent> Actor<E> {
                     crate::queue::drop_quietly(removed);
                 }
                 Command::Reinstate { whom, done } => done.complete(self.reinstate(&whom)),
-                Command::Register { slot, done } => done.complete(self.add(slot)),
+                Command::Register { slot, done } => {
+                    let metric = slot.descriptor().name().clone();
+                    let result = self.add(slot);
+                    core.tell(match &result {
+                        Ok(()) => IncidentKind::MetricRegistered { metric },
+                        Err(error) => IncidentKind::MetricRefused { metric, error: error.clone() },
+                    });
+                    done.complete(result);
+                }
                 Command::Start { done, asked } => self.start(core, done, asked),
                 Command::HookDone { result } => self.hook_ended = Some(result),
                 // Noted by the mailbox itself.
@@ -474,6 +496,8 @@ impl<E: MetricEvent> Actor<E> {
             Shared::new(cut)
         });
         self.spare = Some(core.cut.replace(next));
+        report::quarantined(core, &mut self.slots);
+        report::published(core, &mut self.inspected, now, (self.version, self.dispatched));
     }
 
     fn refresh(&mut self, core: &Core<E>, cut: &mut Cut, now: Timestamp) {
@@ -496,14 +520,20 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     /// Gives up the memory that only speed needs, if the last turn was before `before`; false if it was not.
-    pub(crate) fn release(&mut self, mut consumer: Consumer<'_, E>, before: Timestamp) -> bool {
+    pub(crate) fn release(
+        &mut self,
+        core: &Core<E>,
+        mut consumer: Consumer<'_, E>,
+        before: Timestamp,
+    ) -> bool {
         if self.last_turn > before {
             return false;
         }
-        self.fed = false;
+        // A loss under way is looked at again until it is over.
+        self.fed = core.look_when_idle(before);
         self.spare = None;
         consumer.release();
-        true
+        !self.fed
     }
 }
 

@@ -16,6 +16,7 @@ use crate::model::clock::Clock;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::model::policy::OverflowPolicy;
@@ -32,6 +33,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
+use crate::recorder::journal::LoggedFrom;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::operation::Operation;
@@ -77,6 +79,8 @@ pub struct RecorderBuilder<E: MetricEvent, H = InRuntime> {
     slots: Vec<Slot<E>>,
     observers: Vec<ObserverFn<E>>,
     hooks: Hooks,
+    /// The runtime's own setting, if there is none here.
+    pub(crate) logged_from: Option<LoggedFrom>,
     /// The first mistake; reported by `create`, where it can be handled.
     mistake: Option<Error>,
 }
@@ -119,6 +123,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
             slots: Vec::new(),
             observers: Vec::new(),
             hooks: Hooks::none(),
+            logged_from: None,
             mistake: None,
         }
     }
@@ -294,7 +299,9 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         let metrics = (self.slots, observers, hooks);
         let hub = Arc::clone(home.hub());
         let now = home.clock().now();
-        let core = Core::new(Arc::clone(&identity), hub, kind, u64::from(self.capacity), metrics, now);
+        let capacity = u64::from(self.capacity);
+        let logged_from = self.logged_from.unwrap_or_else(|| hub.journal.logged_from());
+        let core = Core::new(Arc::clone(&identity), hub, kind, capacity, metrics, now, logged_from);
         let node = Arc::new(Node::new(core));
         home.hub().catalogue.declare(&identity.id, &descriptors, || enter(&node))?;
         Ok(node)
@@ -312,8 +319,16 @@ impl<E: MetricEvent> RecorderBuilder<E> {
     /// [`InvalidState`](crate::ErrorKind::InvalidState) when the runtime is shutting down. Nothing is entered then.
     pub fn create(self) -> Result<Recorder<E>, Error> {
         let host = Arc::clone(&self.home.home);
-        let node = self.assemble(&*host, |node| host.enter(Arc::clone(node) as _))?;
-        Ok(Recorder::new(node))
+        let journal = &host.hub().journal;
+        let logged_from = self.logged_from.unwrap_or_else(|| journal.logged_from());
+        let id = RecorderId::new(&self.id).ok();
+        let created = self.assemble(&*host, |node| host.enter(Arc::clone(node) as _));
+        let incident = match &created {
+            Ok(_) => IncidentKind::RecorderCreated,
+            Err(error) => IncidentKind::CreateRefused { error: error.clone() },
+        };
+        journal.note(id.as_ref(), logged_from, incident);
+        created.map(Recorder::new)
     }
 }
 

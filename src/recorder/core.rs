@@ -8,6 +8,7 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::queue::HandOff;
 use crate::queue::Handed;
@@ -31,6 +32,9 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Turned;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Identity;
+use crate::recorder::journal::LoggedFrom;
+use crate::recorder::loss::Look;
+use crate::recorder::loss::LossWatch;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
@@ -76,6 +80,8 @@ pub(crate) struct Core<E> {
     begun: AtomicU64,
     pub(crate) calls: Calls,
     has_stop_hook: bool,
+    pub(crate) losses: LossWatch,
+    pub(crate) logged_from: LoggedFrom,
 }
 
 /// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
@@ -110,6 +116,7 @@ impl<E: MetricEvent> Core<E> {
         capacity: u64,
         (slots, observers, hooks): (Vec<Slot<E>>, Observers<E>, Hooks),
         now: Timestamp,
+        logged_from: LoggedFrom,
     ) -> Self {
         let has_stop_hook = hooks.on_stopped.is_some();
         let actor = Actor::new(slots, observers, hooks);
@@ -130,6 +137,8 @@ impl<E: MetricEvent> Core<E> {
             begun: AtomicU64::new(0),
             calls: Calls::new(),
             has_stop_hook,
+            losses: LossWatch::new(),
+            logged_from,
         }
     }
 
@@ -243,7 +252,7 @@ impl<E: MetricEvent> Core<E> {
             .with_states(self.state.get().name(), "Created, Running or Stopped")
     }
 
-    fn accounts_now(&self) -> Accounts {
+    pub(crate) fn accounts_now(&self) -> Accounts {
         // What settles events is read before what accepts them, so accepted >= processed + dropped in every reading.
         let deadline = self.given_up.deadline.load(Ordering::Acquire);
         let removed = self.given_up.removed.load(Ordering::Acquire);
@@ -321,7 +330,11 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
                 self.look();
                 operation
             }
-            Err(error) => Operation::done(Err(error)),
+            Err(error) => {
+                let metric = descriptor[0].name().clone();
+                self.tell(IncidentKind::MetricRefused { metric, error: error.clone() });
+                Operation::done(Err(error))
+            }
         }
     }
 
@@ -428,7 +441,10 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => {
                 match self.begin_start() {
                     Ok(_) => Asked::Joined,
-                    Err(error) => return done.complete(Err(error)),
+                    Err(error) => {
+                        self.tell(IncidentKind::StartRefused { error: error.clone() });
+                        return done.complete(Err(error));
+                    }
                 }
             }
             RecorderState::Starting | RecorderState::Running => Asked::Joined,
@@ -632,7 +648,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn release(&self, before: Timestamp) -> bool {
-        self.queue.sit(|consumer, actor| actor.release(consumer, before)).unwrap_or(true)
+        self.queue.sit(|consumer, actor| actor.release(self, consumer, before)).unwrap_or(true)
     }
 
     fn unsubscribe(self: Arc<Self>, id: ObserverId) {
@@ -675,6 +691,14 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
             .for_each(|done| done.complete(Err(self.gone())));
     }
 
+    fn last_look(&self) {
+        self.look_for_losses(self.cut.load().taken_at, Look::Last);
+    }
+
+    fn note(&self, kind: IncidentKind) {
+        self.tell(kind);
+    }
+
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
@@ -683,5 +707,9 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 impl<E: MetricEvent> Core<E> {
     pub(crate) fn identity_arc(&self) -> &Arc<Identity> {
         &self.identity
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
     }
 }

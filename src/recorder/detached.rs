@@ -19,6 +19,8 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Next;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
+use crate::recorder::journal::Journal;
+use crate::recorder::journal::Listeners;
 use crate::recorder::operation::Operation;
 use crate::sync::own_thread;
 use std::fmt;
@@ -83,7 +85,8 @@ impl<E: MetricEvent> Recorder<E> {
     /// }
     /// ```
     pub fn detached(id: &str) -> RecorderBuilder<E, Detached> {
-        let home = Detached { hub: Arc::new(Hub::new()), clock: Arc::new(SystemClock::new()) };
+        let journal = Journal::new(None, Listeners::default());
+        let home = Detached { hub: Arc::new(Hub::new(journal)), clock: Arc::new(SystemClock::new()) };
         RecorderBuilder::new(home, id, limits::DEFAULT_CAPACITY, OverflowPolicy::default())
     }
 }
@@ -209,6 +212,7 @@ impl Future for RecorderTask {
             if idle && self.hooks.is_idle() && self.recorder.conclude() {
                 self.over = true;
                 self.recorder.retire();
+                self.recorder.last_look();
                 return Poll::Ready(());
             }
             if !idle {
@@ -232,6 +236,7 @@ impl Drop for RecorderTask {
             // Nobody takes the list any more, and what stands on it keeps itself alive through it.
             let mut scheduled = Vec::new();
             self.hub.take(&mut scheduled);
+            self.recorder.last_look();
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::verdict::Context;
 use crate::queue::run::Run;
+use crate::recorder::report::LastWords;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(crate) struct Slot<E> {
     pub(crate) quarantined: bool,
     /// The number of the cut in which the last change is first seen.
     pub(crate) changed_at: u64,
+    /// Of the panic that put it into quarantine, until it is told.
+    pub(crate) last_words: LastWords,
 }
 
 impl<E: MetricEvent> Slot<E> {
@@ -47,6 +50,7 @@ impl<E: MetricEvent> Slot<E> {
             tally: Tally::default(),
             quarantined: false,
             changed_at: 0,
+            last_words: LastWords::default(),
         };
         let interests = metric.interests();
         // Owned by the slot before anything can fail: the slot knows how to drop it.
@@ -117,6 +121,7 @@ impl<E: MetricEvent> Slot<E> {
             self.tally.quarantined += (all - seen).saturating_sub(1);
             self.quarantined = true;
             self.changed_at = context.cut();
+            self.last_words.hear(&*payload);
             crate::queue::drop_quietly(payload);
         }
         // A metric that put another batch into this one's place must not break the law either.
@@ -149,6 +154,7 @@ impl<E: MetricEvent> Slot<E> {
         if let Err(payload) = result {
             self.quarantined = true;
             self.changed_at = cut;
+            self.last_words.hear(&*payload);
             crate::queue::drop_quietly(payload);
         }
     }

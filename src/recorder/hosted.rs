@@ -4,6 +4,7 @@ use crate::model::accounts::Accounts;
 use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
+use crate::model::incident::IncidentKind;
 use crate::recorder::calls::Calls;
 use crate::recorder::calls::UserCall;
 use crate::recorder::hooks::Phase;
@@ -100,6 +101,12 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);
+
+    /// After the recorder's end, or its retirement: tells of the loss that nobody will see end any more.
+    fn last_look(&self);
+
+    /// Tells of an incident that is about this recorder.
+    fn note(&self, kind: IncidentKind);
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

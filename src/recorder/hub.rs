@@ -6,6 +6,7 @@ use crate::queue::ready::ReadyList;
 use crate::recorder::catalogue::Catalogue;
 use crate::recorder::hooks::Executor;
 use crate::recorder::hosted::Hosted;
+use crate::recorder::journal::Journal;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering;
@@ -32,11 +33,13 @@ pub(crate) struct Hub {
     /// Who runs lifecycle hooks; set before anybody drains.
     executor: OnceLock<Arc<dyn Executor>>,
     pub(crate) catalogue: Catalogue,
+    pub(crate) journal: Journal,
 }
 
 impl Hub {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(journal: Journal) -> Self {
         Self {
+            journal,
             ready: ReadyList::new(),
             waker: Mutex::new(None),
             thread: OnceLock::new(),

@@ -5,6 +5,7 @@ use crate::model::name::MetricName;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::report::LastWords;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -71,6 +72,8 @@ pub(crate) struct Observers<E> {
     present: Vec<Observer<E>>,
     /// How many of them are quarantined.
     quarantined: usize,
+    /// Of those that have panicked since somebody last told of them.
+    pub(crate) last_words: Vec<LastWords>,
 }
 
 struct Observer<E> {
@@ -81,7 +84,7 @@ struct Observer<E> {
 
 impl<E: MetricEvent> Observers<E> {
     pub(crate) const fn new() -> Self {
-        Self { present: Vec::new(), quarantined: 0 }
+        Self { present: Vec::new(), quarantined: 0, last_words: Vec::new() }
     }
 
     /// Whether there is nobody to tell: then events may be dispatched in batches.
@@ -122,6 +125,9 @@ impl<E: MetricEvent> Observers<E> {
         for observer in self.present.iter_mut().filter(|observer| !observer.quarantined) {
             let told = catch_unwind(AssertUnwindSafe(|| (observer.call)(change)));
             if let Err(payload) = told {
+                let mut words = LastWords::default();
+                words.hear(&*payload);
+                self.last_words.push(words);
                 crate::queue::drop_quietly(payload);
                 observer.quarantined = true;
                 self.quarantined += 1;

@@ -4,6 +4,7 @@ use crate::model::clock::Clock;
 use crate::model::clock::SystemClock;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::incident::Incident;
 use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::model::policy::OverflowPolicy;
@@ -11,6 +12,7 @@ use crate::recorder::builder::check_capacity;
 use crate::recorder::factory::HookFactory;
 use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
+use crate::recorder::journal::Listeners;
 use crate::runtime::MetricsRuntime;
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ pub struct RuntimeBuilder {
     pub(crate) policy: OverflowPolicy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: HookFactory,
+    pub(crate) listeners: Listeners,
 }
 
 impl RuntimeBuilder {
@@ -47,6 +50,7 @@ impl RuntimeBuilder {
             policy: OverflowPolicy::default(),
             clock: Arc::new(SystemClock::new()),
             hooks: HookFactory::default(),
+            listeners: Listeners::default(),
         }
     }
 
@@ -114,6 +118,43 @@ impl RuntimeBuilder {
         factory: impl Fn(&NewRecorder<'_>) -> RecorderHooks + Send + Sync + 'static,
     ) -> Self {
         self.hooks = HookFactory::new(factory);
+        self
+    }
+
+    /// Tells `handler` of every incident that is a [`Severity::Warn`](crate::Severity::Warn) or worse: failures, quarantines, refused
+    /// operations, and the beginning and end of a loss of events. Every handler given is told, with or without the feature `log`.
+    ///
+    /// It runs where the incident happens, often on the worker: it should be quick, and hand slow work to somebody else. It
+    /// never runs on the hand-off path of events. Calls that wait fail in it with [`ErrorKind::WouldDeadlock`], and incidents that
+    /// it causes itself are told to nobody. A panic in it is caught, and counted in
+    /// [`handler_panics`](MetricsRuntime::handler_panics).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// # struct Divided { by: u64 } impl MetricEvent for Divided { fn event_type(&self) -> &'static str { "divided" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let (sender, incidents) = mpsc::channel();
+    /// let runtime = MetricsRuntime::builder("docs")
+    ///     .on_error(move |incident| drop(sender.send(incident.to_string())))
+    ///     .build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime.recorder("sums").counter("shares", |c| c.value(|e: &Divided| Some(60 / e.by))).create()?;
+    /// recorder.register_event(Divided { by: 0 });
+    /// recorder.flush_blocking(Duration::from_secs(5))?;
+    /// assert_eq!(
+    ///     incidents.recv().expect("a panic is told"),
+    ///     "recorder sums of docs: metric shares panicked and is quarantined: attempt to divide by zero"
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_error(mut self, handler: impl Fn(&Incident) + Send + Sync + 'static) -> Self {
+        self.listeners.listen(handler);
         self
     }
 

@@ -3,10 +3,13 @@
 pub(crate) mod builder;
 mod hooks;
 pub(crate) mod liveness;
+#[cfg(feature = "log")]
+mod log;
 mod registry;
 mod removal;
 pub(crate) mod report;
 pub(crate) mod shutdown;
+mod telling;
 mod thread;
 pub(crate) mod worker;
 
@@ -16,6 +19,7 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::recorder::builder::Home;
@@ -29,6 +33,7 @@ use crate::recorder::handle::Recorder;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
+use crate::recorder::journal::Journal;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
@@ -168,6 +173,20 @@ impl Host for Inner {
     }
 }
 
+impl Inner {
+    /// Tells of an incident of this runtime.
+    pub(crate) fn note(&self, kind: IncidentKind) {
+        let journal = &self.control.hub.journal;
+        journal.note(None, journal.logged_from(), kind);
+    }
+
+    /// The same, about a recorder that is not there to tell of it itself.
+    pub(crate) fn note_of(&self, recorder: &RecorderId, kind: IncidentKind) {
+        let journal = &self.control.hub.journal;
+        journal.note(Some(recorder), journal.logged_from(), kind);
+    }
+}
+
 /// Dropped with the last handle.
 struct LastHandle {
     inner: Arc<Inner>,
@@ -187,11 +206,12 @@ impl MetricsRuntime {
     }
 
     pub(crate) fn new(namespace: RecorderId, settings: RuntimeBuilder) -> Self {
+        let journal = Journal::new(Some(namespace.clone()), settings.listeners.clone());
         let inner = Arc::new(Inner {
             namespace,
             built_at: settings.clock.now(),
             settings,
-            control: Arc::new(Control::new()),
+            control: Arc::new(Control::new(journal)),
             registry: Registry::default(),
             incarnations: AtomicU64::new(0),
             life: Mutex::new(Life {
@@ -218,7 +238,10 @@ impl MetricsRuntime {
     /// [`ErrorKind::StartFailed`] with the cause if the thread or its loop cannot be made: it can be tried again.
     /// [`ErrorKind::InvalidState`] once a shutdown has begun.
     pub fn start(&self) -> Result<(), Error> {
-        thread::start(&self.inner)?.wait(limits::START_TIMEOUT)
+        let starting = thread::start(&self.inner).inspect_err(|error| {
+            self.inner.note(IncidentKind::RuntimeStartFailed { error: error.clone() })
+        })?;
+        starting.wait(limits::START_TIMEOUT)
     }
 
     /// The runtime's state.
@@ -252,8 +275,8 @@ impl MetricsRuntime {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::WrongEventType`] if it takes other events; [`ErrorKind::InvalidId`].
     pub fn get<E: MetricEvent>(&self, id: &str) -> Result<Recorder<E>, Error> {
         let id = RecorderId::new(id)?;
-        let recorder = self.inner.registry.find(&id).ok_or_else(|| not_found(&id))?;
-        typed(&id, recorder)
+        let found = self.find(&id);
+        found?.ok_or_else(|| not_found(&id))
     }
 
     /// The recorder of this id, or `None` if there is none.
@@ -263,12 +286,30 @@ impl MetricsRuntime {
     /// [`ErrorKind::WrongEventType`] if it takes other events; [`ErrorKind::InvalidId`].
     pub fn try_get<E: MetricEvent>(&self, id: &str) -> Result<Option<Recorder<E>>, Error> {
         let id = RecorderId::new(id)?;
-        self.inner.registry.find(&id).map(|recorder| typed(&id, recorder)).transpose()
+        self.find(&id)
+    }
+
+    fn find<E: MetricEvent>(&self, id: &RecorderId) -> Result<Option<Recorder<E>>, Error> {
+        let entered = self.inner.registry.find(id);
+        let typed = entered.clone().map(|recorder| typed(id, recorder)).transpose();
+        let incident = IncidentKind::RecorderLookedUp { found: matches!(typed, Ok(Some(_))) };
+        match entered {
+            Some(recorder) => recorder.note(incident),
+            None => self.inner.note_of(id, incident),
+        }
+        typed
+    }
+
+    /// How often an error handler or a subscriber of the feature `log` panicked over an incident. They are called again all the same.
+    pub fn handler_panics(&self) -> u64 {
+        self.inner.control.hub.journal.panics()
     }
 
     /// The ids of all recorders, in the order of creation.
     pub fn recorder_ids(&self) -> Vec<RecorderId> {
-        self.inner.registry.all().iter().map(|recorder| recorder.identity().id.clone()).collect()
+        let recorders = self.inner.registry.all();
+        self.inner.note(IncidentKind::RecordersListed { recorders: recorders.len() });
+        recorders.iter().map(|recorder| recorder.identity().id.clone()).collect()
     }
 
     /// A snapshot of every recorder, in the order of creation. Each is consistent in itself; they are taken one after another.
@@ -298,11 +339,17 @@ impl MetricsRuntime {
     /// failed: everything is settled then, and the recorder is removed.
     pub fn stop_and_remove(&self, id: &str, timeout: Duration) -> Result<Accounts, Error> {
         let id = RecorderId::new(id)?;
+        let recorder = self.begin_removal(&id).inspect_err(|error| {
+            self.inner.note_of(&id, IncidentKind::RemovalRefused { error: error.clone() });
+        })?;
+        removal::finish(&self.inner, &recorder, timeout)
+    }
+
+    fn begin_removal(&self, id: &RecorderId) -> Result<Arc<dyn Hosted>, Error> {
         if crate::sync::own_thread::is_own() {
             return Err(crate::recorder::operation::would_deadlock());
         }
-        let recorder = self.inner.registry.begin_removal(&id)?;
-        removal::finish(&self.inner, &recorder, timeout)
+        self.inner.registry.begin_removal(id)
     }
 
     /// Shuts the runtime down: closes every recorder, processes what was accepted, publishes, and ends the worker thread.

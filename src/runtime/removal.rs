@@ -2,6 +2,7 @@
 
 use crate::model::accounts::Accounts;
 use crate::model::error::Error;
+use crate::model::incident::IncidentKind;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::operation::Completer;
@@ -25,8 +26,7 @@ pub(crate) fn finish(
     timeout: Duration,
 ) -> Result<Accounts, Error> {
     let result = shutdown::settle(inner, recorder, timeout, Abandonment::Removed);
-    end(inner, recorder);
-    result.map(|()| recorder.accounts())
+    end(inner, recorder, result)
 }
 
 /// Begins the removal of this very recorder: its door is shut at the return, and it goes when everything accepted is settled.
@@ -53,9 +53,17 @@ pub(crate) fn begin(inner: &Arc<Inner>, recorder: Arc<dyn Hosted>) -> Operation<
     operation
 }
 
-fn end(inner: &Inner, recorder: &Arc<dyn Hosted>) {
+/// The id is free, and whoever listens is told how it went.
+fn end(inner: &Inner, recorder: &Arc<dyn Hosted>, result: Result<(), Error>) -> Result<Accounts, Error> {
     recorder.retire();
+    recorder.last_look();
     inner.registry.end_removal(recorder);
+    let accounts = recorder.accounts();
+    recorder.note(match &result {
+        Ok(()) => IncidentKind::RecorderRemoved { accounts },
+        Err(error) => IncidentKind::RemovalIncomplete { accounts, error: error.clone() },
+    });
+    result.map(|()| accounts)
 }
 
 /// A removal under way that nobody's thread waits for: whoever ends the stop, mostly the worker, wakes it, and that is its run.
@@ -72,10 +80,10 @@ struct Removal {
 impl Wake for Removal {
     fn wake(self: Arc<Self>) {
         let Some(done) = self.done.lock().take() else { return };
-        if let Some(inner) = self.inner.upgrade() {
-            end(&inner, &self.recorder);
-        }
         let stopped = self.stop.result().unwrap_or(Ok(()));
-        done.complete(stopped.map(|()| self.recorder.accounts()));
+        done.complete(match self.inner.upgrade() {
+            Some(inner) => end(&inner, &self.recorder, stopped),
+            None => stopped.map(|()| self.recorder.accounts()),
+        });
     }
 }

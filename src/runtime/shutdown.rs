@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
@@ -13,6 +14,7 @@ use crate::runtime::liveness;
 use crate::runtime::liveness::CallUnderWay;
 use crate::runtime::report::RecorderReport;
 use crate::runtime::report::ShutdownReport;
+use crate::runtime::telling::Telling;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -69,14 +71,45 @@ fn spawn_watchdog(
 /// The shutdown itself.
 fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<ShutdownReport>) {
     let recorders = inner.registry.close();
+    let telling = Telling::beside(inner);
+    tell_began(inner, &recorders, &telling);
     let (errors, held_by) = settle_all(inner, &recorders, until);
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
+    let ran = worker.is_some();
     let worker_ended =
         worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
     // With nothing pending a call may still hold the worker: the destructor of something removed, or a hook that blocks.
     let held_by = held_by.or_else(|| if worker_ended { None } else { liveness::call(inner) });
-    done.complete(Ok(report(inner, &recorders, errors, (worker_ended, held_by))));
+    let report = report(inner, &recorders, errors, (worker_ended, held_by));
+    tell_ended(inner, recorders, &report, &telling);
+    if ran {
+        // Of a runtime that never ran this may be the thread that drops it, which waits for nobody.
+        telling.end();
+    }
+    done.complete(Ok(report));
+}
+
+fn tell_began(inner: &Arc<Inner>, recorders: &[Arc<dyn Hosted>], telling: &Telling) {
+    let (inner, recorders) = (Arc::clone(inner), recorders.len());
+    telling.tell(move || inner.note(IncidentKind::ShutdownBegan { recorders }));
+}
+
+fn tell_ended(
+    inner: &Arc<Inner>,
+    recorders: Vec<Arc<dyn Hosted>>,
+    report: &ShutdownReport,
+    telling: &Telling,
+) {
+    let (inner, accounts, worker_ended) = (Arc::clone(inner), report.accounts(), report.worker_ended);
+    let incident = match report.is_complete() {
+        true => IncidentKind::ShutdownCompleted { accounts },
+        false => IncidentKind::ShutdownIncomplete { accounts, worker_ended },
+    };
+    telling.tell(move || {
+        recorders.iter().for_each(|recorder| recorder.last_look());
+        inner.note(incident);
+    });
 }
 
 /// The end: answers what is still owed, and writes down what became of everything.
@@ -106,12 +139,15 @@ fn report(
 
 /// A shutdown whose worker is stepped by the caller.
 #[cfg(feature = "testing")]
-pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport {
+pub(crate) fn by_hand(inner: &Arc<Inner>, work_off: impl FnOnce()) -> ShutdownReport {
     let recorders = inner.registry.close();
+    let telling = Telling::here();
+    tell_began(inner, &recorders, &telling);
     let stops = stop_all(&recorders);
     work_off();
     let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
     let report = report(inner, &recorders, errors, (true, None));
+    tell_ended(inner, recorders, &report, &telling);
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
     report
 }

@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::incident::IncidentKind;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
@@ -53,7 +54,9 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
             (life.state, life.worker, life.starting) = (RuntimeState::Failed, None, None);
             drop(life);
             let message = "the worker's loop cannot be made; free some file descriptors and start again";
-            started.complete(Err(Error::new(ErrorKind::StartFailed, message).with_source(cause)));
+            let error = Error::new(ErrorKind::StartFailed, message).with_source(cause);
+            inner.note(IncidentKind::RuntimeStartFailed { error: error.clone() });
+            started.complete(Err(error));
             return ended.complete(Ok(()));
         }
     };
@@ -68,6 +71,7 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
             life.state = RuntimeState::Running;
         }
     }
+    inner.note(IncidentKind::RuntimeStarted);
     // User code is caught where it is called; this is for a mistake of our own, which must not be silent.
     let lost = catch_unwind(AssertUnwindSafe(|| tokio.block_on(worker.run()))).is_err();
     if lost {
@@ -83,8 +87,10 @@ fn lose(inner: &Arc<Inner>) {
         let mut life = inner.life.lock();
         (life.state, life.lost) = (RuntimeState::Failed, true);
     }
+    inner.note(IncidentKind::WorkerLost);
     for recorder in inner.registry.close() {
         recorder.abandon(Abandonment::WorkerLost);
         recorder.retire();
+        recorder.last_look();
     }
 }

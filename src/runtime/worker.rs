@@ -13,6 +13,7 @@ use crate::recorder::hosted::Desk;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Next;
 use crate::recorder::hub::Hub;
+use crate::recorder::journal::Journal;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
@@ -33,8 +34,8 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new() -> Self {
-        Self { hub: Arc::new(Hub::new()), exit: AtomicBool::new(false), hooks: Arc::default() }
+    pub(crate) fn new(journal: Journal) -> Self {
+        Self { hub: Arc::new(Hub::new(journal)), exit: AtomicBool::new(false), hooks: Arc::default() }
     }
 
     /// Tells the worker to end: every event is settled or given up, and whoever waits is answered by somebody else.

@@ -7,6 +7,7 @@ use crate::model::event::MetricEvent;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::hooks::Inline;
 use crate::runtime::MetricsRuntime;
+use crate::runtime::builder::RuntimeBuilder;
 use crate::runtime::report::ShutdownReport;
 use crate::runtime::worker::Worker;
 use crate::testing::ManualClock;
@@ -58,7 +59,7 @@ impl SteppedRuntime {
     ///
     /// As [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
     pub fn new(namespace: &str) -> Result<Self, Error> {
-        Self::with_clock(namespace, ManualClock::default())
+        Self::with_clock(MetricsRuntime::builder(namespace), ManualClock::default())
     }
 
     /// A stepped runtime whose clock shows `start`: for replaying events that were recorded from then on.
@@ -80,11 +81,42 @@ impl SteppedRuntime {
     /// # Ok::<(), mvx_metrics::Error>(())
     /// ```
     pub fn starting_at(namespace: &str, start: Timestamp) -> Result<Self, Error> {
-        Self::with_clock(namespace, ManualClock::at(start))
+        Self::with_clock(MetricsRuntime::builder(namespace), ManualClock::at(start))
     }
 
-    fn with_clock(namespace: &str, clock: ManualClock) -> Result<Self, Error> {
-        let runtime = MetricsRuntime::builder(namespace).clock(clock.clone()).build()?;
+    /// A stepped runtime with the settings of `builder`, its clock apart: time stands still here.
+    ///
+    /// # Errors
+    ///
+    /// As [`RuntimeBuilder::build`](crate::RuntimeBuilder::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::prelude::*;
+    /// use mvx_metrics::testing::SteppedRuntime;
+    /// use std::sync::mpsc;
+    ///
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let (sender, codes) = mpsc::channel();
+    /// let builder = MetricsRuntime::builder("docs").on_error(move |incident| drop(sender.send(incident.code())));
+    /// let mut stepped = SteppedRuntime::from_builder(builder)?;
+    /// let recorder = stepped.recorder::<Saved>("storage").capacity(1).create()?;
+    /// recorder.register_event(Saved);
+    /// recorder.register_event(Saved); // no room
+    /// stepped.settle();
+    /// assert_eq!(codes.try_iter().collect::<Vec<_>>(), ["loss_began"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_builder(builder: RuntimeBuilder) -> Result<Self, Error> {
+        Self::with_clock(builder, ManualClock::default())
+    }
+
+    fn with_clock(builder: RuntimeBuilder, clock: ManualClock) -> Result<Self, Error> {
+        let runtime = builder.clock(clock.clone()).build()?;
         let control = Arc::clone(&runtime.inner().control);
         let mut worker = Worker::new(control, Arc::new(clock.clone()) as Arc<dyn Clock>, || {});
         worker.attend(Waker::noop());

@@ -1,0 +1,94 @@
+//! What a recorder tells its journal, gathered here so that the actor and the core have one line each.
+
+use crate::model::clock::Timestamp;
+use crate::model::event::MetricEvent;
+use crate::model::incident::IncidentKind;
+use crate::model::incident::Severity;
+use crate::model::limits;
+use crate::recorder::core::Core;
+use crate::recorder::dispatch::Slot;
+use crate::recorder::journal::panic_message;
+use crate::recorder::loss::Look;
+use crate::recorder::observers::Observers;
+use std::any::Any;
+
+/// What the part of user code that was just taken out of service said, until it is told.
+#[derive(Debug, Default)]
+pub(crate) struct LastWords(Option<Box<str>>);
+
+impl LastWords {
+    /// Keeps a panic's message. The payload stays with the caller, who knows how to drop it.
+    pub(crate) fn hear(&mut self, payload: &(dyn Any + Send)) {
+        self.0 = Some(panic_message(payload));
+    }
+}
+
+/// After a batch: parts that have panicked since the last look, each told once, and the edges of a loss.
+pub(crate) fn turn_made<E: MetricEvent>(
+    core: &Core<E>,
+    slots: &mut [Slot<E>],
+    observers: &mut Observers<E>,
+    now: Timestamp,
+) {
+    if !core.hears(Severity::Warn) {
+        return;
+    }
+    quarantined(core, slots);
+    for message in observers.last_words.drain(..).filter_map(|words| words.0) {
+        core.tell(IncidentKind::ObserverPanicked { message });
+    }
+    core.look_for_losses(now, Look::Passing);
+}
+
+/// Metrics that have panicked since the last look.
+pub(crate) fn quarantined<E: MetricEvent>(core: &Core<E>, slots: &mut [Slot<E>]) {
+    for slot in slots {
+        if let Some(message) = slot.last_words.0.take() {
+            let metric = slot.descriptor().name().clone();
+            core.tell(IncidentKind::MetricPanicked { metric, message });
+        }
+    }
+}
+
+/// After a publication: told to inspection, and only so often.
+pub(crate) fn published<E: MetricEvent>(
+    core: &Core<E>,
+    last: &mut Option<Timestamp>,
+    now: Timestamp,
+    (version, sequence): (u64, u64),
+) {
+    let is_due = last.is_none_or(|last| now.saturating_since(last) >= limits::INSPECTION_INTERVAL);
+    if is_due && core.hears(Severity::Debug) {
+        *last = Some(now);
+        core.tell(IncidentKind::SnapshotPublished { version, sequence });
+    }
+}
+
+impl<E: MetricEvent> Core<E> {
+    /// Whether anybody is told of incidents as severe as this.
+    pub(crate) fn hears(&self, severity: Severity) -> bool {
+        self.hub().journal.hears(severity, self.logged_from)
+    }
+
+    /// Tells of an incident of this recorder.
+    pub(crate) fn tell(&self, kind: IncidentKind) {
+        self.hub().journal.note(Some(&self.identity_arc().id), self.logged_from, kind);
+    }
+
+    /// Tells of the beginning and of the end of a loss.
+    pub(crate) fn look_for_losses(&self, now: Timestamp, look: Look) {
+        if self.hears(Severity::Warn) {
+            self.losses
+                .look(&self.accounts_now(), now, look)
+                .into_iter()
+                .flatten()
+                .for_each(|kind| self.tell(kind));
+        }
+    }
+
+    /// The look at an idle recorder, idle since `before`; true if there has to be another.
+    pub(crate) fn look_when_idle(&self, before: Timestamp) -> bool {
+        self.look_for_losses(before.saturating_add(limits::RELEASE_AFTER), Look::Passing);
+        self.losses.is_under_way()
+    }
+}
