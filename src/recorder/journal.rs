@@ -73,7 +73,7 @@ impl Journal {
 
     /// Whether there is anybody to tell of anything.
     pub(crate) fn is_heard(&self) -> bool {
-        self.write.is_some() || !self.listeners.handlers.is_empty()
+        log_is_read() || !self.listeners.handlers.is_empty()
     }
 
     /// Tells everybody whom it concerns.
@@ -118,6 +118,16 @@ impl Journal {
 #[cfg(feature = "log")]
 fn log_writer() -> Option<fn(&Incident)> {
     Some(log::write)
+}
+
+#[cfg(feature = "log")]
+fn log_is_read() -> bool {
+    log::is_read()
+}
+
+#[cfg(not(feature = "log"))]
+fn log_is_read() -> bool {
+    false
 }
 
 #[cfg(not(feature = "log"))]

@@ -8,6 +8,7 @@ use crate::model::incident::Severity;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::journal::LoggedFrom;
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 /// How much of its own doings a runtime or a recorder logs through `tracing`.
 ///
@@ -88,6 +89,11 @@ macro_rules! event {
             "{incident}"
         );
     }};
+}
+
+/// Whether the program has a subscriber that takes anything at all.
+pub(crate) fn is_read() -> bool {
+    LevelFilter::current() != LevelFilter::OFF
 }
 
 /// Writes an incident down. Level and target are part of what `tracing` knows before anything happens, hence the table.
