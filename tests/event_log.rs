@@ -503,6 +503,12 @@ fn after_a_failed_write_nothing_is_tried_and_everything_is_counted() {
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("4 of 6") && error.to_string().contains(says), "{error}");
     }
+    // Of two losses, each is told where it happens, and the first one at the end.
+    let log = EventLogWriter::new(Full(0, Vec::new(), Failure::Error));
+    assert_eq!(log.write(at(0), &Sample::Float(f64::NAN)).unwrap_err().kind(), ErrorKind::InvalidRecord);
+    assert_eq!(log.write(at(0), &Sample::Unit).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(log.write(at(0), &Sample::Nested(Some(None))).unwrap_err().kind(), ErrorKind::InvalidRecord);
+    assert_eq!((log.lost(), log.finish().err().unwrap().kind()), (3, ErrorKind::InvalidRecord));
     let log = EventLogWriter::new(Full(9, Vec::new(), Failure::Flush));
     log.register_event(Sample::Unit);
     assert_eq!(log.finish().err().unwrap().kind(), ErrorKind::Io);
