@@ -4,19 +4,7 @@
 //! cargo run --example custom_metric
 //! ```
 
-use mvx_metrics::Context;
-use mvx_metrics::Descriptor;
-use mvx_metrics::Error;
-use mvx_metrics::FamilyWriter;
-use mvx_metrics::FieldName;
-use mvx_metrics::Interests;
-use mvx_metrics::Kind;
-use mvx_metrics::Metric;
-use mvx_metrics::MetricEvent;
-use mvx_metrics::MetricsRuntime;
-use mvx_metrics::Number;
-use mvx_metrics::Timestamp;
-use mvx_metrics::Verdict;
+use mvx_metrics::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,7 +6,6 @@
 //! cargo run --example publishing_recorder
 //! ```
 
-use mvx_metrics::RecorderBuilder;
 use mvx_metrics::prelude::*;
 use std::io;
 use std::io::Write;

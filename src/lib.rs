@@ -86,6 +86,8 @@ pub mod prelude {
     #[cfg(feature = "runtime")]
     pub use crate::facade::Recorder;
     #[cfg(feature = "runtime")]
+    pub use crate::facade::RecorderBuilder;
+    #[cfg(feature = "runtime")]
     pub use crate::facade::RecorderState;
     #[cfg(feature = "runtime")]
     pub use crate::facade::RegisterError;

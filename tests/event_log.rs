@@ -131,6 +131,69 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn one_spoilt_line_costs_no_other_whatever_stands_there(
+        lines in 1_u64..12,
+        spoilt in 0_u64..12,
+        bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..60),
+            // Almost right: a line of ours, a part of it gone or doubled.
+            (0_usize..70, 0_usize..70).prop_map(|(from, to)| {
+                let line = line(100).into_bytes();
+                let (from, to) = (from.min(line.len()), to.min(line.len()));
+                [&line[..from], &line[to..]].concat()
+            }),
+        ],
+    ) {
+        let spoilt = spoilt % lines;
+        let bytes: Vec<u8> = bytes.into_iter().filter(|byte| *byte != b'\n').collect();
+        let log: Vec<u8> = (0..lines)
+            .flat_map(|n| if n == spoilt { bytes.clone() } else { line(n).into_bytes() }.into_iter().chain([b'\n']))
+            .collect();
+        let mut others = Vec::new();
+        for told in read(&log) {
+            match told {
+                Ok((n, Sample::Count(count))) if n == count && n < lines && n != spoilt => others.push(n),
+                // What was spoilt may still be an event, or blank, or an error at its place.
+                Ok(_) => {}
+                Err((_, number)) => prop_assert_eq!(number, Some(spoilt + 1)),
+            }
+        }
+        others.dedup();
+        prop_assert_eq!(others, (0..lines).filter(|n| *n != spoilt).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn nesting_without_end_is_refused_before_the_stack_ends() {
+    /// An event that may be as deep as it likes, which no type of finite depth may.
+    #[derive(Debug, MetricEvent, Serialize, Deserialize)]
+    struct Tree(Vec<Tree>);
+    let line = |deep: usize| {
+        let (open, shut) = ("[".repeat(deep), "]".repeat(deep));
+        format!("{{\"at\":1,\"event_type\":\"tree\",\"event\":{open}{shut}}}\n")
+    };
+    let log = line(400_000) + &line(3);
+    let mut reader = EventLogReader::<Tree, _>::new(log.as_bytes());
+    let error = reader.next().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.line()), (ErrorKind::InvalidRecord, Some(1)));
+    assert!(error.to_string().contains("recursion limit exceeded"), "{error}");
+    assert_eq!(reader.next().unwrap().unwrap().event.0[0].0.len(), 1);
+}
+
+#[test]
+fn a_writer_is_a_sink_for_any_thread() {
+    fn sink<S: EventSink<Sample> + Send + Sync + std::fmt::Debug + 'static>(_: &S) {}
+    let log = EventLogWriter::<Sample, _>::new(Vec::new());
+    sink(&log);
+    assert!(log.is_enabled());
+    log.register_event(Sample::Unit);
+    assert_eq!(format!("{log:?}"), "EventLogWriter { written: 1, lost: 0, .. }");
+    let reader = EventLogReader::<Sample, _>::new(&b""[..]);
+    assert_eq!(format!("{reader:?}"), "EventLogReader { line: 0, .. }");
+}
+
 #[test]
 fn the_ends_of_every_range_come_back_as_they_were() {
     let events = [
@@ -440,6 +503,12 @@ fn after_a_failed_write_nothing_is_tried_and_everything_is_counted() {
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("4 of 6") && error.to_string().contains(says), "{error}");
     }
+    // Of two losses, each is told where it happens, and the first one at the end.
+    let log = EventLogWriter::new(Full(0, Vec::new(), Failure::Error));
+    assert_eq!(log.write(at(0), &Sample::Float(f64::NAN)).unwrap_err().kind(), ErrorKind::InvalidRecord);
+    assert_eq!(log.write(at(0), &Sample::Unit).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(log.write(at(0), &Sample::Nested(Some(None))).unwrap_err().kind(), ErrorKind::InvalidRecord);
+    assert_eq!((log.lost(), log.finish().err().unwrap().kind()), (3, ErrorKind::InvalidRecord));
     let log = EventLogWriter::new(Full(9, Vec::new(), Failure::Flush));
     log.register_event(Sample::Unit);
     assert_eq!(log.finish().err().unwrap().kind(), ErrorKind::Io);

@@ -524,3 +524,19 @@ fn a_recorder_lists_what_it_measures_in_every_state_and_what_is_registered_later
     assert!(stepped.shutdown().is_complete());
     assert_eq!(lines(&recorder), expected);
 }
+
+#[test]
+fn what_a_test_fails_with_is_an_error_of_its_own() {
+    fn error<E: std::error::Error + Send + Sync + 'static>(_: &E) {}
+    let delta = two_snapshots();
+    let mismatch = delta.expect().lost(0).verify().unwrap_err();
+    error(&mismatch);
+    let mut stepped = stepped();
+    let recorder = counting(&stepped, "error");
+    stepped.settle();
+    let late = mvx_metrics::testing::until_snapshot(&recorder, Duration::ZERO, |_| false).unwrap_err();
+    error(&late);
+    let both: [Box<dyn std::error::Error + Send + Sync>; 2] = [mismatch.into(), late.into()];
+    assert!(both[0].to_string().starts_with("recorder kinds has not changed as expected"));
+    assert!(both[1].to_string().starts_with("recorder error did not come to show it within 0ns"));
+}

@@ -1,4 +1,4 @@
-//! What a recorder measures, as a list.
+//! What a recorder measures.
 
 use crate::model::event::MetricEvent;
 use crate::model::snapshot::Descriptor;
@@ -6,31 +6,33 @@ use crate::recorder::handle::Recorder;
 use std::sync::Arc;
 
 impl<E: MetricEvent> Recorder<E> {
-    /// What this recorder measures: each metric with its kind, unit, labels and help, in the order of registration.
+    /// What the recorder measures: name, kind, unit, help and label keys of each metric, in the order of registration.
     ///
-    /// A metric registered later is in the list once the operation of its registration has ended and a cut was published, which a
-    /// flush brings about. Works in every state, and costs a snapshot and an increment for each metric.
-    ///
-    /// A descriptor prints as a line for people. Comparing these lines with a list keeps a change of what is measured from going
-    /// unseen: others build dashboards on it.
+    /// Works in every state, without visiting the worker; costs one increment for each metric. A metric added to a running recorder is
+    /// listed from the next publication on, which a flush makes sure of. For all recorders of a runtime, go through
+    /// [`MetricsRuntime::snapshots`](crate::MetricsRuntime::snapshots): each metric's family has the same descriptor.
     ///
     /// # Examples
     ///
     /// ```
+    /// use mvx_metrics::Kind;
     /// use mvx_metrics::prelude::*;
     /// use std::time::Duration;
     ///
-    /// # struct Saved { ok: bool, elapsed: Duration }
-    /// # impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// struct Saved { ok: bool, elapsed: Duration }
+    /// impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    ///
     /// # fn main() -> Result<(), mvx_metrics::Error> {
     /// let runtime = MetricsRuntime::builder("docs").build()?;
     /// let recorder = runtime
     ///     .recorder::<Saved>("storage")
-    ///     .counter("document.saves", |c| c.help("Documents handed in.").label("ok", |e| e.ok.into()))
+    ///     .counter("document.saves", |c| c.help("Documents saved.").label("ok", |e| e.ok.into()))
     ///     .histogram("document.save.duration", |h| h.unit(Unit::Seconds).value(|e| Some(e.elapsed)))
     ///     .create()?;
-    /// let lines: Vec<_> = recorder.describe_metrics().iter().map(ToString::to_string).collect();
-    /// assert_eq!(lines, ["document.saves: counter by ok; Documents handed in.", "document.save.duration: histogram in s"]);
+    /// let [saves, duration] = &recorder.describe_metrics()[..] else { unreachable!() };
+    /// assert_eq!((saves.name().as_str(), saves.kind(), saves.help()), ("document.saves", Kind::Counter, "Documents saved."));
+    /// assert_eq!(saves.label_keys()[0].as_str(), "ok");
+    /// assert_eq!((duration.kind(), duration.unit()), (Kind::Histogram, &Unit::Seconds));
     /// # Ok(())
     /// # }
     /// ```

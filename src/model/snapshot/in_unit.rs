@@ -5,6 +5,7 @@ use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
 use crate::model::unit::Unit;
 use std::fmt;
+use std::fmt::Write;
 
 /// A value that prints for people, made by [`Number::in_unit`] and [`ValueRef::in_unit`].
 ///
@@ -59,67 +60,80 @@ impl<'a> ValueRef<'a> {
 /// As [`ValueRef::in_unit`] prints it without a unit.
 impl fmt::Display for ValueRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        value(f, *self, &Unit::None)
+        self.in_unit(&NO_UNIT).fmt(f)
     }
 }
 
 impl fmt::Display for InUnit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.width().is_none() {
+            return self.write(f);
+        }
+        let mut text = String::new();
+        self.write(&mut text)?;
+        f.pad(&text)
+    }
+}
+
+static NO_UNIT: Unit = Unit::None;
+
+impl InUnit<'_> {
+    fn write(&self, out: &mut impl Write) -> fmt::Result {
         match self.value {
-            Shown::Number(shown) => number(f, shown, self.unit),
-            Shown::Value(shown) => value(f, shown, self.unit),
+            Shown::Number(shown) => number(out, shown, self.unit),
+            Shown::Value(shown) => value(out, shown, self.unit),
         }
     }
 }
 
-fn value(f: &mut fmt::Formatter<'_>, value: ValueRef<'_>, unit: &Unit) -> fmt::Result {
+fn value(out: &mut impl Write, value: ValueRef<'_>, unit: &Unit) -> fmt::Result {
     match value {
-        ValueRef::Counter(count) => number(f, count.into(), unit),
-        ValueRef::FloatCounter(sum) => number(f, sum.into(), unit),
-        ValueRef::Gauge(last) => number(f, last.into(), unit),
-        ValueRef::UpDown(level) => number(f, level.into(), unit),
-        ValueRef::Average { mean: None, .. } => f.write_str("no observations"),
+        ValueRef::Counter(count) => number(out, count.into(), unit),
+        ValueRef::FloatCounter(sum) => number(out, sum.into(), unit),
+        ValueRef::Gauge(last) => number(out, last.into(), unit),
+        ValueRef::UpDown(level) => number(out, level.into(), unit),
+        ValueRef::Average { mean: None, .. } => out.write_str("no observations"),
         ValueRef::Average { mean: Some(mean), count, .. } => {
-            number(f, mean.into(), unit)?;
-            write!(f, " on average of {count}")
+            number(out, mean.into(), unit)?;
+            write!(out, " on average of {count}")
         }
-        ValueRef::Histogram(shown) => histogram(f, shown, unit),
+        ValueRef::Histogram(shown) => histogram(out, shown, unit),
         ValueRef::Fields(fields) => fields.iter().enumerate().try_for_each(|(at, (name, field))| {
-            write!(f, "{}{name}=", if at > 0 { " " } else { "" })?;
-            number(f, *field, unit)
+            write!(out, "{}{name}=", if at > 0 { " " } else { "" })?;
+            number(out, *field, unit)
         }),
     }
 }
 
-fn histogram(f: &mut fmt::Formatter<'_>, histogram: HistogramRef<'_>, unit: &Unit) -> fmt::Result {
+fn histogram(out: &mut impl Write, histogram: HistogramRef<'_>, unit: &Unit) -> fmt::Result {
     let count = histogram.count();
-    write!(f, "{count} observation{}", if count == 1 { "" } else { "s" })?;
+    write!(out, "{count} observation{}", if count == 1 { "" } else { "s" })?;
     if let (Some(min), Some(max)) = (histogram.min(), histogram.max()) {
-        f.write_str(" from ")?;
-        number(f, min.into(), unit)?;
-        f.write_str(" to ")?;
-        number(f, max.into(), unit)?;
+        out.write_str(" from ")?;
+        number(out, min.into(), unit)?;
+        out.write_str(" to ")?;
+        number(out, max.into(), unit)?;
     }
-    f.write_str(", ")?;
-    number(f, histogram.sum().into(), unit)?;
-    f.write_str(" in all")
+    out.write_str(", ")?;
+    number(out, histogram.sum().into(), unit)?;
+    out.write_str(" in all")
 }
 
-fn number(f: &mut fmt::Formatter<'_>, number: Number, unit: &Unit) -> fmt::Result {
+fn number(out: &mut impl Write, number: Number, unit: &Unit) -> fmt::Result {
     let size = number.as_f64();
     match unit {
-        Unit::Bytes if size.is_finite() => bytes(f, size),
-        Unit::Seconds if size.is_finite() => seconds(f, size),
-        Unit::None | Unit::Ratio => fmt::Display::fmt(&number, f),
-        Unit::Celsius => write!(f, "{number} °C"),
+        Unit::Bytes if size.is_finite() => bytes(out, size),
+        Unit::Seconds if size.is_finite() => seconds(out, size),
+        Unit::None | Unit::Ratio => write!(out, "{number}"),
+        Unit::Celsius => write!(out, "{number} °C"),
         other => {
             let thing = other.ucum().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-            write!(f, "{number} {}", thing.unwrap_or(other.ucum()))
+            write!(out, "{number} {}", thing.unwrap_or(other.ucum()))
         }
     }
 }
 
-fn bytes(f: &mut fmt::Formatter<'_>, size: f64) -> fmt::Result {
+fn bytes(out: &mut impl Write, size: f64) -> fmt::Result {
     const NAMES: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut size, mut name) = (size, NAMES[0]);
     for next in NAMES.iter().skip(1) {
@@ -129,10 +143,10 @@ fn bytes(f: &mut fmt::Formatter<'_>, size: f64) -> fmt::Result {
         }
         (size, name) = (size / 1024.0, next);
     }
-    rounded(f, size, name)
+    rounded(out, size, name)
 }
 
-fn seconds(f: &mut fmt::Formatter<'_>, length: f64) -> fmt::Result {
+fn seconds(out: &mut impl Write, length: f64) -> fmt::Result {
     const STEPS: [(f64, &str); 3] = [(1e3, "ms"), (1e6, "µs"), (1e9, "ns")];
     let (mut size, mut name) = (length, "s");
     for (step, next) in STEPS {
@@ -141,21 +155,21 @@ fn seconds(f: &mut fmt::Formatter<'_>, length: f64) -> fmt::Result {
         }
         (size, name) = (length * step, next);
     }
-    rounded(f, size, name)
+    rounded(out, size, name)
 }
 
 /// Three digits, and no zeros at the end.
-fn rounded(f: &mut fmt::Formatter<'_>, size: f64, name: &str) -> fmt::Result {
+fn rounded(out: &mut impl Write, size: f64, name: &str) -> fmt::Result {
     let decimals = match size.abs() {
         _ if size == 0.0 => 0,
-        less if less < 0.005 => return write!(f, "{size:.2e} {name}"),
+        less if less < 0.005 => return write!(out, "{size:.2e} {name}"),
         less if less < 9.995 => 2,
         less if less < 99.95 => 1,
         _ => 0,
     };
     let text = format!("{size:.decimals$}");
     let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    write!(f, "{text} {name}")
+    write!(out, "{text} {name}")
 }
 
 #[cfg(test)]
@@ -224,6 +238,13 @@ mod tests {
         assert_eq!(shown(25_u64, &Unit::count_of("request").unwrap()), "25 request");
         assert_eq!(shown(2_u64, &Unit::custom("By/s").unwrap()), "2 By/s");
         assert_eq!(shown(f64::NAN, &Unit::Seconds), "NaN s");
+    }
+
+    #[test]
+    fn values_can_be_put_into_columns() {
+        let size = Number::from(2_048_u64);
+        assert_eq!(format!("[{:>8}]", size.in_unit(&Unit::Bytes)), "[   2 KiB]");
+        assert_eq!(format!("[{:<8}]", ValueRef::Gauge(2.5)), "[2.5     ]");
     }
 
     #[test]

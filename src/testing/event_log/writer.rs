@@ -92,8 +92,8 @@ struct State<W> {
     lost: u64,
     /// The first loss, told by `finish`.
     error: Option<Error>,
-    /// Whether a write has failed: no more are tried.
-    broken: bool,
+    /// The write that has failed: no more are tried.
+    broken: Option<Error>,
 }
 
 impl<E: MetricEvent + Serialize, W: Write + Send> EventLogWriter<E, W> {
@@ -107,7 +107,7 @@ impl<E: MetricEvent + Serialize, W: Write + Send> EventLogWriter<E, W> {
             written: 0,
             lost: 0,
             error: None,
-            broken: false,
+            broken: None,
         };
         Self { clock: Arc::new(SystemClock::new()), next: None, state: Mutex::new(state) }
     }
@@ -136,11 +136,8 @@ impl<E: MetricEvent + Serialize, W: Write + Send> EventLogWriter<E, W> {
             Err(error) => Err(self.state.lock().lose(error)),
         };
         self.write_out();
-        let state = self.state.lock();
-        match &state.error {
-            Some(error) if state.broken => Err(error.clone()),
-            _ => taken,
-        }
+        taken?;
+        self.state.lock().broken.clone().map_or(Ok(()), Err)
     }
 
     /// How many events have been handed to `W`. What its own buffer holds may still be lost; [`finish`](Self::finish) flushes it.
@@ -207,7 +204,7 @@ impl<W> State<W> {
     fn take(&mut self, at: Timestamp, line: &[u8]) -> Result<(), Error> {
         self.last = self.last.max(at);
         let head = line::head(at);
-        if self.broken {
+        if self.broken.is_some() {
             self.lost += 1;
         } else if self.backlog.len().saturating_add(head.len() + line.len()) > MAX_LOG_BACKLOG_BYTES {
             let message =
@@ -229,10 +226,10 @@ impl<W> State<W> {
 
     /// Gives up `count` lines that may stand there in part, and all that wait.
     fn break_off(&mut self, error: Error, count: u64) {
-        self.broken = true;
         self.backlog = Vec::new();
         self.lost += count + std::mem::take(&mut self.waiting);
-        self.error.get_or_insert(error);
+        self.error.get_or_insert_with(|| error.clone());
+        self.broken = Some(error);
     }
 }
 
