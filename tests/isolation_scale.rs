@@ -22,8 +22,8 @@ use std::sync::mpsc;
 /// Metrics of each recorder.
 const METRICS: u64 = 100;
 
-/// Events of each recorder: more than a batch, so that a panic falls into the middle of one.
-const EVENTS: u64 = 70;
+/// Events of each recorder: chunks double up to this, so that panics fall into the beginning, middle and end of one.
+const EVENTS: u64 = 40;
 
 /// What is wrong with the bad metric of a recorder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,8 +139,9 @@ fn one_bad_metric_of_a_hundred_in_each_of_a_thousand_recorders_changes_nothing_e
         (0..METRICS).fold(builder, |builder, metric| add(builder, metric, Bad::of(number))).create().unwrap()
     };
     let recorders: Vec<_> = (0..count).map(create).collect();
-    for event in 0..EVENTS {
-        recorders.iter().for_each(|recorder| recorder.register_event(Number(event)));
+    for recorder in &recorders {
+        let mut events: Vec<_> = (0..EVENTS).map(Number).collect();
+        assert_eq!(recorder.register_events(&mut events) as u64, EVENTS);
     }
     for (number, recorder) in (0..).zip(&recorders) {
         recorder.flush_blocking(PATIENCE).unwrap();

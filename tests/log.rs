@@ -10,17 +10,25 @@ use crate::support::PATIENCE;
 use crate::support::Probe;
 use crate::support::stopper;
 use crate::support::until;
+use mvx_metrics::Clock;
+use mvx_metrics::Context;
 use mvx_metrics::Counter;
+use mvx_metrics::Descriptor;
 use mvx_metrics::ErrorKind;
+use mvx_metrics::FamilyWriter;
 use mvx_metrics::Incident;
 use mvx_metrics::IncidentKind;
+use mvx_metrics::Kind;
+use mvx_metrics::LabelSet;
 use mvx_metrics::LogMode;
+use mvx_metrics::Metric;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::OverflowPolicy;
 use mvx_metrics::Recorder;
 use mvx_metrics::RecorderState;
 use mvx_metrics::RuntimeBuilder;
 use mvx_metrics::Severity;
+use mvx_metrics::Timestamp;
 use mvx_metrics::UpDown;
 use mvx_metrics::Verdict;
 use mvx_metrics::limits;
@@ -31,8 +39,10 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::thread;
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -574,6 +584,185 @@ fn a_subscriber_that_hangs_holds_up_neither_a_shutdown_nor_a_drop() {
     drop(idle);
     until("its end is told", || capture.short("never_ran").len() == 2);
     assert!(capture.of("never_ran").iter().all(|line| line.thread != thread::current().id()));
+}
+
+/// A metric that cannot be shown once it has seen an event.
+struct Shy(Arc<Descriptor>, bool);
+
+impl Metric<Number> for Shy {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.0
+    }
+
+    fn handle_event(&mut self, _: &Number, _: &Context) -> Verdict {
+        self.1 = true;
+        Verdict::Accepted
+    }
+
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        writer.counter(&LabelSet::empty(), u64::from(self.1));
+        if self.1 {
+            resume_unwind(Box::new("too shy"));
+        }
+    }
+}
+
+#[test]
+fn a_metric_that_panics_when_shown_is_told_once() {
+    let told = Told::default();
+    let builder = MetricsRuntime::builder("shown").on_error(told.handler());
+    let mut stepped = SteppedRuntime::from_builder(builder).unwrap();
+    let descriptor = Descriptor::builder("shy", Kind::Counter).build().unwrap();
+    let recorder = stepped.recorder("r").metric(Shy(descriptor, false)).create().unwrap();
+    for n in 0..5 {
+        recorder.register_event(Number(n));
+        stepped.settle();
+        stepped.clock().advance(Duration::from_secs(1));
+        // What it wrote before it panicked is nobody's state.
+        let snapshot = recorder.snapshot();
+        let shy = snapshot.metric("shy").unwrap();
+        assert!(shy.is_quarantined());
+        assert_eq!((shy.family().find(&[]).is_none(), snapshot.sequence()), (true, n + 1));
+    }
+    let told = told.0.lock().unwrap();
+    let [incident] = told.as_slice() else { panic!("{told:?}") };
+    assert!(
+        matches!(incident.kind(), IncidentKind::MetricPanicked { metric, message } if *metric == "shy" && &**message == "too shy")
+    );
+}
+
+#[test]
+fn a_stop_hook_that_fails_is_told_as_a_failed_stop_and_the_shutdown_as_incomplete() {
+    let capture = Capture::global();
+    let mut stepped = SteppedRuntime::from_builder(MetricsRuntime::builder("stop_hook")).unwrap();
+    let builder = stepped.recorder::<Number>("r").on_stopped(|| async { Err("cannot close".into()) });
+    let recorder = builder.create().unwrap();
+    recorder.register_event(Number(1));
+    stepped.settle();
+    assert!(!stepped.shutdown().is_complete());
+    let lines = capture.of("stop_hook");
+    let codes: Vec<_> = lines.iter().filter_map(|line| line.field("code")).collect();
+    let expected = [
+        "recorder_created",
+        "recorder_started",
+        "shutdown_began",
+        "recorder_stop_failed",
+        "shutdown_incomplete",
+    ];
+    assert_eq!(codes, expected);
+    assert!(lines[3].field("error").unwrap().contains("cannot close"));
+    assert_eq!((lines[4].field("worker_ended"), lines[4].field("processed")), (Some("true"), Some("1")));
+}
+
+/// A clock that panics on the worker once it is told to: a mistake outside of every metric.
+#[derive(Debug)]
+struct Faulty(Arc<AtomicBool>);
+
+impl Clock for Faulty {
+    fn now(&self) -> Timestamp {
+        if self.0.load(Ordering::Acquire) && thread::current().name() == Some("lost.metrics") {
+            resume_unwind(Box::new("out of time"));
+        }
+        Timestamp::from_unix_nanos(1_000_000_000)
+    }
+}
+
+#[test]
+fn a_lost_worker_is_told_and_so_is_what_was_lost_with_it() {
+    let (told, breaks) = (Told::default(), Arc::new(AtomicBool::new(false)));
+    let builder = MetricsRuntime::builder("lost").clock(Faulty(Arc::clone(&breaks))).on_error(told.handler());
+    let runtime = builder.build().unwrap();
+    runtime.start().unwrap();
+    let recorder = runtime.recorder::<Number>("r").counter("events", |c| c).create().unwrap();
+    recorder.flush_blocking(PATIENCE).unwrap();
+    breaks.store(true, Ordering::Release);
+    recorder.register_event(Number(1));
+    until("the loss of the worker is told", || told.codes().len() == 3);
+    assert_eq!(told.codes(), ["worker_lost", "loss_began", "loss_ended"]);
+    assert_eq!(recorder.accounts().dropped.removed, 1);
+}
+
+/// Everything that can be read of a runtime and a recorder; each takes the lock that it needs.
+fn read_all(runtime: &MetricsRuntime, recorder: &Recorder<Number>) -> usize {
+    let texts = [
+        format!("{runtime:?}"),
+        format!("{:?}", runtime.state()),
+        format!("{:?}", runtime.accounts()),
+        format!("{:?}", runtime.recorder_ids()),
+        format!("{:?}", runtime.snapshots().len()),
+        format!("{:?}", runtime.try_get::<Number>("r").map(|found| found.is_some())),
+        format!("{:?}", recorder.snapshot()),
+        format!("{:?}", recorder.last_error()),
+        format!("{:?}", recorder.register_metric(Counter::builder("more").build().unwrap())),
+        format!("{:?}", recorder.start()),
+    ];
+    texts.iter().map(String::len).sum()
+}
+
+#[test]
+fn whoever_is_told_may_look_at_everything_because_no_lock_is_held() {
+    type Handles = Arc<OnceLock<(MetricsRuntime, Recorder<Number>)>>;
+    let (handles, read) = (Handles::default(), Arc::new(Mutex::new(Vec::new())));
+    let (inside, codes) = (Arc::clone(&handles), Arc::clone(&read));
+    let runtime = MetricsRuntime::builder("reads").on_error(move |incident| {
+        if let Some((runtime, recorder)) = inside.get() {
+            assert!(read_all(runtime, recorder) > 0);
+            codes.lock().unwrap().push(incident.code());
+        }
+    });
+    let runtime = runtime.build().unwrap();
+    let mut failures = 1;
+    let on_starting = move || {
+        failures -= 1;
+        let failed = failures == 0;
+        async move { if failed { Err("not yet".into()) } else { Ok(()) } }
+    };
+    let (sender, over) = mpsc::channel();
+    let act = move || {
+        runtime.start().unwrap();
+        let builder = runtime.recorder::<Number>("r").capacity(4).metric(sick("sick", 1));
+        let recorder = builder.on_metric_changed(|_| resume_unwind(Box::new("no"))).on_starting(on_starting);
+        let recorder = recorder.create().unwrap();
+        assert!(handles.set((runtime.clone(), recorder.clone())).is_ok());
+        assert!(recorder.start().wait(PATIENCE).is_err());
+        recorder.start().wait(PATIENCE).unwrap();
+        (0..2).for_each(|n| recorder.register_event(Number(n)));
+        recorder.flush_blocking(PATIENCE).unwrap();
+        assert!(runtime.recorder::<Number>("r").create().is_err());
+        assert!(
+            recorder
+                .register_metric(UpDown::builder("sick").value(|_| Some(1)).build().unwrap())
+                .result()
+                .is_some()
+        );
+        recorder.stop().wait(PATIENCE).unwrap();
+        recorder.register_event(Number(2));
+        runtime.stop_and_remove("r", PATIENCE).unwrap();
+        assert!(recorder.start().wait(PATIENCE).is_err());
+        assert!(runtime.stop_and_remove("r", PATIENCE).is_err());
+        assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+        assert!(runtime.start().is_err());
+        assert_eq!(runtime.handler_panics(), 0);
+        sender.send(()).unwrap();
+    };
+    let acting = thread::spawn(act);
+    // A handler that waits for a lock that its own thread holds would wait for ever.
+    over.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error} after {:?}", read.lock().unwrap()));
+    acting.join().unwrap();
+    let codes = read.lock().unwrap().clone();
+    let expected = [
+        "recorder_start_failed",
+        "metric_panicked",
+        "observer_panicked",
+        "create_refused",
+        "metric_refused",
+        "loss_began",
+        "loss_ended",
+        "start_refused",
+        "removal_refused",
+        "runtime_start_failed",
+    ];
+    assert_eq!(codes, expected);
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Slot<E> {
     pub(crate) quarantined: bool,
     /// The number of the cut in which the last change is first seen.
     pub(crate) changed_at: u64,
+    /// Whether it panicked when it was last to show its state. In quarantine it is not asked again.
+    hidden: bool,
     /// Of the panic that put it into quarantine, until it is told.
     pub(crate) last_words: LastWords,
 }
@@ -50,6 +52,7 @@ impl<E: MetricEvent> Slot<E> {
             tally: Tally::default(),
             quarantined: false,
             changed_at: 0,
+            hidden: false,
             last_words: LastWords::default(),
         };
         let interests = metric.interests();
@@ -146,12 +149,19 @@ impl<E: MetricEvent> Slot<E> {
         family
     }
 
-    /// Brings a family that is current up to cut `since` up to date.
+    /// Brings a family that is current up to cut `since` up to date. One that cannot be shown is empty from then on: what it wrote
+    /// before it panicked is no state it ever had.
     pub(crate) fn refresh(&mut self, family: &mut Family, since: u64, cut: u64) {
+        if self.quarantined && self.hidden {
+            *family = Family::new(Arc::clone(&self.descriptor));
+            return;
+        }
         let Some(metric) = &self.metric else { return };
         let result =
             catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(family, since))));
+        self.hidden = result.is_err();
         if let Err(payload) = result {
+            *family = Family::new(Arc::clone(&self.descriptor));
             self.quarantined = true;
             self.changed_at = cut;
             self.last_words.hear(&*payload);
