@@ -426,12 +426,14 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     fn subscribe(&self, ending: Ending, observer: ObserverFn<E>) -> Operation {
         let (operation, done) = Operation::new(None);
         let observe = Command::Observe { id: ending.id(), observer, done };
-        let unheard = self.mailbox.lock().subscribe(observe, ending);
+        let mut ending = Some(ending);
+        let unheard = self.mailbox.lock().subscribe(observe, &mut ending);
         match unheard {
             Ok(()) => self.look(),
-            // The other half ends the subscription when it is dropped.
-            Err((command, _)) => self.answer_unheard(command),
+            Err(command) => self.answer_unheard(command),
         }
+        // Still here if nobody obeys: the other half ends with it, outside the lock.
+        drop(ending);
         operation
     }
 

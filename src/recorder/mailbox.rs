@@ -148,17 +148,16 @@ impl<E> Mailbox<E> {
         }
     }
 
-    /// Puts a command in that begins a subscription; gives both back if nobody will obey it or there is no place for it.
+    /// Puts a command in that begins a subscription, and takes its end; leaves that and gives the command back if nobody will obey it or
+    /// there is no place for it.
     pub(crate) fn subscribe(
         &mut self,
         command: Command<E>,
-        ending: Ending,
-    ) -> Result<(), (Command<E>, Ending)> {
+        ending: &mut Option<Ending>,
+    ) -> Result<(), Command<E>> {
         // Nothing is ever spent by an observer.
-        match self.put(command, &mut Spent::new()) {
-            Ok(()) => self.endings.push(ending),
-            Err(command) => return Err((command, ending)),
-        }
+        self.put(command, &mut Spent::new())?;
+        self.endings.extend(ending.take());
         Ok(())
     }
 
