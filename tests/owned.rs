@@ -223,6 +223,18 @@ fn the_guard_of_a_removed_recorder_leaves_its_successor_alone() {
         runtime.recorder::<Number>(id).create().unwrap()
     });
     drop(dropped);
+    // While somebody else's removal is under way, it is theirs.
+    let gate = Gate::default();
+    let leaving = runtime.recorder("leaving").metric(stopper("all", 0, &gate)).create_owned().unwrap();
+    leaving.register_event(Number(0));
+    gate.until_reached();
+    thread::scope(|scope| {
+        let removing = scope.spawn(|| runtime.stop_and_remove("leaving", PATIENCE));
+        until("it is leaving", || leaving.state() == RecorderState::Stopping);
+        assert_eq!(leaving.begin_close().wait(PATIENCE).unwrap_err().kind(), ErrorKind::NotFound);
+        gate.open();
+        assert_eq!(removing.join().unwrap().unwrap().processed, 1);
+    });
     assert_eq!(closed.close(PATIENCE).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(by_hand(begun.begin_close()).unwrap_err().kind(), ErrorKind::NotFound);
     for successor in successors {

@@ -244,7 +244,7 @@ impl<E: MetricEvent> Actor<E> {
 
     /// The future of a hook, and how long it may take.
     pub(crate) fn make_hook(&mut self, phase: Phase) -> Option<(HookFuture, Duration)> {
-        Some((self.hooks.make(phase)?, self.hooks.deadline))
+        Some((self.hooks.make(phase)?, self.hooks.deadline()))
     }
 
     fn drain(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {

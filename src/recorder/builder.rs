@@ -24,6 +24,8 @@ use crate::queue::ready::Node;
 use crate::recorder::core::Core;
 use crate::recorder::core::CoreNode;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::factory::NewRecorder;
+use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
 use crate::recorder::hooks::Hooks;
 use crate::recorder::hosted::Hosted;
@@ -32,8 +34,6 @@ use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::ObserverFn;
-use crate::recorder::observers::ObserverId;
-use crate::recorder::observers::Observers;
 use crate::recorder::operation::Operation;
 use std::fmt;
 use std::future::Future;
@@ -85,6 +85,8 @@ pub struct RecorderBuilder<E: MetricEvent, H = InRuntime> {
 pub(crate) trait Home {
     fn hub(&self) -> &Arc<Hub>;
     fn clock(&self) -> &Arc<dyn Clock>;
+    /// What a new recorder gets beside its own hooks. Runs the user's code.
+    fn hooks_for(&self, recorder: &NewRecorder<'_>) -> Result<RecorderHooks, Error>;
     /// A new life's number, and when its first could have begun.
     fn next_epoch(&self) -> Epoch;
 }
@@ -235,7 +237,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
 
     /// How long each hook may take; [`HOOK_DEADLINE`](crate::limits::HOOK_DEADLINE) if this is not called.
     pub fn hook_deadline(mut self, deadline: Duration) -> Self {
-        self.hooks.deadline = deadline;
+        self.hooks.deadline = Some(deadline);
         self
     }
 
@@ -287,11 +289,9 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
             OverflowPolicy::DropNewest => Kind::Ring,
             OverflowPolicy::DropOldest => Kind::LockedOldest,
         };
-        let mut observers = Observers::new();
-        for (number, observer) in (0..).zip(self.observers) {
-            observers.add(ObserverId(number * 2), observer);
-        }
-        let metrics = (self.slots, observers, self.hooks);
+        let given = home.hooks_for(&NewRecorder::of::<E>(&identity))?;
+        let (observers, hooks) = given.with_own(&identity, self.observers, self.hooks);
+        let metrics = (self.slots, observers, hooks);
         let hub = Arc::clone(home.hub());
         let now = home.clock().now();
         let core = Core::new(Arc::clone(&identity), hub, kind, u64::from(self.capacity), metrics, now);

@@ -9,6 +9,8 @@ use crate::model::policy::OverflowPolicy;
 use crate::recorder::builder::Home;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::core::CoreNode;
+use crate::recorder::factory::NewRecorder;
+use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
 use crate::recorder::hooks::Inline;
 use crate::recorder::hosted::Abandonment;
@@ -43,6 +45,10 @@ impl Home for Detached {
 
     fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    fn hooks_for(&self, _recorder: &NewRecorder<'_>) -> Result<RecorderHooks, Error> {
+        Ok(RecorderHooks::none())
     }
 
     fn next_epoch(&self) -> Epoch {

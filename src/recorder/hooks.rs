@@ -30,7 +30,8 @@ pub(crate) type HookDone = Box<dyn FnOnce(Result<(), Error>) + Send>;
 pub(crate) struct Hooks {
     pub(crate) on_starting: Option<HookFn>,
     pub(crate) on_stopped: Option<HookFn>,
-    pub(crate) deadline: Duration,
+    /// `None` is the default.
+    pub(crate) deadline: Option<Duration>,
 }
 
 /// Which of the two.
@@ -51,7 +52,11 @@ impl Phase {
 
 impl Hooks {
     pub(crate) const fn none() -> Self {
-        Self { on_starting: None, on_stopped: None, deadline: limits::HOOK_DEADLINE }
+        Self { on_starting: None, on_stopped: None, deadline: None }
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline.unwrap_or(limits::HOOK_DEADLINE)
     }
 
     /// Makes the future of a hook; `None` if there is no such hook. A hook that panics over it has failed.

@@ -6,6 +6,7 @@ pub(crate) mod catalogue;
 pub(crate) mod core;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
+pub(crate) mod factory;
 pub(crate) mod handle;
 pub(crate) mod hooks;
 pub(crate) mod hosted;

@@ -8,6 +8,9 @@ use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::model::policy::OverflowPolicy;
 use crate::recorder::builder::check_capacity;
+use crate::recorder::factory::HookFactory;
+use crate::recorder::factory::NewRecorder;
+use crate::recorder::factory::RecorderHooks;
 use crate::runtime::MetricsRuntime;
 use std::sync::Arc;
 
@@ -33,6 +36,7 @@ pub struct RuntimeBuilder {
     pub(crate) capacity: u32,
     pub(crate) policy: OverflowPolicy,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hooks: HookFactory,
 }
 
 impl RuntimeBuilder {
@@ -42,6 +46,7 @@ impl RuntimeBuilder {
             capacity: limits::DEFAULT_CAPACITY,
             policy: OverflowPolicy::default(),
             clock: Arc::new(SystemClock::new()),
+            hooks: HookFactory::default(),
         }
     }
 
@@ -61,6 +66,54 @@ impl RuntimeBuilder {
     /// Where the runtime's time comes from.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Gives every recorder of the runtime hooks, whatever its events are: `factory` is asked for them at each creation.
+    ///
+    /// It runs on the thread that creates the recorder, and should be quick. If it panics, the creation fails with
+    /// [`ErrorKind::HookFailed`]. A recorder that is given an observer has its events dispatched one by one, which costs the worker more;
+    /// [`RecorderHooks::none`] costs nothing. The last factory given counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::RecorderHooks;
+    /// use mvx_metrics::prelude::*;
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// struct Saved;
+    /// impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    ///
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let (sender, changes) = mpsc::channel();
+    /// let runtime = MetricsRuntime::builder("docs")
+    ///     .recorder_hooks(move |recorder| {
+    ///         if recorder.id().as_str().starts_with("scratch") {
+    ///             return RecorderHooks::none();
+    ///         }
+    ///         let sender = sender.clone();
+    ///         RecorderHooks::none().on_metric_changed(move |change| {
+    ///             let _ = sender.send(format!("{} {} {}", change.recorder(), change.metric_name(), change.sequence()));
+    ///         })
+    ///     })
+    ///     .build()?;
+    /// runtime.start()?;
+    /// for id in ["scratch", "storage"] {
+    ///     let recorder = runtime.recorder::<Saved>(id).counter("document.saves", |c| c).create()?;
+    ///     recorder.register_event(Saved);
+    ///     recorder.flush_blocking(Duration::from_secs(5))?;
+    /// }
+    /// assert_eq!(changes.try_iter().collect::<Vec<_>>(), ["storage document.saves 1"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recorder_hooks(
+        mut self,
+        factory: impl Fn(&NewRecorder<'_>) -> RecorderHooks + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks = HookFactory::new(factory);
         self
     }
 

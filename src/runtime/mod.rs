@@ -22,6 +22,8 @@ use crate::recorder::builder::Host;
 use crate::recorder::builder::InRuntime;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::core::CoreNode;
+use crate::recorder::factory::NewRecorder;
+use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
@@ -135,6 +137,10 @@ impl Home for Inner {
 
     fn clock(&self) -> &Arc<dyn Clock> {
         &self.settings.clock
+    }
+
+    fn hooks_for(&self, recorder: &NewRecorder<'_>) -> Result<RecorderHooks, Error> {
+        self.settings.hooks.make(recorder)
     }
 
     fn next_epoch(&self) -> Epoch {
