@@ -293,6 +293,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         let (observers, hooks) = given.with_own(&identity, self.observers, self.hooks);
         let metrics = (self.slots, observers, hooks);
         let hub = Arc::clone(home.hub());
+        hub.keep_time(home.clock());
         let now = home.clock().now();
         let core = Core::new(Arc::clone(&identity), hub, kind, u64::from(self.capacity), metrics, now);
         let node = Arc::new(Node::new(core));

@@ -554,6 +554,10 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 }
 
 impl<E: MetricEvent> Core<E> {
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     pub(crate) fn identity_arc(&self) -> &Arc<Identity> {
         &self.identity
     }

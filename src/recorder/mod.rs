@@ -1,9 +1,11 @@
 //! The recorder: a handle that takes events, an actor that turns them into metrics, and the snapshot that readers see.
 
 mod actor;
+pub(crate) mod buffered;
 pub(crate) mod builder;
 pub(crate) mod catalogue;
 pub(crate) mod core;
+mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod factory;
