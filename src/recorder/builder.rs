@@ -303,7 +303,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
 }
 
 impl<E: MetricEvent> RecorderBuilder<E> {
-    /// The recorder, entered in its runtime. Takes no part of the worker's time and waits for nobody.
+    /// The recorder, entered in its runtime until it is removed there; for one that goes with its owner, see
+    /// [`create_owned`](Self::create_owned). Takes no part of the worker's time and waits for nobody.
     ///
     /// # Errors
     ///

@@ -206,7 +206,7 @@ impl fmt::Debug for RecorderTask {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use crate::metric::Counter;
