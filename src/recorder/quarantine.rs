@@ -38,8 +38,8 @@ impl<E: MetricEvent> Recorder<E> {
     ///
     /// # Errors
     ///
-    /// The operation ends in [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the recorder has no metric of this name, and in
-    /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if it was removed or its runtime is gone.
+    /// The operation ends in [`ErrorKind::NotFound`] if the recorder has no metric of this name, and in
+    /// [`ErrorKind::InvalidState`] if it was removed or its runtime is gone.
     ///
     /// # Cancel safety
     ///
@@ -86,8 +86,8 @@ impl<E: MetricEvent> Recorder<E> {
     ///
     /// # Errors
     ///
-    /// The operation ends in [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such observer, and in
-    /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if the recorder was removed or its runtime is gone.
+    /// The operation ends in [`ErrorKind::NotFound`] if there is no such observer, and in
+    /// [`ErrorKind::InvalidState`] if the recorder was removed or its runtime is gone.
     ///
     /// # Cancel safety
     ///
