@@ -264,3 +264,27 @@ fn nobody_is_held_up_and_nothing_is_unaccounted_while_receivers_come_and_go_unde
     assert_eq!(idle.missed(), changes - 3);
     assert_eq!(recorder.accounts().processed, events);
 }
+
+#[test]
+fn a_subscription_may_be_read_and_dropped_on_the_worker_inside_its_own_metric() {
+    let runtime = running("worker");
+    let kept = Arc::new(std::sync::Mutex::new(None::<Subscription>));
+    let (own, (sender, told)) = (Arc::clone(&kept), mpsc::channel());
+    let reader = Probe::new("reader", move |event: &Number| {
+        let mut kept = own.lock().unwrap();
+        if let Some(changes) = kept.as_mut() {
+            waiting(changes).into_iter().for_each(|sequence| sender.send(sequence).unwrap());
+        }
+        if event.0 == 3 {
+            drop(kept.take());
+        }
+        Verdict::Ignored
+    });
+    let recorder = runtime.recorder("worker").counter("all", |c| c).metric(reader).create().unwrap();
+    *kept.lock().unwrap() = Some(subscribed(&recorder, 10));
+    feed(&recorder, 0..6);
+    // Told after each event, so the reader of an event sees the one before and, of its own, what stands before it in line.
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(recorder.accounts().processed, 6);
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}

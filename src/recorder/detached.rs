@@ -206,7 +206,8 @@ impl fmt::Debug for RecorderTask {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::metric::Counter;

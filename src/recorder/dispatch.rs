@@ -31,6 +31,8 @@ pub(crate) struct Slot<E> {
     route: Option<Box<[bool]>>,
     pub(crate) tally: Tally,
     pub(crate) quarantined: bool,
+    /// Quarantined for a panic over showing itself: it is shown without series, and not asked again.
+    hidden: bool,
     /// The number of the cut in which the last change is first seen.
     pub(crate) changed_at: u64,
 }
@@ -46,6 +48,7 @@ impl<E: MetricEvent> Slot<E> {
             route: None,
             tally: Tally::default(),
             quarantined: false,
+            hidden: false,
             changed_at: 0,
         };
         let interests = metric.interests();
@@ -141,14 +144,28 @@ impl<E: MetricEvent> Slot<E> {
         family
     }
 
+    /// Lifts a quarantine; what the metric then is will be shown in `cut`.
+    pub(crate) fn reinstate(&mut self, cut: u64) {
+        if std::mem::take(&mut self.quarantined) {
+            self.hidden = false;
+            self.changed_at = cut;
+        }
+    }
+
     /// Brings a family that is current up to cut `since` up to date.
     pub(crate) fn refresh(&mut self, family: &mut Family, since: u64, cut: u64) {
         let Some(metric) = &self.metric else { return };
+        if self.hidden {
+            *family = Family::new(Arc::clone(&self.descriptor));
+            return;
+        }
         let result =
             catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(family, since))));
         if let Err(payload) = result {
-            self.quarantined = true;
+            (self.quarantined, self.hidden) = (true, true);
             self.changed_at = cut;
+            // Not what it had written by then; the cut before this one is brought to the same by the next refresh.
+            *family = Family::new(Arc::clone(&self.descriptor));
             crate::queue::drop_quietly(payload);
         }
     }
