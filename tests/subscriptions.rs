@@ -82,7 +82,7 @@ fn what_finds_no_room_is_missed_exactly_and_later_changes_come_again() {
     feed(&recorder, 10..12);
     assert_eq!((waiting(&mut small), small.missed()), (vec![2, 3, 4, 11], 7));
     assert_eq!(waiting(&mut large), (1..13).collect::<Vec<_>>());
-    // A receiver that looks when it has received the last waiting change sees what it missed.
+    // After a flush, as here, a receiver that has received the last waiting change sees what it missed.
     assert_eq!(recorder.snapshot().counter("all", &[]), Some(12));
 }
 
