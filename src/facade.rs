@@ -55,6 +55,7 @@ pub use crate::model::unit::Unit;
 pub use crate::model::verdict::Context;
 pub use crate::model::verdict::Refusal;
 pub use crate::model::verdict::Verdict;
+pub use crate::recorder::buffered::Buffered;
 pub use crate::recorder::builder::InRuntime;
 pub use crate::recorder::builder::RecorderBuilder;
 pub use crate::recorder::calls::UserCall;

@@ -133,6 +133,12 @@ pub mod _guide {
         #![doc = include_str!("docs/logging.md")]
     }
 
+    /// How long recorders live, how events get in, and who is told of changes.
+    #[cfg(feature = "runtime")]
+    pub mod recorders {
+        #![doc = include_str!("docs/recorders.md")]
+    }
+
     /// Stating events.
     #[cfg(feature = "derive")]
     pub mod events {

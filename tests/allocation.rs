@@ -198,3 +198,23 @@ fn a_recorder_that_never_had_an_event_has_no_slots() {
     let (allocated, ()) = allocated_by(|| (0..8).for_each(|n| largest.register_event(Number(n))));
     assert_eq!(allocated, 1);
 }
+
+#[test]
+fn a_buffer_that_was_full_once_allocates_nothing_more() {
+    let runtime = MetricsRuntime::builder("buffer").clock(Still).build().unwrap();
+    runtime.start().unwrap();
+    let recorder =
+        runtime.recorder::<Number>("buffer").capacity(CAPACITY).counter("events", |c| c).create().unwrap();
+    // What was ever pending at once is what the queue keeps.
+    let mut all: Vec<_> = (0..u64::from(CAPACITY)).map(Number).collect();
+    recorder.register_events(&mut all);
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let (made, mut buffer) = allocated_by(|| recorder.buffered(64, std::time::Duration::from_secs(1)));
+    assert_eq!(made, 0);
+    (0..64).for_each(|n| buffer.register_event(Number(n)));
+    let rounds = scaled(50);
+    assert_eq!(bursts(&recorder, rounds, |n| buffer.register_event(Number(n))), 0);
+    assert_eq!(recorder.accounts().rejected.total(), 0);
+    let offered = u64::from(CAPACITY) + 64 + rounds * BURST;
+    assert_eq!(recorder.accounts().accepted, offered);
+}

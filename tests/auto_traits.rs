@@ -10,6 +10,7 @@ use crate::support::Probe;
 use crate::support::running;
 use mvx_metrics::Accounts;
 use mvx_metrics::Adapter;
+use mvx_metrics::Buffered;
 use mvx_metrics::ChangeNotice;
 use mvx_metrics::Counter;
 use mvx_metrics::CounterBuilder;
@@ -111,6 +112,8 @@ fn handles_cross_threads_whatever_the_event_is() {
     shared::<OwnedRecorder<Unshared>>();
     shared::<Subscription>();
     sent::<RecorderHooks>();
+    sent::<Buffered<Unshared>>();
+    const { assert!(!<IsSync<Buffered<Number>>>::ANSWER) };
     shared::<NewRecorder<'static>>();
     cloned::<ChangeNotice>();
     cloned::<Operation>();

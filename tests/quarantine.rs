@@ -11,7 +11,12 @@ use crate::support::insist;
 use crate::support::running;
 use crate::support::scaled;
 use mvx_metrics::Change;
+use mvx_metrics::Context;
+use mvx_metrics::Descriptor;
 use mvx_metrics::ErrorKind;
+use mvx_metrics::FamilyWriter;
+use mvx_metrics::Kind;
+use mvx_metrics::LabelSet;
 use mvx_metrics::Metric;
 use mvx_metrics::Recorder;
 use mvx_metrics::Tally;
@@ -19,11 +24,42 @@ use mvx_metrics::Verdict;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 /// Panics without the hook, which would print each of them.
 fn panic_quietly() -> ! {
     resume_unwind(Box::new("a mistake of the user"))
+}
+
+/// A metric that shows the last number, cannot while it is ill, and says how often it was asked to.
+struct Shy {
+    descriptor: Arc<Descriptor>,
+    last: u64,
+    asked: Arc<AtomicU64>,
+    ill: Arc<AtomicBool>,
+}
+
+impl Metric<Number> for Shy {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.descriptor
+    }
+
+    fn handle_event(&mut self, event: &Number, _context: &Context) -> Verdict {
+        self.last = event.0;
+        Verdict::Accepted
+    }
+
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        writer.counter(&LabelSet::new([("n", "first")]).unwrap(), self.last);
+        if self.ill.load(Ordering::Acquire) {
+            panic_quietly();
+        }
+        writer.counter(&LabelSet::new([("n", "second")]).unwrap(), self.last);
+    }
 }
 
 /// A metric that panics on every event divisible by `by`, and counts the others.
@@ -199,4 +235,45 @@ fn the_tallies_add_up_while_metrics_panic_and_are_reinstated_under_load() {
         assert!(tally.panicked >= 1 && tally.accepted >= 1, "{name}: {tally:?}");
     }
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+#[test]
+fn a_metric_that_panicked_over_showing_itself_is_shown_empty_and_not_asked_until_it_is_reinstated() {
+    let runtime = running("shy");
+    let (asked, ill) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+    let descriptor = Descriptor::builder("shy", Kind::Counter).label("n").build().unwrap();
+    let shy = Shy { descriptor, last: 0, asked: Arc::clone(&asked), ill: Arc::clone(&ill) };
+    let recorder = runtime.recorder("shy").counter("events", |c| c).metric(shy).create().unwrap();
+    let shown = || {
+        let snapshot = recorder.snapshot();
+        ["first", "second"].map(|n| snapshot.counter("shy", &[("n", n)]))
+    };
+    feed(&recorder, 8..10);
+    assert_eq!(shown(), [Some(9), Some(9)]);
+    ill.store(true, Ordering::Release);
+    feed(&recorder, 10..11);
+    let before = asked.load(Ordering::Acquire);
+    for n in 11..20 {
+        feed(&recorder, n..n + 1);
+        assert_eq!((shown(), tally(&recorder, "shy").1), ([None, None], true), "{n}");
+    }
+    assert_eq!(asked.load(Ordering::Acquire), before);
+    // Still ill, so it fails again, once.
+    recorder.reinstate("shy").wait(PATIENCE).unwrap();
+    feed(&recorder, 20..22);
+    assert_eq!((shown(), tally(&recorder, "shy").1), ([None, None], true));
+    assert_eq!(asked.load(Ordering::Acquire), before + 1);
+    // Both cuts that take turns show it empty by then.
+    (22..26).for_each(|n| feed(&recorder, n..n + 1));
+    // Well again, it is shown as it stands, in every cut from then on.
+    ill.store(false, Ordering::Release);
+    recorder.reinstate("shy").wait(PATIENCE).unwrap();
+    recorder.flush_blocking(PATIENCE).unwrap();
+    assert!(shown()[0].is_some() && shown()[0] == shown()[1], "{:?}", shown());
+    for n in 30..39 {
+        feed(&recorder, n..n + 1);
+        assert_eq!((shown(), tally(&recorder, "shy").1), ([Some(n), Some(n)], false), "{n}");
+    }
+    assert_eq!(tally(&recorder, "shy").0.total(), recorder.accounts().processed);
+    assert_eq!(recorder.snapshot().counter("events", &[]), Some(recorder.accounts().processed));
 }

@@ -82,7 +82,7 @@ fn what_finds_no_room_is_missed_exactly_and_later_changes_come_again() {
     feed(&recorder, 10..12);
     assert_eq!((waiting(&mut small), small.missed()), (vec![2, 3, 4, 11], 7));
     assert_eq!(waiting(&mut large), (1..13).collect::<Vec<_>>());
-    // A receiver that looks when it has received the last waiting change sees what it missed.
+    // After a flush, as here, a receiver that has received the last waiting change sees what it missed.
     assert_eq!(recorder.snapshot().counter("all", &[]), Some(12));
 }
 
@@ -263,4 +263,28 @@ fn nobody_is_held_up_and_nothing_is_unaccounted_while_receivers_come_and_go_unde
     assert_eq!(received + steady.missed(), changes, "{steady:?} after {last}");
     assert_eq!(idle.missed(), changes - 3);
     assert_eq!(recorder.accounts().processed, events);
+}
+
+#[test]
+fn a_subscription_may_be_read_and_dropped_on_the_worker_inside_its_own_metric() {
+    let runtime = running("worker");
+    let kept = Arc::new(std::sync::Mutex::new(None::<Subscription>));
+    let (own, (sender, told)) = (Arc::clone(&kept), mpsc::channel());
+    let reader = Probe::new("reader", move |event: &Number| {
+        let mut kept = own.lock().unwrap();
+        if let Some(changes) = kept.as_mut() {
+            waiting(changes).into_iter().for_each(|sequence| sender.send(sequence).unwrap());
+        }
+        if event.0 == 3 {
+            drop(kept.take());
+        }
+        Verdict::Ignored
+    });
+    let recorder = runtime.recorder("worker").counter("all", |c| c).metric(reader).create().unwrap();
+    *kept.lock().unwrap() = Some(subscribed(&recorder, 10));
+    feed(&recorder, 0..6);
+    // Told after each event, so the reader of an event sees the one before and, of its own, what stands before it in line.
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(recorder.accounts().processed, 6);
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }

@@ -373,7 +373,7 @@ impl<E: MetricEvent> Actor<E> {
         let found = match whom {
             Quarantined::Metric(name) => {
                 let slot = self.slots.iter_mut().find(|slot| slot.descriptor().name() == &**name);
-                slot.map(|slot| slot.quarantined = false).is_some()
+                slot.map(|slot| slot.reinstate(self.version + 1)).is_some()
             }
             Quarantined::Observer(id) => self.observers.reinstate(*id),
         };
@@ -383,7 +383,8 @@ impl<E: MetricEvent> Actor<E> {
 
     /// A start lifts every quarantine: whoever starts again asks for all of it.
     fn reinstate_all(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.quarantined = false);
+        let cut = self.version + 1;
+        self.slots.iter_mut().for_each(|slot| slot.reinstate(cut));
         self.observers.reinstate_all();
     }
 

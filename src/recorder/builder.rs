@@ -298,6 +298,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         let (observers, hooks) = given.with_own(&identity, self.observers, self.hooks);
         let metrics = (self.slots, observers, hooks);
         let hub = Arc::clone(home.hub());
+        hub.keep_time(home.clock());
         let now = home.clock().now();
         let capacity = u64::from(self.capacity);
         let logged_from = self.logged_from.unwrap_or_else(|| hub.journal.logged_from());
@@ -309,7 +310,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
 }
 
 impl<E: MetricEvent> RecorderBuilder<E> {
-    /// The recorder, entered in its runtime. Takes no part of the worker's time and waits for nobody.
+    /// The recorder, entered in its runtime until it is removed there; for one that goes with its owner, see
+    /// [`create_owned`](Self::create_owned). Takes no part of the worker's time and waits for nobody.
     ///
     /// # Errors
     ///

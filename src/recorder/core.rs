@@ -707,11 +707,11 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 }
 
 impl<E: MetricEvent> Core<E> {
-    pub(crate) fn identity_arc(&self) -> &Arc<Identity> {
-        &self.identity
-    }
-
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    pub(crate) fn identity_arc(&self) -> &Arc<Identity> {
+        &self.identity
     }
 }

@@ -248,6 +248,7 @@ impl fmt::Debug for RecorderTask {
 }
 
 #[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::metric::Counter;

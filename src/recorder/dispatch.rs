@@ -149,6 +149,14 @@ impl<E: MetricEvent> Slot<E> {
         family
     }
 
+    /// Lifts a quarantine; what the metric then is will be shown in `cut`.
+    pub(crate) fn reinstate(&mut self, cut: u64) {
+        if std::mem::take(&mut self.quarantined) {
+            self.hidden = false;
+            self.changed_at = cut;
+        }
+    }
+
     /// Brings a family that is current up to cut `since` up to date. One that cannot be shown is empty from then on: what it wrote
     /// before it panicked is no state it ever had.
     pub(crate) fn refresh(&mut self, family: &mut Family, since: u64, cut: u64) {
@@ -161,8 +169,9 @@ impl<E: MetricEvent> Slot<E> {
             catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(family, since))));
         self.hidden = result.is_err();
         if let Err(payload) = result {
-            *family = Family::new(Arc::clone(&self.descriptor));
             self.quarantined = true;
+            // Not what it had written by then; the cut before this one is brought to the same by the next refresh.
+            *family = Family::new(Arc::clone(&self.descriptor));
             self.changed_at = cut;
             self.last_words.hear(&*payload);
             crate::queue::drop_quietly(payload);

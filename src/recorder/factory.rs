@@ -150,6 +150,40 @@ type ErasedObserver = Box<dyn FnMut(&RecorderChange<'_>) + Send>;
 /// At a start the runtime's hook runs before the recorder's own, which is left out if the first fails; at a stop it runs after it, even
 /// if that has failed or panicked, and the first error is the stop's. The deadline is for both together: if the first uses it up, the
 /// second does not run.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::RecorderHooks;
+/// use mvx_metrics::prelude::*;
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+///
+/// struct Saved;
+/// impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+///
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let (sender, lives) = mpsc::channel();
+/// let runtime = MetricsRuntime::builder("docs")
+///     .recorder_hooks(move |recorder| {
+///         if !recorder.takes::<Saved>() {
+///             return RecorderHooks::none();
+///         }
+///         let (id, starts, stops) = (recorder.id().clone(), sender.clone(), sender.clone());
+///         let tell = move |to: &mpsc::Sender<String>, what| drop(to.send(format!("{id} {what}")));
+///         let tell_stop = tell.clone();
+///         RecorderHooks::none()
+///             .on_starting(move || { tell(&starts, "starts"); async { Ok(()) } })
+///             .on_stopped(move || { tell_stop(&stops, "stopped"); async { Ok(()) } })
+///     })
+///     .build()?;
+/// runtime.start()?;
+/// runtime.recorder::<Saved>("storage").create()?.register_event(Saved);
+/// runtime.shutdown(Duration::from_secs(5))?;
+/// assert_eq!(lives.try_iter().collect::<Vec<_>>(), ["storage starts", "storage stopped"]);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "hooks do nothing until the factory returns them"]
 pub struct RecorderHooks {
     observers: Vec<ErasedObserver>,

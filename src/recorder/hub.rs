@@ -1,5 +1,7 @@
 //! Where recorders report that they have something to do: the ready list of one worker, and how to wake it.
 
+use crate::model::clock::Clock;
+use crate::model::clock::SystemClock;
 use crate::queue::ready::Erase;
 use crate::queue::ready::Node;
 use crate::queue::ready::ReadyList;
@@ -32,6 +34,8 @@ pub(crate) struct Hub {
     attended: AtomicBool,
     /// Who runs lifecycle hooks; set before anybody drains.
     executor: OnceLock<Arc<dyn Executor>>,
+    /// Whose time it is here, for whoever has no worker's desk at hand; set before the first recorder is there.
+    clock: OnceLock<Arc<dyn Clock>>,
     pub(crate) catalogue: Catalogue,
     pub(crate) journal: Journal,
 }
@@ -45,6 +49,7 @@ impl Hub {
             thread: OnceLock::new(),
             attended: AtomicBool::new(false),
             executor: OnceLock::new(),
+            clock: OnceLock::new(),
             catalogue: Catalogue::default(),
         }
     }
@@ -96,6 +101,15 @@ impl Hub {
 
     pub(crate) fn executor(&self) -> Option<&Arc<dyn Executor>> {
         self.executor.get()
+    }
+
+    /// The clock of this hub's recorders; the first one stays.
+    pub(crate) fn keep_time(&self, clock: &Arc<dyn Clock>) {
+        let _ = self.clock.get_or_init(|| Arc::clone(clock));
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(self.clock.get_or_init(|| Arc::new(SystemClock::new())))
     }
 
     /// Somebody will come: what waits is not waiting in vain.

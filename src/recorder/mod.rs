@@ -1,6 +1,7 @@
 //! The recorder: a handle that takes events, an actor that turns them into metrics, and the snapshot that readers see.
 
 mod actor;
+pub(crate) mod buffered;
 pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod catalogue;

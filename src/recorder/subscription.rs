@@ -67,11 +67,41 @@ impl fmt::Debug for ChangeNotice {
 /// The changes of one recorder, in order, for one receiver; made by [`Recorder::subscribe`].
 ///
 /// The worker never waits for it. While as many changes wait as its capacity, later ones are left out and counted in
-/// [`missed`](Self::missed): what waits is older than what was missed, so a receiver that takes a snapshot after the last waiting change
-/// sees what the missed ones came to. Dropping it unsubscribes.
+/// [`missed`](Self::missed): what waits is older than what was missed. A change is told before it is published: a receiver that flushes
+/// after the last waiting change, and then takes a snapshot, sees what all of them came to, the missed ones included. Dropping it
+/// unsubscribes.
 ///
 /// It ends when the recorder was removed, or its runtime shut down or its task dropped, and every waiting change was received. A stop
 /// does not end it: the recorder may be started again.
+///
+/// # Examples
+///
+/// Without an executor, several recorders in one place:
+///
+/// ```
+/// # use mvx_metrics::prelude::*;
+/// use std::time::Duration;
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let patience = Duration::from_secs(5);
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.start()?;
+/// let make = |id: &str| runtime.recorder::<Saved>(id).counter("document.saves", |c| c).create();
+/// let recorders = [make("left")?, make("right")?];
+/// let mut subscriptions = recorders.each_ref().map(|recorder| recorder.subscribe(16));
+/// for (recorder, subscription) in recorders.iter().zip(&subscriptions) {
+///     subscription.begun().wait(patience)?;
+///     recorder.register_event(Saved);
+///     recorder.flush_blocking(patience)?;
+/// }
+/// let changed: Vec<_> = subscriptions.iter_mut().filter_map(|subscription| subscription.try_recv()).collect();
+/// assert_eq!(changed.iter().map(|change| change.recorder().as_str()).collect::<Vec<_>>(), ["left", "right"]);
+///
+/// runtime.shutdown(patience)?;
+/// assert!(subscriptions.iter().all(|subscription| subscription.is_ended()));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping a subscription ends it"]
 pub struct Subscription {
     channel: Arc<Channel>,
@@ -143,8 +173,10 @@ impl Channel {
     fn take(&self) -> Option<(Arc<Descriptor>, u64)> {
         let take = |mut consumer: crate::queue::Consumer<'_, Told>, _: &mut ()| {
             let told = consumer.run(1).get(0).map(|told| (Arc::clone(&told.metric), told.sequence));
-            // Nobody abandons this queue, so this cannot fail.
-            told.is_some().then(|| consumer.finish(1));
+            if told.is_some() {
+                // Nobody abandons this queue, so this cannot fail.
+                let _ = consumer.finish(1);
+            }
             told
         };
         self.changes.sit(take).flatten()
@@ -332,6 +364,7 @@ impl<E: MetricEvent> Recorder<E> {
 }
 
 #[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use std::pin::pin;

@@ -236,7 +236,7 @@ impl<'a> MetricView<'a> {
         self.cut.tally
     }
 
-    /// Whether it has panicked, and sees no events until it is [reinstated](crate::Recorder::reinstate) or the recorder is
+    /// Whether it has panicked, over an event or over showing itself (then it is shown without series), and sees no events until it is [reinstated](crate::Recorder::reinstate) or the recorder is
     /// started again.
     pub fn is_quarantined(self) -> bool {
         self.cut.quarantined
