@@ -135,6 +135,10 @@ pub struct RecorderTask {
 }
 
 impl RecorderTask {
+    fn tell_the_last(&self) {
+        self.recorder.last_look().into_iter().for_each(|incident| self.hub.journal.tell(incident));
+    }
+
     /// Gives turns until there is nothing to do (true) or the executor's other tasks are due (false).
     fn work(&mut self) -> bool {
         let mut ready = Vec::new();
@@ -172,7 +176,7 @@ impl Future for RecorderTask {
             if self.recorder.state() == RecorderState::Stopped && idle {
                 self.over = true;
                 self.recorder.retire();
-                self.recorder.last_look();
+                self.tell_the_last();
                 return Poll::Ready(());
             }
             if !idle {
@@ -191,7 +195,7 @@ impl Drop for RecorderTask {
         if !self.over {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
-            self.recorder.last_look();
+            self.tell_the_last();
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::model::clock::Timestamp;
 use crate::model::incident::IncidentKind;
 use crate::recorder::hooks::Phase;
 use crate::recorder::identity::Identity;
+use crate::recorder::journal::Untold;
 use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Snapshot;
@@ -80,8 +81,8 @@ pub(crate) trait Hosted: Send + Sync {
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);
 
-    /// After the recorder's end, or its retirement: tells of the loss that nobody will see end any more.
-    fn last_look(&self);
+    /// After its retirement: what is still to be told of a loss, which nobody will see end any more.
+    fn last_look(&self) -> Vec<Untold>;
 
     /// Tells of an incident that is about this recorder.
     fn note(&self, kind: IncidentKind);

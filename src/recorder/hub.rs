@@ -33,13 +33,13 @@ pub(crate) struct Hub {
     /// Who runs lifecycle hooks; set before anybody drains.
     executor: OnceLock<Arc<dyn Executor>>,
     pub(crate) catalogue: Catalogue,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
 }
 
 impl Hub {
     pub(crate) fn new(journal: Journal) -> Self {
         Self {
-            journal,
+            journal: Arc::new(journal),
             ready: ReadyList::new(),
             waker: Mutex::new(None),
             thread: OnceLock::new(),

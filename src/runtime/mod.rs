@@ -31,6 +31,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::journal::Journal;
+use crate::recorder::journal::Untold;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
@@ -159,6 +160,10 @@ impl Inner {
     pub(crate) fn note(&self, kind: IncidentKind) {
         let journal = &self.control.hub.journal;
         journal.note(None, journal.logged_from(), kind);
+    }
+
+    pub(crate) fn tell_all(&self, incidents: Vec<Untold>) {
+        incidents.into_iter().for_each(|incident| self.control.hub.journal.tell(incident));
     }
 
     /// The same, about a recorder that is not there to tell of it itself.
@@ -317,7 +322,7 @@ impl MetricsRuntime {
         })?;
         let result = shutdown::settle(&self.inner, &recorder, timeout, Abandonment::Removed);
         recorder.retire();
-        recorder.last_look();
+        self.inner.tell_all(recorder.last_look());
         self.inner.registry.end_removal(&id);
         let accounts = recorder.accounts();
         recorder.note(match &result {

@@ -6,6 +6,7 @@ use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
+use crate::recorder::journal::Untold;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::runtime::Inner;
@@ -69,8 +70,8 @@ fn spawn_watchdog(
 /// The shutdown itself.
 fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<ShutdownReport>) {
     let recorders = inner.registry.close();
-    let telling = Telling::beside(inner);
-    tell_began(inner, &recorders, &telling);
+    let telling = Telling::beside(&inner.control.hub.journal, inner.namespace.as_str());
+    telling.tell(of_runtime(inner, IncidentKind::ShutdownBegan { recorders: recorders.len() }));
     let errors = settle_all(inner, &recorders, until);
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
@@ -78,7 +79,7 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     let worker_ended =
         worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
     let report = report(inner, &recorders, errors, worker_ended);
-    tell_ended(inner, recorders, &report, &telling);
+    tell_ended(inner, &recorders, &report, &telling);
     if ran {
         // Of a runtime that never ran this may be the thread that drops it, which waits for nobody.
         telling.end();
@@ -86,26 +87,21 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     done.complete(Ok(report));
 }
 
-fn tell_began(inner: &Arc<Inner>, recorders: &[Arc<dyn Hosted>], telling: &Telling) {
-    let (inner, recorders) = (Arc::clone(inner), recorders.len());
-    telling.tell(move || inner.note(IncidentKind::ShutdownBegan { recorders }));
+fn of_runtime(inner: &Inner, kind: IncidentKind) -> Untold {
+    Untold { recorder: None, logged_from: inner.control.hub.journal.logged_from(), kind }
 }
 
-fn tell_ended(
-    inner: &Arc<Inner>,
-    recorders: Vec<Arc<dyn Hosted>>,
-    report: &ShutdownReport,
-    telling: &Telling,
-) {
-    let (inner, accounts, worker_ended) = (Arc::clone(inner), report.accounts(), report.worker_ended);
-    let incident = match report.is_complete() {
-        true => IncidentKind::ShutdownCompleted { accounts },
-        false => IncidentKind::ShutdownIncomplete { accounts, worker_ended },
-    };
-    telling.tell(move || {
-        recorders.iter().for_each(|recorder| recorder.last_look());
-        inner.note(incident);
-    });
+fn tell_ended(inner: &Inner, recorders: &[Arc<dyn Hosted>], report: &ShutdownReport, telling: &Telling) {
+    let losses = recorders.iter().flat_map(|recorder| recorder.last_look());
+    losses.for_each(|incident| telling.tell(incident));
+    let (accounts, worker_ended) = (report.accounts(), report.worker_ended);
+    telling.tell(of_runtime(
+        inner,
+        match report.is_complete() {
+            true => IncidentKind::ShutdownCompleted { accounts },
+            false => IncidentKind::ShutdownIncomplete { accounts, worker_ended },
+        },
+    ));
 }
 
 /// The end: answers what is still owed, and writes down what became of everything.
@@ -134,15 +130,15 @@ fn report(
 
 /// A shutdown whose worker is stepped by the caller.
 #[cfg(feature = "testing")]
-pub(crate) fn by_hand(inner: &Arc<Inner>, work_off: impl FnOnce()) -> ShutdownReport {
+pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport {
     let recorders = inner.registry.close();
-    let telling = Telling::here();
-    tell_began(inner, &recorders, &telling);
+    let telling = Telling::here(&inner.control.hub.journal);
+    telling.tell(of_runtime(inner, IncidentKind::ShutdownBegan { recorders: recorders.len() }));
     let stops = stop_all(&recorders);
     work_off();
     let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
     let report = report(inner, &recorders, errors, true);
-    tell_ended(inner, recorders, &report, &telling);
+    tell_ended(inner, &recorders, &report, &telling);
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
     report
 }
