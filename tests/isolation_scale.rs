@@ -134,7 +134,9 @@ fn one_bad_metric_of_a_hundred_in_each_of_a_thousand_recorders_changes_nothing_e
 
 fn a_thousand_recorders(round: u64) {
     let (sender, incidents) = mpsc::channel();
-    let handler = move |incident: &Incident| drop(sender.send(incident.code()));
+    let handler = move |incident: &Incident| {
+        let _ = sender.send(incident.code());
+    };
     let runtime = MetricsRuntime::builder("scale").on_error(handler).build().unwrap();
     runtime.start().unwrap();
     let sound: Vec<_> = (0..METRICS).map(expected).collect();
