@@ -71,8 +71,7 @@ fn outcome(place: &Place, call: &'static Call) -> String {
     let subject = place.build(&desk);
     let recorder = subject.recorder.clone();
     let kept = (!call.drops_runtime).then(|| subject.runtime.clone());
-    if call.drops_runtime && place.column == 0 {
-        // The worker is held meanwhile: a drop that waited for it would take long.
+    if call.holds_worker && place.column == 0 {
         let held = subject.runtime.recorder("held").metric(stopper("held", 0, &gate)).create().unwrap();
         held.register_event(Number(0));
         gate.until_reached();

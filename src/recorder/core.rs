@@ -33,7 +33,7 @@ use crate::recorder::hosted::Turned;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Identity;
 use crate::recorder::journal::LoggedFrom;
-use crate::recorder::loss::Look;
+use crate::recorder::journal::Untold;
 use crate::recorder::loss::LossWatch;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
@@ -693,8 +693,8 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
             .for_each(|done| done.complete(Err(self.gone())));
     }
 
-    fn last_look(&self) {
-        self.look_for_losses(self.cut.load().taken_at, Look::Last);
+    fn last_look(&self) -> Vec<Untold> {
+        self.last_losses()
     }
 
     fn note(&self, kind: IncidentKind) {

@@ -163,6 +163,10 @@ pub struct RecorderTask {
 }
 
 impl RecorderTask {
+    fn tell_the_last(&self) {
+        self.recorder.last_look().into_iter().for_each(|incident| self.hub.journal.tell(incident));
+    }
+
     /// Gives turns until there is nothing to do (true) or the executor's other tasks are due (false).
     fn work(&mut self) -> bool {
         let mut ready = Vec::new();
@@ -212,7 +216,7 @@ impl Future for RecorderTask {
             if idle && self.hooks.is_idle() && self.recorder.conclude() {
                 self.over = true;
                 self.recorder.retire();
-                self.recorder.last_look();
+                self.tell_the_last();
                 return Poll::Ready(());
             }
             if !idle {
@@ -236,7 +240,7 @@ impl Drop for RecorderTask {
             // Nobody takes the list any more, and what stands on it keeps itself alive through it.
             let mut scheduled = Vec::new();
             self.hub.take(&mut scheduled);
-            self.recorder.last_look();
+            self.tell_the_last();
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::recorder::calls::Calls;
 use crate::recorder::calls::UserCall;
 use crate::recorder::hooks::Phase;
 use crate::recorder::identity::Identity;
+use crate::recorder::journal::Untold;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
 use crate::recorder::state::RecorderState;
@@ -102,8 +103,8 @@ pub(crate) trait Hosted: Send + Sync {
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);
 
-    /// After the recorder's end, or its retirement: tells of the loss that nobody will see end any more.
-    fn last_look(&self);
+    /// After its retirement: what is still to be told of a loss, which nobody will see end any more.
+    fn last_look(&self) -> Vec<Untold>;
 
     /// Tells of an incident that is about this recorder.
     fn note(&self, kind: IncidentKind);

@@ -37,13 +37,13 @@ pub(crate) struct Hub {
     /// Whose time it is here, for whoever has no worker's desk at hand; set before the first recorder is there.
     clock: OnceLock<Arc<dyn Clock>>,
     pub(crate) catalogue: Catalogue,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
 }
 
 impl Hub {
     pub(crate) fn new(journal: Journal) -> Self {
         Self {
-            journal,
+            journal: Arc::new(journal),
             ready: ReadyList::new(),
             waker: Mutex::new(None),
             thread: OnceLock::new(),

@@ -36,6 +36,13 @@ pub(crate) struct Listeners {
 /// The severity from which on something is logged; `None` for never.
 pub(crate) type LoggedFrom = Option<Severity>;
 
+/// An incident that is still to be told: plain data, which keeps nobody alive.
+pub(crate) struct Untold {
+    pub(crate) recorder: Option<RecorderId>,
+    pub(crate) logged_from: LoggedFrom,
+    pub(crate) kind: IncidentKind,
+}
+
 /// The journal of one runtime, or of one recorder without a runtime.
 pub(crate) struct Journal {
     runtime: Option<RecorderId>,
@@ -92,6 +99,10 @@ impl Journal {
         }
         // It may be the last owner of an error whose source is the user's.
         drop_quietly(incident);
+    }
+
+    pub(crate) fn tell(&self, Untold { recorder, logged_from, kind }: Untold) {
+        self.note(recorder.as_ref(), logged_from, kind);
     }
 
     /// How often somebody who was told panicked over it.

@@ -7,6 +7,7 @@ use crate::model::incident::Severity;
 use crate::model::limits;
 use crate::recorder::core::Core;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::journal::Untold;
 use crate::recorder::journal::panic_message;
 use crate::recorder::loss::Look;
 use crate::recorder::observers::Observers;
@@ -37,7 +38,7 @@ pub(crate) fn turn_made<E: MetricEvent>(
     for message in observers.last_words.drain(..).filter_map(|words| words.0) {
         core.tell(IncidentKind::ObserverPanicked { message });
     }
-    core.look_for_losses(now, Look::Passing);
+    core.look_for_losses(now);
 }
 
 /// Metrics that have panicked since the last look.
@@ -75,11 +76,23 @@ impl<E: MetricEvent> Core<E> {
         self.hub().journal.note(Some(&self.identity_arc().id), self.logged_from, kind);
     }
 
+    /// What the last look at the losses finds.
+    pub(crate) fn last_losses(&self) -> Vec<Untold> {
+        if !self.hears(Severity::Warn) {
+            return Vec::new();
+        }
+        // Without a clock: the time of the last publication is not later than now.
+        let found = self.losses.look(&self.accounts_now(), self.cut.load().taken_at, Look::Last);
+        let (recorder, logged_from) = (&self.identity_arc().id, self.logged_from);
+        let untold = |kind| Untold { recorder: Some(recorder.clone()), logged_from, kind };
+        found.into_iter().flatten().map(untold).collect()
+    }
+
     /// Tells of the beginning and of the end of a loss.
-    pub(crate) fn look_for_losses(&self, now: Timestamp, look: Look) {
+    fn look_for_losses(&self, now: Timestamp) {
         if self.hears(Severity::Warn) {
             self.losses
-                .look(&self.accounts_now(), now, look)
+                .look(&self.accounts_now(), now, Look::Passing)
                 .into_iter()
                 .flatten()
                 .for_each(|kind| self.tell(kind));
@@ -88,7 +101,7 @@ impl<E: MetricEvent> Core<E> {
 
     /// The look at an idle recorder, idle since `before`; true if there has to be another.
     pub(crate) fn look_when_idle(&self, before: Timestamp) -> bool {
-        self.look_for_losses(before.saturating_add(limits::RELEASE_AFTER), Look::Passing);
+        self.look_for_losses(before.saturating_add(limits::RELEASE_AFTER));
         self.losses.is_under_way()
     }
 }

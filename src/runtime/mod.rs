@@ -34,6 +34,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::journal::Journal;
+use crate::recorder::journal::Untold;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
@@ -178,6 +179,10 @@ impl Inner {
     pub(crate) fn note(&self, kind: IncidentKind) {
         let journal = &self.control.hub.journal;
         journal.note(None, journal.logged_from(), kind);
+    }
+
+    pub(crate) fn tell_all(&self, incidents: Vec<Untold>) {
+        incidents.into_iter().for_each(|incident| self.control.hub.journal.tell(incident));
     }
 
     /// The same, about a recorder that is not there to tell of it itself.

@@ -56,7 +56,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, recorder: Arc<dyn Hosted>) -> Operation<
 /// The id is free, and whoever listens is told how it went.
 fn end(inner: &Inner, recorder: &Arc<dyn Hosted>, result: Result<(), Error>) -> Result<Accounts, Error> {
     recorder.retire();
-    recorder.last_look();
+    inner.tell_all(recorder.last_look());
     inner.registry.end_removal(recorder);
     let accounts = recorder.accounts();
     recorder.note(match &result {

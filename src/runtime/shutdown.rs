@@ -6,6 +6,7 @@ use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
+use crate::recorder::journal::Untold;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::runtime::Inner;
@@ -71,8 +72,8 @@ fn spawn_watchdog(
 /// The shutdown itself.
 fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<ShutdownReport>) {
     let recorders = inner.registry.close();
-    let telling = Telling::beside(inner);
-    tell_began(inner, &recorders, &telling);
+    let telling = Telling::beside(&inner.control.hub.journal, inner.namespace.as_str());
+    telling.tell(of_runtime(inner, IncidentKind::ShutdownBegan { recorders: recorders.len() }));
     let (errors, held_by) = settle_all(inner, &recorders, until);
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
@@ -82,7 +83,7 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     // With nothing pending a call may still hold the worker: the destructor of something removed, or a hook that blocks.
     let held_by = held_by.or_else(|| if worker_ended { None } else { liveness::call(inner) });
     let report = report(inner, &recorders, errors, (worker_ended, held_by));
-    tell_ended(inner, recorders, &report, &telling);
+    tell_ended(inner, &recorders, &report, &telling);
     if ran {
         // Of a runtime that never ran this may be the thread that drops it, which waits for nobody.
         telling.end();
@@ -90,26 +91,21 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     done.complete(Ok(report));
 }
 
-fn tell_began(inner: &Arc<Inner>, recorders: &[Arc<dyn Hosted>], telling: &Telling) {
-    let (inner, recorders) = (Arc::clone(inner), recorders.len());
-    telling.tell(move || inner.note(IncidentKind::ShutdownBegan { recorders }));
+fn of_runtime(inner: &Inner, kind: IncidentKind) -> Untold {
+    Untold { recorder: None, logged_from: inner.control.hub.journal.logged_from(), kind }
 }
 
-fn tell_ended(
-    inner: &Arc<Inner>,
-    recorders: Vec<Arc<dyn Hosted>>,
-    report: &ShutdownReport,
-    telling: &Telling,
-) {
-    let (inner, accounts, worker_ended) = (Arc::clone(inner), report.accounts(), report.worker_ended);
-    let incident = match report.is_complete() {
-        true => IncidentKind::ShutdownCompleted { accounts },
-        false => IncidentKind::ShutdownIncomplete { accounts, worker_ended },
-    };
-    telling.tell(move || {
-        recorders.iter().for_each(|recorder| recorder.last_look());
-        inner.note(incident);
-    });
+fn tell_ended(inner: &Inner, recorders: &[Arc<dyn Hosted>], report: &ShutdownReport, telling: &Telling) {
+    let losses = recorders.iter().flat_map(|recorder| recorder.last_look());
+    losses.for_each(|incident| telling.tell(incident));
+    let (accounts, worker_ended) = (report.accounts(), report.worker_ended);
+    telling.tell(of_runtime(
+        inner,
+        match report.is_complete() {
+            true => IncidentKind::ShutdownCompleted { accounts },
+            false => IncidentKind::ShutdownIncomplete { accounts, worker_ended },
+        },
+    ));
 }
 
 /// The end: answers what is still owed, and writes down what became of everything.
@@ -139,15 +135,15 @@ fn report(
 
 /// A shutdown whose worker is stepped by the caller.
 #[cfg(feature = "testing")]
-pub(crate) fn by_hand(inner: &Arc<Inner>, work_off: impl FnOnce()) -> ShutdownReport {
+pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport {
     let recorders = inner.registry.close();
-    let telling = Telling::here();
-    tell_began(inner, &recorders, &telling);
+    let telling = Telling::here(&inner.control.hub.journal);
+    telling.tell(of_runtime(inner, IncidentKind::ShutdownBegan { recorders: recorders.len() }));
     let stops = stop_all(&recorders);
     work_off();
     let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
     let report = report(inner, &recorders, errors, (true, None));
-    tell_ended(inner, recorders, &report, &telling);
+    tell_ended(inner, &recorders, &report, &telling);
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
     report
 }

@@ -2,63 +2,69 @@
 //!
 //! Error handlers and subscribers are user code, and may take for ever. The deadline of a shutdown holds all the same, and so
 //! does the promise that no `Drop` blocks; so neither the watchdog nor a dropping thread calls them. The thread is made only if
-//! there is somebody to tell; when it is held by one of them, it ends when that one returns.
+//! there is somebody to tell; when it is held by one of them, it ends when that one returns. It keeps neither the runtime nor a
+//! recorder alive.
 
 use crate::model::limits;
+use crate::recorder::journal::Journal;
+use crate::recorder::journal::Untold;
 use crate::recorder::operation::Operation;
-use crate::runtime::Inner;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::sync::mpsc::Sender;
 use std::thread::Builder;
 
-type Incidents = Box<dyn FnOnce() + Send>;
-
 /// Where a shutdown's incidents go, in their order.
-pub(crate) struct Telling(Option<Beside>);
+pub(crate) struct Telling {
+    journal: Arc<Journal>,
+    beside: Option<Beside>,
+}
 
 /// The thread that tells.
 struct Beside {
-    incidents: Sender<Incidents>,
+    incidents: Sender<Untold>,
     over: Operation,
 }
 
 impl Telling {
     /// Tells at once, on the calling thread: for a runtime that is stepped by hand.
     #[cfg(feature = "testing")]
-    pub(crate) const fn here() -> Self {
-        Self(None)
+    pub(crate) fn here(journal: &Arc<Journal>) -> Self {
+        Self { journal: Arc::clone(journal), beside: None }
     }
 
     /// Tells beside the calling thread; or on it, if no thread is to be had.
-    pub(crate) fn beside(inner: &Inner) -> Self {
-        let journal = &inner.control.hub.journal;
+    pub(crate) fn beside(journal: &Arc<Journal>, namespace: &str) -> Self {
         // A recorder may say more than its runtime, so only what nobody at all is told of needs no thread.
-        if !journal.is_heard() {
-            return Self(None);
-        }
-        let (incidents, told) = mpsc::channel::<Incidents>();
-        let (over, done) = Operation::new(None);
-        let spawned = Builder::new().name(format!("{}.telling", inner.namespace)).spawn(move || {
-            told.into_iter().for_each(|tell| tell());
-            done.complete(Ok(()));
-        });
-        Self(spawned.is_ok().then_some(Beside { incidents, over }))
+        let beside = if journal.is_heard() { spawn(Arc::clone(journal), namespace) } else { None };
+        Self { journal: Arc::clone(journal), beside }
     }
 
-    pub(crate) fn tell(&self, incidents: impl FnOnce() + Send + 'static) {
-        match &self.0 {
-            None => incidents(),
+    pub(crate) fn tell(&self, incident: Untold) {
+        match &self.beside {
+            None => self.journal.tell(incident),
             // Refused only by a thread that is gone, which nothing ends but the end of this.
-            Some(beside) => drop(beside.incidents.send(Box::new(incidents))),
+            Some(beside) => drop(beside.incidents.send(incident)),
         }
     }
 
     /// Waits until everything is told, and not longer than a moment for somebody who does not come back.
     pub(crate) fn end(self) {
-        if let Some(Beside { incidents, over }) = self.0 {
+        if let Some(Beside { incidents, over }) = self.beside {
             drop(incidents);
             // Told or not: whoever waits for the shutdown gets its report now.
             let _ = over.wait(limits::EXIT_GRACE);
         }
     }
+}
+
+fn spawn(journal: Arc<Journal>, namespace: &str) -> Option<Beside> {
+    let (incidents, told) = mpsc::channel();
+    let (over, done) = Operation::new(None);
+    let run = move || {
+        told.into_iter().for_each(|incident| journal.tell(incident));
+        done.complete(Ok(()));
+    };
+    Builder::new().name(format!("{namespace}.telling")).spawn(run).ok()?;
+    Some(Beside { incidents, over })
 }

@@ -91,6 +91,6 @@ fn lose(inner: &Arc<Inner>) {
     for recorder in inner.registry.close() {
         recorder.abandon(Abandonment::WorkerLost);
         recorder.retire();
-        recorder.last_look();
+        inner.tell_all(recorder.last_look());
     }
 }

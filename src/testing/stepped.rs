@@ -101,7 +101,9 @@ impl SteppedRuntime {
     /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
     /// # fn main() -> Result<(), mvx_metrics::Error> {
     /// let (sender, codes) = mpsc::channel();
-    /// let builder = MetricsRuntime::builder("docs").on_error(move |incident| drop(sender.send(incident.code())));
+    /// let builder = MetricsRuntime::builder("docs").on_error(move |incident| {
+    ///     let _ = sender.send(incident.code());
+    /// });
     /// let mut stepped = SteppedRuntime::from_builder(builder)?;
     /// let recorder = stepped.recorder::<Saved>("storage").capacity(1).create()?;
     /// recorder.register_event(Saved);

@@ -28,6 +28,8 @@ pub struct Call {
     pub name: &'static str,
     /// Whether the subject's handle of the runtime has to be the last one.
     pub drops_runtime: bool,
+    /// Whether something has to hold the worker meanwhile, where the place itself does not.
+    pub holds_worker: bool,
     pub make: fn(Subject) -> Made,
 }
 
@@ -35,7 +37,7 @@ pub struct Call {
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 const fn call(name: &'static str, make: fn(Subject) -> Made) -> Call {
-    Call { name, drops_runtime: false, make }
+    Call { name, drops_runtime: false, holds_worker: false, make }
 }
 
 /// Every call is made when its future is first polled.
@@ -46,6 +48,12 @@ pub const CALLS: &[Call] = &[
     }),
     call("`recorder.register_event(event)`", |on| Box::pin(async move { register(&on.recorder) })),
     call("`recorder.try_register_event(event)`", |on| Box::pin(async move { try_register(&on.recorder) })),
+    Call {
+        name: "`recorder.register_event_blocking(event, timeout)`, no room",
+        drops_runtime: false,
+        holds_worker: true,
+        make: |on| Box::pin(async move { register_without_room(&on.recorder) }),
+    },
     call("`recorder.snapshot()`", |on| {
         Box::pin(async move {
             if on.recorder.snapshot().id() == on.recorder.id() { "Ok" } else { "?" }.to_owned()
@@ -89,6 +97,8 @@ pub const CALLS: &[Call] = &[
     Call {
         name: "`drop(runtime)`, the last handle",
         drops_runtime: true,
+        // A drop that waited for it would take long.
+        holds_worker: true,
         make: |on| Box::pin(async move { timed(|| drop(on.runtime)) }),
     },
 ];
@@ -117,7 +127,16 @@ fn register(recorder: &Recorder<Number>) -> String {
 }
 
 fn try_register(recorder: &Recorder<Number>) -> String {
-    let word = match recorder.try_register_event(Number(1)) {
+    answered(recorder.try_register_event(Number(1)))
+}
+
+fn register_without_room(recorder: &Recorder<Number>) -> String {
+    while recorder.try_register_event(Number(1)).is_ok() {}
+    answered(recorder.register_event_blocking(Number(1), Duration::from_millis(1)))
+}
+
+fn answered(answer: Result<(), RegisterError<Number>>) -> String {
+    let word = match answer {
         Ok(()) => "Ok",
         Err(RegisterError::Full(_)) => "Full",
         Err(RegisterError::Closed(_)) => "Closed",

@@ -142,6 +142,7 @@ impl Place {
         };
         let recorder = runtime
             .recorder(ID)
+            .capacity(16)
             .metric(Probe::new("events", handle))
             .counter("others", |c| c)
             .on_metric_changed(move |_| {
