@@ -51,6 +51,8 @@ const ABANDONED: u64 = 1;
 pub(crate) enum Refused {
     Full,
     Closed,
+    /// This is a child of the process that the queue was made in.
+    Forked,
 }
 
 pub(crate) struct Ring<E> {

@@ -91,6 +91,7 @@ struct Refusals {
     full: AtomicU64,
     closed: AtomicU64,
     failed: AtomicU64,
+    forked: AtomicU64,
 }
 
 /// Events given up with the queue: written once, by the one who abandoned it.
@@ -137,6 +138,7 @@ impl<E: MetricEvent> Core<E> {
     pub(crate) fn count_refusal(&self, refused: Refused, count: u64) {
         let counter = match refused {
             Refused::Full => &self.refusals.full,
+            Refused::Forked => &self.refusals.forked,
             Refused::Closed if self.state.get() == RecorderState::Failed => &self.refusals.failed,
             Refused::Closed => &self.refusals.closed,
         };
@@ -251,7 +253,7 @@ impl<E: MetricEvent> Core<E> {
             full: self.refusals.full.load(Ordering::Acquire),
             closed: self.refusals.closed.load(Ordering::Acquire),
             failed: self.refusals.failed.load(Ordering::Acquire),
-            forked: 0,
+            forked: self.refusals.forked.load(Ordering::Acquire),
         };
         let dropped = Dropped { evicted: counts.evicted, deadline, removed, start_failed: discarded };
         Accounts::new(counts.accepted, rejected, counts.committed - discarded, dropped)
@@ -282,6 +284,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// Puts a command into the mailbox and makes the worker look; gives it back if nobody will.
     fn post(&self, command: Command<E>) -> Result<(), Command<E>> {
+        if self.hub.is_forked() {
+            return Err(command);
+        }
         let mut spent = Spent::new();
         let put = self.mailbox.lock().put(command, &mut spent);
         // Unlocked: dropping an answer that nobody waits for may run a foreign waker.
@@ -299,6 +304,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// Declares the metric and posts it, or does neither.
     fn register(&self, slot: Slot<E>) -> Operation {
+        if self.hub.is_forked() {
+            return Operation::done(Err(Error::forked()));
+        }
         let (operation, done) = Operation::new(None);
         let descriptor = [Arc::clone(slot.descriptor())];
         let mut unheard = None;
@@ -321,6 +329,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn flush(&self) -> Operation {
+        if self.hub.is_forked() {
+            return Operation::done(Err(Error::forked()));
+        }
         if own_thread::is_own() {
             return Operation::done(Err(would_deadlock()));
         }
@@ -353,6 +364,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn stop_with(&self, done: Completer, for_good: bool) {
+        if self.hub.is_forked() {
+            return done.complete(Err(Error::forked()));
+        }
         self.schedule(self.shut(for_good));
         self.turn_away();
         if let Err(command) = self.post(Command::Stop { done, for_good }) {
@@ -362,7 +376,10 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// For a handle: a recorder that has seen nothing yet has nothing to stop, and stays as it is.
     fn stop_if_begun(&self, done: Completer) {
-        if self.state.get() == RecorderState::Created && self.queue.counts().accepted == 0 {
+        if !self.hub.is_forked()
+            && self.state.get() == RecorderState::Created
+            && self.queue.counts().accepted == 0
+        {
             return done.complete(Ok(()));
         }
         self.stop_with(done, false);
@@ -394,6 +411,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn start_with(&self, done: Completer) {
+        if self.hub.is_forked() {
+            return done.complete(Err(Error::forked()));
+        }
         // The state changes at once, so that a stop that comes next has something to stop; the actor does the rest.
         let asked = match self.state.get() {
             RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => {
@@ -420,6 +440,9 @@ impl<E: MetricEvent> Core<E> {
 
     /// Answers a command that found no place, or that no worker will obey.
     pub(crate) fn answer_unheard(&self, command: Command<E>) {
+        if self.hub.is_forked() {
+            return command.into_done().into_iter().for_each(|done| done.complete(Err(Error::forked())));
+        }
         let open = self.mailbox.lock().is_open();
         match command {
             Command::Flush { done, .. } | Command::Stop { done, .. } | Command::Start { done, .. }

@@ -126,6 +126,9 @@ pub(crate) struct Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        if self.hub.is_forked() {
+            return;
+        }
         self.hub.hurry();
     }
 }
@@ -190,6 +193,10 @@ impl Future for RecorderTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.hub.is_forked() {
+            // The copy of a task: the parent's goes on.
+            return Poll::Ready(());
+        }
         let _own = own_thread::borrow();
         self.hub.attach(context.waker());
         self.follow_handles();
@@ -219,7 +226,7 @@ impl Future for RecorderTask {
 
 impl Drop for RecorderTask {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.over && !self.hub.is_forked() {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
             self.hooks.clear();

@@ -9,6 +9,7 @@ use crate::recorder::hosted::Hosted;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering;
+use crate::sync::fork::Birth;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     /// Who runs lifecycle hooks; set before anybody drains.
     executor: OnceLock<Arc<dyn Executor>>,
     pub(crate) catalogue: Catalogue,
+    born: Birth,
 }
 
 impl Hub {
@@ -43,7 +45,13 @@ impl Hub {
             attended: AtomicBool::new(false),
             executor: OnceLock::new(),
             catalogue: Catalogue::default(),
+            born: Birth::here(),
         }
+    }
+
+    /// Whether this is a child of the hub's process: nobody comes to it here, and locks may be held for ever.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.born.is_elsewhere()
     }
 
     /// Puts a recorder that became busy on the list. A napping worker is left to its nap: this is the events' way in.

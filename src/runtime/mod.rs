@@ -48,6 +48,9 @@ use std::time::Duration;
 /// Dropping the last handle begins a shutdown and returns at once; only [`shutdown`](Self::shutdown) promises that what was
 /// accepted is processed.
 ///
+/// A child process that was forked off has no worker: there, recorders refuse events as `rejected.forked`, calls that would wait
+/// fail with [`ErrorKind::Forked`], reads go on, and drops do nothing. It may build a runtime of its own.
+///
 /// # Examples
 ///
 /// ```
@@ -206,8 +209,11 @@ impl MetricsRuntime {
         thread::start(&self.inner)?.wait(limits::START_TIMEOUT)
     }
 
-    /// The runtime's state.
+    /// The runtime's state; `Failed` in a process that was forked off, whose parent has the worker.
     pub fn state(&self) -> RuntimeState {
+        if self.inner.control.hub.is_forked() {
+            return RuntimeState::Failed;
+        }
         self.inner.life.lock().state
     }
 
@@ -285,6 +291,9 @@ impl MetricsRuntime {
         let id = RecorderId::new(id)?;
         if crate::sync::own_thread::is_own() {
             return Err(crate::recorder::operation::would_deadlock());
+        }
+        if self.inner.control.hub.is_forked() {
+            return Err(Error::forked());
         }
         let recorder = self.inner.registry.begin_removal(&id)?;
         let result = shutdown::settle(&self.inner, &recorder, timeout, Abandonment::Removed);

@@ -20,6 +20,9 @@ use std::time::Instant;
 
 /// Begins a shutdown, or joins the one that was begun before. Returns at once, in any context.
 pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<ShutdownReport> {
+    if inner.control.hub.is_forked() {
+        return Operation::done(Err(Error::forked()));
+    }
     let (operation, done) = {
         let mut life = inner.life.lock();
         if let Some(shutdown) = &life.shutdown {

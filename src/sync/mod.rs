@@ -3,6 +3,7 @@
 //! The switch is `all(test, mvx_loom)`: models see the crate's own queues on loom's primitives, users never see loom.
 
 mod exclusive;
+pub(crate) mod fork;
 mod mutex;
 pub(crate) mod own_thread;
 
