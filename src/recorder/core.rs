@@ -632,6 +632,15 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         self.stop_with(done, true);
     }
 
+    fn halt(self: Arc<Self>, done: Completer) {
+        self.stop_if_begun(done);
+    }
+
+    fn show(self: Arc<Self>) -> Option<Operation> {
+        // Settled and shown: no visit to the worker, which may have very many idle recorders.
+        self.flushed_or_lost().err().map(|_| self.flush())
+    }
+
     fn abandon(&self, reason: Abandonment) -> u64 {
         self.give_up(reason)
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod hooks;
+mod joint;
 pub(crate) mod liveness;
 mod registry;
 pub(crate) mod report;
@@ -150,6 +151,13 @@ impl Home for Inner {
     }
 }
 
+impl Inner {
+    fn accounts(&self) -> Accounts {
+        let all = self.registry.all();
+        all.iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
+    }
+}
+
 impl Host for Inner {
     fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
         self.registry.enter(recorder)
@@ -267,13 +275,141 @@ impl MetricsRuntime {
         self.inner.registry.all().iter().map(|recorder| recorder.snapshot()).collect()
     }
 
+    /// Handles of all recorders that take events of type `E`, in the order of creation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # struct Sent; impl MetricEvent for Sent { fn event_type(&self) -> &'static str { "sent" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.recorder::<Saved>("storage").create()?;
+    /// runtime.recorder::<Sent>("mail").create()?;
+    /// runtime.recorder::<Saved>("archive").create()?;
+    /// let ids: Vec<_> = runtime.recorders::<Saved>().iter().map(|recorder| recorder.id().to_string()).collect();
+    /// assert_eq!(ids, ["storage", "archive"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recorders<E: MetricEvent>(&self) -> Vec<Recorder<E>> {
+        let all = self.inner.registry.all().into_iter();
+        all.filter_map(|recorder| recorder.into_any().downcast::<CoreNode<E>>().ok())
+            .map(Recorder::new)
+            .collect()
+    }
+
+    /// Makes everything that any recorder accepted before this call visible: the operation ends when all of it is processed (or
+    /// counted as dropped) and shown by the published cuts. See [`Recorder::flush`].
+    ///
+    /// Recorders with nothing to show cost a look, and no visit of the worker.
+    ///
+    /// # Errors
+    ///
+    /// Those of the recorders' flushes, the first of them; all are waited for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let storage = runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+    /// let archive = runtime.recorder::<Saved>("archive").counter("document.saves", |c| c).create()?;
+    /// storage.register_event(Saved);
+    /// archive.register_event(Saved);
+    /// runtime.flush().await?;
+    /// assert!([storage, archive].iter().all(|r| r.snapshot().counter("document.saves", &[]) == Some(1)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flush(&self) -> Operation {
+        if self.inner.control.hub.is_forked() {
+            return Operation::done(Err(Error::forked()));
+        }
+        if crate::sync::own_thread::is_own() {
+            return Operation::done(Err(crate::recorder::operation::would_deadlock()));
+        }
+        let flushes = self.inner.registry.all().into_iter().filter_map(Hosted::show).collect();
+        let weak = Arc::downgrade(&self.inner);
+        let pending = move || weak.upgrade().map_or(0, |inner| inner.accounts().pending());
+        let (operation, done) = Operation::new(Some(Box::new(pending)));
+        joint::all(flushes, done);
+        operation
+    }
+
+    /// [`flush`](Self::flush) for plain threads: blocks until it is done, at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As `flush`; and [`ErrorKind::Timeout`], with the number of events pending in all recorders then.
+    pub fn flush_blocking(&self, timeout: Duration) -> Result<(), Error> {
+        self.flush().wait(timeout)
+    }
+
+    /// Flushes, and lets whoever follows the published cuts deliver them, within `deadline`.
+    ///
+    /// There are no followers (exporters) yet: until then this is [`flush_blocking`](Self::flush_blocking).
+    ///
+    /// # Errors
+    ///
+    /// As `flush_blocking`.
+    pub fn force_flush(&self, deadline: Duration) -> Result<(), Error> {
+        self.flush_blocking(deadline)
+    }
+
     /// The sum of the accounts of all registered recorders.
     pub fn accounts(&self) -> Accounts {
-        self.inner
-            .registry
-            .all()
-            .iter()
-            .fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
+        self.inner.accounts()
+    }
+
+    /// Stops the recorder of this id, and leaves it registered: [`Recorder::start`] starts it again. See [`Recorder::stop`].
+    ///
+    /// Blocks until everything accepted is settled, at most `timeout`; nothing is given up, the stop goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidId`]; [`ErrorKind::WouldDeadlock`] on one of the runtime's own threads, and
+    /// [`ErrorKind::InvalidState`] if the runtime was never started (nothing has happened then); [`ErrorKind::Timeout`] with the
+    /// number of events pending; [`ErrorKind::HookFailed`] when the stop hook failed: everything is settled then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// use mvx_metrics::RecorderState;
+    /// use std::time::Duration;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime.recorder::<Saved>("storage").create()?;
+    /// recorder.register_event(Saved);
+    /// assert_eq!(runtime.stop("storage", Duration::from_secs(5))?.processed, 1);
+    /// assert_eq!(recorder.state(), RecorderState::Stopped);
+    /// recorder.start().wait(Duration::from_secs(5))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stop(&self, id: &str, timeout: Duration) -> Result<Accounts, Error> {
+        let id = RecorderId::new(id)?;
+        let recorder = self.inner.registry.find(&id).ok_or_else(|| not_found(&id))?;
+        shutdown::halt(&self.inner, std::slice::from_ref(&recorder), timeout)?;
+        Ok(recorder.accounts())
+    }
+
+    /// Stops every recorder, and leaves them registered; the runtime goes on. All are stopped at once, and waited for at most
+    /// `timeout` together.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop) for the first recorder that fails; all are stopped and waited for.
+    pub fn stop_all(&self, timeout: Duration) -> Result<(), Error> {
+        shutdown::halt(&self.inner, &self.inner.registry.all(), timeout)
     }
 
     /// Stops the recorder of this id, and removes it: afterwards the id is free. Of several callers one succeeds, the

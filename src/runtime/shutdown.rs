@@ -7,12 +7,14 @@ use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
+use crate::recorder::operation::would_deadlock;
 use crate::runtime::Inner;
 use crate::runtime::RuntimeState;
 use crate::runtime::liveness;
 use crate::runtime::liveness::CallUnderWay;
 use crate::runtime::report::RecorderReport;
 use crate::runtime::report::ShutdownReport;
+use crate::sync::own_thread;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -151,6 +153,35 @@ fn stop_all(recorders: &[Arc<dyn Hosted>]) -> Vec<Operation> {
         stop
     };
     recorders.iter().map(begin).collect()
+}
+
+/// Stops recorders that stay registered, and waits for them; the first error, once none is left to wait for.
+pub(crate) fn halt(inner: &Inner, recorders: &[Arc<dyn Hosted>], timeout: Duration) -> Result<(), Error> {
+    if inner.control.hub.is_forked() {
+        return Err(Error::forked());
+    }
+    if own_thread::is_own() {
+        return Err(would_deadlock());
+    }
+    if !inner.control.hub.is_attended() && recorders.iter().any(|recorder| !recorder.accounts().is_settled())
+    {
+        let message = "no worker drains these recorders; start their runtime first";
+        return Err(Error::new(ErrorKind::InvalidState, message).with_states("Created", "Running"));
+    }
+    let until = Instant::now().checked_add(timeout);
+    let begin = |recorder: &Arc<dyn Hosted>| {
+        let (stop, done) = pending_stop(recorder);
+        Arc::clone(recorder).halt(done);
+        stop
+    };
+    let stops: Vec<_> = recorders.iter().map(begin).collect();
+    stops.iter().map(|stop| stop.wait(left(until))).fold(Ok(()), Result::and)
+}
+
+/// An operation whose time-out says what is pending.
+fn pending_stop(recorder: &Arc<dyn Hosted>) -> (Operation, Completer) {
+    let weak = Arc::downgrade(recorder);
+    Operation::new(Some(Box::new(move || weak.upgrade().map_or(0, |recorder| recorder.accounts().pending()))))
 }
 
 /// Stops one recorder and waits for it; what is not settled in time is given up.
