@@ -7,8 +7,11 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "support/forked.rs"]
+mod forked;
 mod support;
 
+use crate::forked::in_child;
 use crate::support::Number;
 use crate::support::Over;
 use crate::support::PATIENCE;
@@ -16,10 +19,7 @@ use crate::support::running;
 use crate::support::scaled;
 use crate::support::until;
 use mvx_metrics::Counter;
-use mvx_metrics::Error;
-use mvx_metrics::ErrorKind;
 use mvx_metrics::MetricsRuntime;
-use mvx_metrics::Operation;
 use mvx_metrics::OverflowPolicy;
 use mvx_metrics::Recorder;
 use mvx_metrics::RecorderState;
@@ -32,56 +32,6 @@ use std::time::Instant;
 
 /// Far longer than any check takes, and far shorter than what a call that waits would wait.
 const AT_ONCE: Duration = Duration::from_secs(5);
-
-/// Forks, and runs the checks in the child, which reports by its exit code: 0, or the number of the first check that failed.
-#[track_caller]
-fn in_child(checks: impl FnOnce(&mut Checks)) {
-    // SAFETY: the child runs the checks alone and leaves by `_exit`: no destructor or exit handler of the harness runs there.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0, "fork failed");
-    if child == 0 {
-        let mut made = Checks { number: 0 };
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| checks(&mut made))).is_err();
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(if panicked { 255 } else { 0 }) };
-    }
-    let (mut status, end) = (0, Instant::now() + PATIENCE);
-    // SAFETY: the child is this process's own, and waited for once.
-    while unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == 0 {
-        if Instant::now() > end {
-            // SAFETY: as above; it is not reaped yet, so the number is its own.
-            unsafe { libc::kill(child, libc::SIGKILL) };
-            panic!("the child hangs");
-        }
-        std::thread::park_timeout(Duration::from_micros(200));
-    }
-    assert!(libc::WIFEXITED(status), "the child was killed: {status}");
-    assert_eq!(libc::WEXITSTATUS(status), 0, "the number of the check that failed");
-}
-
-/// Checks in a child, which must neither print nor unwind into the harness.
-struct Checks {
-    number: i32,
-}
-
-impl Checks {
-    fn that(&mut self, holds: bool) {
-        self.number += 1;
-        if !holds {
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(self.number) };
-        }
-    }
-
-    fn forked<T>(&mut self, result: Result<T, Error>) {
-        self.that(result.is_err_and(|error| error.kind() == ErrorKind::Forked));
-    }
-
-    fn forked_at_once(&mut self, operation: Operation) {
-        let result = operation.result();
-        self.that(result.is_some_and(|r| r.is_err_and(|error| error.kind() == ErrorKind::Forked)));
-    }
-}
 
 fn counting(runtime: &MetricsRuntime, policy: OverflowPolicy) -> Recorder<Number> {
     let id = format!("{policy:?}");

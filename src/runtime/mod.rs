@@ -7,6 +7,8 @@ pub(crate) mod liveness;
 mod registry;
 pub(crate) mod report;
 pub(crate) mod shutdown;
+#[cfg(feature = "signals")]
+mod signals;
 mod thread;
 pub(crate) mod worker;
 
@@ -28,6 +30,8 @@ use crate::recorder::hosted::Abandonment;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
+#[cfg(feature = "signals")]
+use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
@@ -132,6 +136,11 @@ pub(crate) struct Life {
     pub(crate) worker: Option<Operation>,
     pub(crate) starting: Option<Operation>,
     pub(crate) shutdown: Option<Operation<ShutdownReport>>,
+    /// Whoever listens to signals, and how it is told that there is nothing more to listen for.
+    #[cfg(feature = "signals")]
+    pub(crate) signals: Option<Operation<ShutdownReport>>,
+    #[cfg(feature = "signals")]
+    pub(crate) on_shutdown: Option<Completer>,
     /// The worker ended by a panic.
     pub(crate) lost: bool,
 }
@@ -195,6 +204,10 @@ impl MetricsRuntime {
                 worker: None,
                 starting: None,
                 shutdown: None,
+                #[cfg(feature = "signals")]
+                signals: None,
+                #[cfg(feature = "signals")]
+                on_shutdown: None,
                 lost: false,
             }),
         });
@@ -452,6 +465,39 @@ impl MetricsRuntime {
         }
         let patience = deadline.saturating_add(limits::EXIT_GRACE).saturating_add(limits::START_TIMEOUT);
         self.begin_shutdown(deadline).wait(patience)
+    }
+
+    /// Shuts the runtime down at SIGTERM or Ctrl-C, with this deadline; the operation ends with the report, whoever began the
+    /// shutdown: wait for it at the end of `main`.
+    ///
+    /// The signals are listened to when the call returns, on a thread of its own, so they are noticed while user code holds the
+    /// worker. The first signal gives both back to the process: a second one ends it as usual. Handlers of others in the same
+    /// process that came by tokio see the first signal, too, and none after it. Elsewhere than on Unix, Ctrl-C alone is listened to,
+    /// and a second one waits for the shutdown. Asking again joins the first call.
+    ///
+    /// # Errors
+    ///
+    /// The operation ends in [`ErrorKind::StartFailed`] if there is no thread or no file descriptor to be had: it can be tried again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let ended = runtime.shutdown_on_signals(Duration::from_secs(5));
+    /// // ... the program runs until somebody says otherwise ...
+    /// # drop(runtime.begin_shutdown(Duration::from_secs(5)));
+    /// assert!(ended.wait(Duration::MAX)?.is_complete());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "signals")]
+    pub fn shutdown_on_signals(&self, deadline: Duration) -> Operation<ShutdownReport> {
+        signals::listen(&self.inner, deadline)
     }
 
     /// Begins a shutdown and returns at once; the operation ends with the report. See [`shutdown`](Self::shutdown).

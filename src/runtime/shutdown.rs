@@ -35,6 +35,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
         life.state = RuntimeState::Stopping;
         (operation, done)
     };
+    end_listening(inner);
     let until = Instant::now().checked_add(deadline);
     let (watched, mut done) = (Arc::clone(inner), Some(done));
     if inner.life.lock().worker.is_none() {
@@ -50,6 +51,20 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
         conclude(inner, until, done);
     }
     operation
+}
+
+/// Tells whoever listens to signals that there is nothing more to listen for.
+fn end_listening(inner: &Inner) {
+    #[cfg(feature = "signals")]
+    {
+        let listening = inner.life.lock().on_shutdown.take();
+        // Unlocked: it wakes that thread.
+        if let Some(listening) = listening {
+            listening.complete(Ok(()));
+        }
+    }
+    #[cfg(not(feature = "signals"))]
+    let _ = inner;
 }
 
 /// Hands `done` to a new thread; leaves it in its place if there is none to be had.
@@ -118,6 +133,7 @@ pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport 
     let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
     let report = report(inner, &recorders, errors, (true, None));
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
+    end_listening(inner);
     report
 }
 

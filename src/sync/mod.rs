@@ -6,6 +6,8 @@ mod exclusive;
 pub(crate) mod fork;
 mod mutex;
 pub(crate) mod own_thread;
+#[cfg(all(feature = "signals", unix))]
+pub(crate) mod signals;
 
 /// Rests on the calling thread's own parker, until it is unparked or `time` is over.
 #[cfg(not(all(test, mvx_loom)))]
