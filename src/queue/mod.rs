@@ -103,6 +103,15 @@ impl<E, A> HandOff<E, A> {
         }
     }
 
+    /// The ring itself: for tests of producers that are suspended half-way.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn ring(&self) -> &Ring<E> {
+        match &self.queue {
+            Queue::Ring(ring) => ring,
+            Queue::Locked(_) => unreachable!("a push under a lock has no half"),
+        }
+    }
+
     /// Hands over the events at the front that there is room for: how many, what is left to do, and why it stopped short.
     pub(crate) fn push_many(&self, events: &mut Vec<E>) -> (usize, Handed, Option<Refused>) {
         if self.born.is_elsewhere() {

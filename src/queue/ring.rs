@@ -136,6 +136,25 @@ impl<E> Ring<E> {
         Ok(seen.is_idle())
     }
 
+    /// The first half of a push: for tests of producers that are suspended between the two.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn begin_push(&self) -> Begun {
+        loop {
+            let seen = self.door.word.read();
+            assert!(!seen.is_closed() && (seen.position() < self.committed() + self.capacity), "no place");
+            if self.door.word.reserve(seen).is_ok() {
+                return Begun(seen);
+            }
+        }
+    }
+
+    /// The second half; true makes the caller schedule the recorder.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn end_push(&self, Begun(seen): Begun, event: E) -> bool {
+        self.write(seen, seen.position(), event);
+        seen.is_idle()
+    }
+
     /// Hands over as many events from the front of `events` as there is room for, with one reservation.
     pub(crate) fn push_many(&self, events: &mut Vec<E>) -> (usize, bool, Option<Refused>) {
         let mut seen = self.door.word.read();
@@ -346,6 +365,11 @@ impl<E> Ring<E> {
         self.lanes.iter().map(|lane| lane.bytes.load(Ordering::Relaxed)).sum()
     }
 }
+
+/// A place in the queue that is taken and not written.
+#[cfg(all(test, not(mvx_loom)))]
+#[must_use]
+pub(crate) struct Begun(Reading);
 
 /// The watchdog gave the queue up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

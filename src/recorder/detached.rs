@@ -210,6 +210,7 @@ impl Future for RecorderTask {
             if idle && self.hooks.is_idle() && self.recorder.conclude() {
                 self.over = true;
                 self.recorder.retire();
+                self.hub.end();
                 return Poll::Ready(());
             }
             if !idle {
@@ -230,6 +231,7 @@ impl Drop for RecorderTask {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
             self.hooks.clear();
+            self.hub.end();
         }
     }
 }

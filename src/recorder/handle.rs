@@ -147,6 +147,12 @@ impl<E: MetricEvent> Recorder<E> {
         Self { node, keeper: None }
     }
 
+    /// What tests look into.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn node(&self) -> &Arc<CoreNode<E>> {
+        &self.node
+    }
+
     pub(crate) fn kept(node: Arc<CoreNode<E>>, keeper: Arc<Keeper>) -> Self {
         Self { node, keeper: Some(keeper) }
     }

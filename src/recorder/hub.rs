@@ -122,6 +122,11 @@ impl Hub {
         self.ready.take(into);
     }
 
+    /// Nobody comes any more. What is on the list, or would come, would keep itself alive through its own list.
+    pub(crate) fn end(&self) {
+        drop(self.ready.end());
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty()
     }

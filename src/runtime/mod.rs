@@ -9,6 +9,8 @@ pub(crate) mod report;
 pub(crate) mod shutdown;
 #[cfg(feature = "signals")]
 mod signals;
+#[cfg(all(test, not(mvx_loom)))]
+mod tests;
 mod thread;
 pub(crate) mod worker;
 

@@ -109,10 +109,7 @@ fn report(
     for recorder in recorders {
         recorder.retire();
     }
-    // Nothing is scheduled from now on. What still stands on the list would keep itself alive through its own list.
-    let mut scheduled = Vec::new();
-    inner.control.hub.take(&mut scheduled);
-    drop(scheduled);
+    inner.control.hub.end();
     let reports = recorders.iter().zip(errors).map(|(recorder, error)| RecorderReport {
         id: recorder.identity().id.clone(),
         accounts: recorder.accounts(),
