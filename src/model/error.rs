@@ -48,6 +48,8 @@ pub enum ErrorKind {
     OversizedRecord,
     /// The last line of an event log, which ends in its middle.
     CutOffRecord,
+    /// The process was forked, and the worker thread is the parent's.
+    Forked,
 }
 
 /// An operation that failed: what was wrong, where, and what to do instead. `Clone` shares it.
@@ -112,6 +114,11 @@ impl Error {
             change(inner);
         }
         self
+    }
+
+    pub(crate) fn forked() -> Self {
+        let message = "this process was forked off, and the worker thread is its parent's; build a runtime of its own in the child";
+        Self::new(ErrorKind::Forked, message)
     }
 
     /// What kind of failure this is.

@@ -162,6 +162,12 @@ impl<E> Locked<E> {
         (state.accepted, state.committed, state.evicted)
     }
 
+    /// The same, unless somebody is at work here.
+    pub(crate) fn try_counts(&self) -> Option<(u64, u64, u64)> {
+        let state = self.state.try_lock()?;
+        Some((state.accepted, state.committed, state.evicted))
+    }
+
     /// How many events, from the first on, were committed or evicted; only the consumer may ask.
     pub(crate) fn settled(&self) -> u64 {
         let state = self.state.lock();

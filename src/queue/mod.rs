@@ -20,6 +20,7 @@ use crate::queue::ring::Refused;
 use crate::queue::ring::Ring;
 use crate::queue::run::Run;
 use crate::sync::Exclusive;
+use crate::sync::fork::Birth;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -60,6 +61,7 @@ pub(crate) enum Rest {
 pub(crate) struct HandOff<E, A> {
     queue: Queue<E>,
     seat: Exclusive<Seat<E, A>>,
+    born: Birth,
 }
 
 #[allow(
@@ -85,12 +87,15 @@ impl<E, A> HandOff<E, A> {
             Kind::LockedOldest => Queue::Locked(Locked::new(capacity, true)),
         };
         let seat = Seat { cursor: Cursor::default(), hand: VecDeque::new(), actor };
-        Self { queue, seat: Exclusive::new(seat) }
+        Self { queue, seat: Exclusive::new(seat), born: Birth::here() }
     }
 
     /// Hands one event over, or gives it back with the reason.
     #[inline(always)]
     pub(crate) fn push(&self, event: E) -> Result<Handed, (Refused, E)> {
+        if self.born.is_elsewhere() {
+            return Err((Refused::Forked, event));
+        }
         match &self.queue {
             Queue::Ring(ring) => ring.push(event).map(handed),
             // In a tuple, which is built on this branch alone: passing the event itself would put it into memory for both.
@@ -98,8 +103,20 @@ impl<E, A> HandOff<E, A> {
         }
     }
 
+    /// The ring itself: for tests of producers that are suspended half-way.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn ring(&self) -> &Ring<E> {
+        match &self.queue {
+            Queue::Ring(ring) => ring,
+            Queue::Locked(_) => unreachable!("a push under a lock has no half"),
+        }
+    }
+
     /// Hands over the events at the front that there is room for: how many, what is left to do, and why it stopped short.
     pub(crate) fn push_many(&self, events: &mut Vec<E>) -> (usize, Handed, Option<Refused>) {
+        if self.born.is_elsewhere() {
+            return (0, Handed::Done, (!events.is_empty()).then_some(Refused::Forked));
+        }
         match &self.queue {
             Queue::Ring(ring) => {
                 let (count, schedule, refused) = ring.push_many(events);
@@ -149,7 +166,10 @@ impl<E, A> HandOff<E, A> {
                 Counts { accepted: ring.accepted(), committed, evicted: 0 }
             }
             Queue::Locked(locked) => {
-                let (accepted, committed, evicted) = locked.counts();
+                // A child reads zeros if it was forked off in the middle of a hand-off: it has not got the thread that would end it.
+                let forked = self.born.is_elsewhere();
+                let counts = if forked { locked.try_counts() } else { Some(locked.counts()) };
+                let (accepted, committed, evicted) = counts.unwrap_or_default();
                 Counts { accepted, committed, evicted }
             }
         }

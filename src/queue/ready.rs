@@ -3,7 +3,8 @@
 //! An intrusive stack on one word. A producer that has made a recorder busy pushes it by an exchange; the worker takes the whole
 //! list by a swap. The word also carries SLEEPING: the worker sets it by an exchange that only succeeds on an empty list,
 //! so a push either happens before (and the worker stays awake) or meets SLEEPING, replaces it, and wakes the worker.
-//! Whoever replaces SLEEPING wakes, nobody else does. The model `ready_list` fails if SLEEPING is set by a store after a look.
+//! Whoever replaces SLEEPING wakes, nobody else does. ENDED stands in the word when nobody will come any more: a push that meets it
+//! drops its node, which would otherwise stay alive by the very list that it keeps alive. The model `ready_list` fails if SLEEPING is set by a store after a look.
 
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering;
@@ -82,6 +83,11 @@ fn sleeping<D: ?Sized>() -> *mut Link<D> {
     ptr::without_provenance_mut(1)
 }
 
+/// The word of a list that nobody takes any more: another such address.
+fn ended<D: ?Sized>() -> *mut Link<D> {
+    ptr::without_provenance_mut(2)
+}
+
 impl<D: ?Sized> ReadyList<D> {
     pub(crate) fn new() -> Self {
         Self { head: AtomicPtr::new(ptr::null_mut()) }
@@ -92,6 +98,11 @@ impl<D: ?Sized> ReadyList<D> {
         let link = Arc::into_raw(node).cast_mut().cast::<Link<D>>();
         let mut seen = self.head.load(Ordering::Relaxed);
         loop {
+            if seen == ended() {
+                // SAFETY: the count was leaked above, and the link is on no list.
+                drop(unsafe { Arc::from_raw(link.cast::<Node<T, D>>()) });
+                return false;
+            }
             let next = if seen == sleeping() { ptr::null_mut() } else { seen };
             // SAFETY: the node lives, because its count was just leaked; by P1 nobody else touches its link now.
             unsafe { (*link).next.store(next, Ordering::Relaxed) };
@@ -108,11 +119,30 @@ impl<D: ?Sized> ReadyList<D> {
 
     /// Takes every node out, the one pushed first at the front of what is appended to `taken`. Also ends a sleep.
     pub(crate) fn take(&self, taken: &mut Vec<Arc<D>>) {
-        let mut link = if self.head.load(Ordering::Relaxed).is_null() {
+        let link = if self.head.load(Ordering::Relaxed).is_null() {
             return;
         } else {
             self.head.swap(ptr::null_mut(), Ordering::AcqRel)
         };
+        if link == ended() {
+            // By a worker that was held beyond its runtime's end: it stays ended, and what came in between goes.
+            return drop(self.end());
+        }
+        Self::unlink(link, taken);
+    }
+
+    /// Nobody will take anything any more: what stands on the list, to be dropped; later pushes drop their nodes.
+    pub(crate) fn end(&self) -> Vec<Arc<D>> {
+        let mut left = Vec::new();
+        let link = self.head.swap(ended(), Ordering::AcqRel);
+        if link != ended() {
+            Self::unlink(link, &mut left);
+        }
+        left
+    }
+
+    /// Takes a chain apart that a swap has made the caller's.
+    fn unlink(mut link: *mut Link<D>, taken: &mut Vec<Arc<D>>) {
         let before = taken.len();
         while let Some(this) = NonNull::new(link).filter(|link| link.as_ptr() != sleeping()) {
             // SAFETY: the swap made this chain the caller's; each node's count is still leaked, so it lives.
@@ -146,7 +176,7 @@ impl<D: ?Sized> ReadyList<D> {
     /// Whether the list is empty (a sleeping worker's list is).
     pub(crate) fn is_empty(&self) -> bool {
         let head = self.head.load(Ordering::Acquire);
-        head.is_null() || head == sleeping()
+        head.is_null() || head == sleeping() || head == ended()
     }
 
     /// Whether SLEEPING stands in the word.
@@ -170,8 +200,7 @@ impl<D: ?Sized> ReadyList<D> {
 
 impl<D: ?Sized> Drop for ReadyList<D> {
     fn drop(&mut self) {
-        let mut left = Vec::new();
-        self.take(&mut left);
+        drop(self.end());
     }
 }
 
@@ -222,6 +251,19 @@ mod tests {
         assert!(!list.push(Arc::new(Node::new(2))));
         assert!(!list.try_sleep());
         assert!(!list.rouse());
+    }
+
+    #[test]
+    fn an_ended_list_gives_its_nodes_back_and_keeps_no_other() {
+        let list = ReadyList::<dyn Number>::new();
+        let (before, after) = (Arc::new(Node::new(1)), Arc::new(Node::new(2)));
+        assert!(!list.push(Arc::clone(&before)));
+        assert_eq!(list.end().len(), 1);
+        assert!(!list.push(Arc::clone(&after)) && list.is_empty() && !list.try_sleep() && !list.rouse());
+        let mut taken = Vec::new();
+        list.take(&mut taken);
+        assert!(!list.push(Arc::clone(&after)) && taken.is_empty());
+        assert_eq!((Arc::strong_count(&before), Arc::strong_count(&after)), (1, 1));
     }
 
     #[test]

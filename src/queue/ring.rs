@@ -56,6 +56,8 @@ const PAUSES: u32 = 256;
 pub(crate) enum Refused {
     Full,
     Closed,
+    /// This is a child of the process that the queue was made in.
+    Forked,
 }
 
 pub(crate) struct Ring<E> {
@@ -164,6 +166,25 @@ impl<E> Ring<E> {
     fn step_aside(&self, again: bool) -> Reading {
         pause(PAUSES << u32::from(again));
         self.door.word.read()
+    }
+
+    /// The first half of a push: for tests of producers that are suspended between the two.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn begin_push(&self) -> Begun {
+        loop {
+            let seen = self.door.word.read();
+            assert!(!seen.is_closed() && (seen.position() < self.committed() + self.capacity), "no place");
+            if self.door.word.reserve(seen).is_ok() {
+                return Begun(seen);
+            }
+        }
+    }
+
+    /// The second half; true makes the caller schedule the recorder.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn end_push(&self, Begun(seen): Begun, event: E) -> bool {
+        self.write(self.aim(seen), seen.position(), event);
+        seen.is_idle()
     }
 
     /// Hands over as many events from the front of `events` as there is room for, with one reservation.
@@ -385,6 +406,11 @@ impl<E> Ring<E> {
         self.lanes.iter().map(|lane| lane.bytes.load(Ordering::Relaxed)).sum()
     }
 }
+
+/// A place in the queue that is taken and not written.
+#[cfg(all(test, not(mvx_loom)))]
+#[must_use]
+pub(crate) struct Begun(Reading);
 
 /// The watchdog gave the queue up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -284,6 +284,9 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         }
         let id = RecorderId::new(&self.id)?;
         check_capacity(self.capacity)?;
+        if home.hub().is_forked() {
+            return Err(Error::forked());
+        }
         let entity = match self.entity {
             Some(entity) => RecorderId::new(&entity)?.as_str().into(),
             None => id.as_str().into(),

@@ -99,6 +99,7 @@ struct Refusals {
     full: AtomicU64,
     closed: AtomicU64,
     failed: AtomicU64,
+    forked: AtomicU64,
 }
 
 /// Events given up with the queue: written once, by the one who abandoned it.
@@ -148,6 +149,7 @@ impl<E: MetricEvent> Core<E> {
     pub(crate) fn count_refusal(&self, refused: Refused, count: u64) {
         let counter = match refused {
             Refused::Full => &self.refusals.full,
+            Refused::Forked => &self.refusals.forked,
             Refused::Closed if self.state.get() == RecorderState::Failed => &self.refusals.failed,
             Refused::Closed => &self.refusals.closed,
         };
@@ -262,7 +264,7 @@ impl<E: MetricEvent> Core<E> {
             full: self.refusals.full.load(Ordering::Acquire),
             closed: self.refusals.closed.load(Ordering::Acquire),
             failed: self.refusals.failed.load(Ordering::Acquire),
-            forked: 0,
+            forked: self.refusals.forked.load(Ordering::Acquire),
         };
         let dropped = Dropped { evicted: counts.evicted, deadline, removed, start_failed: discarded };
         Accounts::new(counts.accepted, rejected, counts.committed - discarded, dropped)
@@ -294,6 +296,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// Puts a command into the mailbox and makes the worker look; gives it back if nobody will.
     fn post(&self, command: Command<E>) -> Result<(), Command<E>> {
+        if self.hub.is_forked() {
+            return Err(command);
+        }
         let mut spent = Spent::new();
         let put = self.mailbox.lock().put(command, &mut spent);
         // Unlocked: dropping an answer that nobody waits for may run a foreign waker.
@@ -311,6 +316,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// Declares the metric and posts it, or does neither.
     fn register(&self, slot: Slot<E>) -> Operation {
+        if self.hub.is_forked() {
+            return Operation::done(Err(Error::forked()));
+        }
         let (operation, done) = Operation::new(None);
         let descriptor = [Arc::clone(slot.descriptor())];
         let mut unheard = None;
@@ -339,6 +347,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn flush(&self) -> Operation {
+        if self.hub.is_forked() {
+            return Operation::done(Err(Error::forked()));
+        }
         if own_thread::is_own() {
             return Operation::done(Err(would_deadlock()));
         }
@@ -371,6 +382,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn stop_with(&self, done: Completer, for_good: bool) {
+        if self.hub.is_forked() {
+            return done.complete(Err(Error::forked()));
+        }
         let handed = self.shut(for_good);
         self.turn_away();
         let mut spent = Spent::new();
@@ -392,7 +406,10 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// For a handle: a recorder that has seen nothing yet has nothing to stop, and stays as it is.
     fn stop_if_begun(&self, done: Completer) {
-        if self.state.get() == RecorderState::Created && self.queue.counts().accepted == 0 {
+        if !self.hub.is_forked()
+            && self.state.get() == RecorderState::Created
+            && self.queue.counts().accepted == 0
+        {
             return done.complete(Ok(()));
         }
         self.stop_with(done, false);
@@ -425,6 +442,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     fn subscribe(&self, ending: Ending, observer: ObserverFn<E>) -> Operation {
         let (operation, done) = Operation::new(None);
+        if self.hub.is_forked() {
+            return Operation::done(Err(Error::forked()));
+        }
         let observe = Command::Observe { id: ending.id(), observer, done };
         let mut ending = Some(ending);
         let unheard = self.mailbox.lock().subscribe(observe, &mut ending);
@@ -438,6 +458,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
     }
 
     fn start_with(&self, done: Completer) {
+        if self.hub.is_forked() {
+            return done.complete(Err(Error::forked()));
+        }
         // The state changes at once, so that a stop that comes next has something to stop; the actor does the rest.
         let asked = match self.state.get() {
             RecorderState::Created | RecorderState::Stopped | RecorderState::Failed => {
@@ -467,6 +490,9 @@ impl<E: MetricEvent> Core<E> {
 
     /// Answers a command that found no place, or that no worker will obey.
     pub(crate) fn answer_unheard(&self, command: Command<E>) {
+        if self.hub.is_forked() {
+            return command.into_done().into_iter().for_each(|done| done.complete(Err(Error::forked())));
+        }
         let open = self.mailbox.lock().is_open();
         match command {
             Command::Flush { done, .. } | Command::Stop { done, .. } | Command::Start { done, .. }
@@ -654,6 +680,9 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn unsubscribe(self: Arc<Self>, id: ObserverId) {
+        if self.hub.is_forked() {
+            return;
+        }
         let ending = self.mailbox.lock().unsubscribe(id);
         drop(ending);
         let (_, done) = Operation::new(None);
@@ -663,6 +692,15 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 
     fn stop(self: Arc<Self>, done: Completer) {
         self.stop_with(done, true);
+    }
+
+    fn halt(self: Arc<Self>, done: Completer) {
+        self.stop_if_begun(done);
+    }
+
+    fn show(self: Arc<Self>) -> Option<Operation> {
+        // Settled and shown: no visit to the worker, which may have very many idle recorders.
+        self.flushed_or_lost().err().map(|_| self.flush())
     }
 
     fn abandon(&self, reason: Abandonment) -> u64 {

@@ -135,6 +135,9 @@ pub(crate) struct Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        if self.hub.is_forked() {
+            return;
+        }
         self.hub.hurry();
     }
 }
@@ -203,6 +206,10 @@ impl Future for RecorderTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.hub.is_forked() {
+            // The copy of a task: the parent's goes on.
+            return Poll::Ready(());
+        }
         let _own = own_thread::borrow();
         self.hub.attach(context.waker());
         self.follow_handles();
@@ -216,6 +223,7 @@ impl Future for RecorderTask {
             if idle && self.hooks.is_idle() && self.recorder.conclude() {
                 self.over = true;
                 self.recorder.retire();
+                self.hub.end();
                 self.tell_the_last();
                 return Poll::Ready(());
             }
@@ -233,13 +241,11 @@ impl Future for RecorderTask {
 
 impl Drop for RecorderTask {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.over && !self.hub.is_forked() {
             self.recorder.abandon(Abandonment::Removed);
             self.recorder.retire();
             self.hooks.clear();
-            // Nobody takes the list any more, and what stands on it keeps itself alive through it.
-            let mut scheduled = Vec::new();
-            self.hub.take(&mut scheduled);
+            self.hub.end();
             self.tell_the_last();
         }
     }

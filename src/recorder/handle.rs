@@ -95,13 +95,19 @@ pub enum RegisterError<E> {
     Failed(E),
     /// There was no room, and waiting for it on one of the runtime's own threads would be waiting for itself.
     OnWorker(E),
+    /// This process was forked off: the worker is its parent's.
+    Forked(E),
 }
 
 impl<E> RegisterError<E> {
     /// The event.
     pub fn into_event(self) -> E {
         match self {
-            Self::Full(event) | Self::Closed(event) | Self::Failed(event) | Self::OnWorker(event) => event,
+            Self::Full(event)
+            | Self::Closed(event)
+            | Self::Failed(event)
+            | Self::OnWorker(event)
+            | Self::Forked(event) => event,
         }
     }
 
@@ -111,6 +117,7 @@ impl<E> RegisterError<E> {
             Self::Closed(_) => "the recorder is closed",
             Self::Failed(_) => "the recorder has failed",
             Self::OnWorker(_) => "waiting for room here would be waiting for itself",
+            Self::Forked(_) => "this process was forked off, and the recorder's worker is its parent's",
         }
     }
 }
@@ -122,6 +129,7 @@ impl<E> fmt::Debug for RegisterError<E> {
             Self::Closed(_) => "Closed(..)",
             Self::Failed(_) => "Failed(..)",
             Self::OnWorker(_) => "OnWorker(..)",
+            Self::Forked(_) => "Forked(..)",
         })
     }
 }
@@ -137,6 +145,12 @@ impl<E> std::error::Error for RegisterError<E> {}
 impl<E: MetricEvent> Recorder<E> {
     pub(crate) fn new(node: Arc<CoreNode<E>>) -> Self {
         Self { node, keeper: None }
+    }
+
+    /// What tests look into.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn node(&self) -> &Arc<CoreNode<E>> {
+        &self.node
     }
 
     pub(crate) fn kept(node: Arc<CoreNode<E>>, keeper: Arc<Keeper>) -> Self {
@@ -296,6 +310,7 @@ impl<E: MetricEvent> Recorder<E> {
         self.node.count_refusal(refused, 1);
         match refused {
             Refused::Full => RegisterError::Full(event),
+            Refused::Forked => RegisterError::Forked(event),
             Refused::Closed if self.state() == RecorderState::Failed => RegisterError::Failed(event),
             Refused::Closed => RegisterError::Closed(event),
         }

@@ -12,6 +12,7 @@ use crate::recorder::identity::Identity;
 use crate::recorder::journal::Untold;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
+use crate::recorder::operation::Operation;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Snapshot;
 use std::any::Any;
@@ -93,6 +94,12 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// Shuts the door and schedules the end; `done` is told when everything accepted is settled.
     fn stop(self: Arc<Self>, done: Completer);
+
+    /// Shuts the door until the next start, unless there was nothing yet to stop.
+    fn halt(self: Arc<Self>, done: Completer);
+
+    /// A flush, if anything is accepted that the published cut does not show yet.
+    fn show(self: Arc<Self>) -> Option<Operation>;
 
     /// Shuts the door and gives up what is pending: for deadlines, and for a worker that is not there. How many were given up.
     fn abandon(&self, reason: Abandonment) -> u64;

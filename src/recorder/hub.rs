@@ -12,6 +12,7 @@ use crate::recorder::journal::Journal;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering;
+use crate::sync::fork::Birth;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -38,6 +39,7 @@ pub(crate) struct Hub {
     clock: OnceLock<Arc<dyn Clock>>,
     pub(crate) catalogue: Catalogue,
     pub(crate) journal: Arc<Journal>,
+    born: Birth,
 }
 
 impl Hub {
@@ -51,7 +53,13 @@ impl Hub {
             executor: OnceLock::new(),
             clock: OnceLock::new(),
             catalogue: Catalogue::default(),
+            born: Birth::here(),
         }
+    }
+
+    /// Whether this is a child of the hub's process: nobody comes to it here, and locks may be held for ever.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.born.is_elsewhere()
     }
 
     /// Puts a recorder that became busy on the list. A napping worker is left to its nap: this is the events' way in.
@@ -129,6 +137,11 @@ impl Hub {
 
     pub(crate) fn take(&self, into: &mut Vec<Arc<dyn Hosted>>) {
         self.ready.take(into);
+    }
+
+    /// Nobody comes any more. What is on the list, or would come, would keep itself alive through its own list.
+    pub(crate) fn end(&self) {
+        drop(self.ready.end());
     }
 
     pub(crate) fn is_empty(&self) -> bool {

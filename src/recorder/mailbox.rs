@@ -41,6 +41,23 @@ pub(crate) enum Command<E> {
     HookDone { result: Result<(), Error> },
 }
 
+impl<E> Command<E> {
+    /// Who waits for the answer.
+    pub(crate) fn into_done(self) -> Option<Completer> {
+        match self {
+            Self::Flush { done, .. }
+            | Self::Register { done, .. }
+            | Self::Stop { done, .. }
+            | Self::Start { done, .. }
+            | Self::Observe { done, .. }
+            | Self::Unobserve { done, .. }
+            | Self::Reinstate { done, .. }
+            | Self::Room { done } => Some(done),
+            Self::HookDone { .. } => None,
+        }
+    }
+}
+
 /// What a start met when it was asked for; a stop may have come since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {

@@ -152,8 +152,8 @@ impl Channel {
             Err((Refused::Full, _)) => {
                 self.missed.fetch_add(1, Ordering::Release);
             }
-            // It has ended, and nobody receives.
-            Err((Refused::Closed, _)) => {}
+            // It has ended, and nobody receives; or this is a child without a worker, where nobody tells.
+            Err((Refused::Closed | Refused::Forked, _)) => {}
         }
     }
 

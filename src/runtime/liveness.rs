@@ -75,6 +75,9 @@ impl fmt::Display for CallUnderWay {
 
 /// Whether the worker lives, and the call that it is in.
 pub(crate) fn look(inner: &Inner) -> Liveness {
+    if inner.control.hub.is_forked() {
+        return Liveness { alive: false, call: None };
+    }
     let worker = inner.life.lock().worker.clone();
     let alive = worker.is_some_and(|ended| ended.result().is_none());
     Liveness { alive, call: alive.then(|| call(inner)).flatten() }

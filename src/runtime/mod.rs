@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod hooks;
+mod joint;
 pub(crate) mod liveness;
 #[cfg(feature = "log")]
 mod log;
@@ -9,7 +10,11 @@ mod registry;
 mod removal;
 pub(crate) mod report;
 pub(crate) mod shutdown;
+#[cfg(feature = "signals")]
+mod signals;
 mod telling;
+#[cfg(all(test, not(mvx_loom)))]
+mod tests;
 mod thread;
 pub(crate) mod worker;
 
@@ -35,6 +40,8 @@ use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::journal::Journal;
 use crate::recorder::journal::Untold;
+#[cfg(feature = "signals")]
+use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
@@ -55,6 +62,9 @@ use std::time::Duration;
 /// One for an application, or for a large part of it; many recorders in it. `Clone` gives another handle to the same runtime.
 /// Dropping the last handle begins a shutdown and returns at once; only [`shutdown`](Self::shutdown) promises that what was
 /// accepted is processed.
+///
+/// A child process that was forked off has no worker: there, recorders refuse events as `rejected.forked`, calls that would wait
+/// fail with [`ErrorKind::Forked`], reads go on, and drops do nothing. It may build a runtime of its own.
 ///
 /// # Examples
 ///
@@ -136,6 +146,11 @@ pub(crate) struct Life {
     pub(crate) worker: Option<Operation>,
     pub(crate) starting: Option<Operation>,
     pub(crate) shutdown: Option<Operation<ShutdownReport>>,
+    /// Whoever listens to signals, and how it is told that there is nothing more to listen for.
+    #[cfg(feature = "signals")]
+    pub(crate) signals: Option<Operation<ShutdownReport>>,
+    #[cfg(feature = "signals")]
+    pub(crate) on_shutdown: Option<Completer>,
     /// The worker ended by a panic.
     pub(crate) lost: bool,
 }
@@ -159,12 +174,22 @@ impl Home for Inner {
     }
 }
 
+impl Inner {
+    fn accounts(&self) -> Accounts {
+        let all = self.registry.all();
+        all.iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
+    }
+}
+
 impl Host for Inner {
     fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
         self.registry.enter(recorder)
     }
 
     fn remove(&self, recorder: &Arc<dyn Hosted>, timeout: Duration) -> Result<Accounts, Error> {
+        if self.control.hub.is_forked() {
+            return Err(Error::forked());
+        }
         self.registry.begin_removal_of(&**recorder)?;
         removal::finish(self, recorder, timeout)
     }
@@ -224,6 +249,10 @@ impl MetricsRuntime {
                 worker: None,
                 starting: None,
                 shutdown: None,
+                #[cfg(feature = "signals")]
+                signals: None,
+                #[cfg(feature = "signals")]
+                on_shutdown: None,
                 lost: false,
             }),
         });
@@ -249,8 +278,11 @@ impl MetricsRuntime {
         starting.wait(limits::START_TIMEOUT)
     }
 
-    /// The runtime's state.
+    /// The runtime's state; `Failed` in a process that was forked off, whose parent has the worker.
     pub fn state(&self) -> RuntimeState {
+        if self.inner.control.hub.is_forked() {
+            return RuntimeState::Failed;
+        }
         self.inner.life.lock().state
     }
 
@@ -322,13 +354,141 @@ impl MetricsRuntime {
         self.inner.registry.all().iter().map(|recorder| recorder.snapshot()).collect()
     }
 
+    /// Handles of all recorders that take events of type `E`, in the order of creation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # struct Sent; impl MetricEvent for Sent { fn event_type(&self) -> &'static str { "sent" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.recorder::<Saved>("storage").create()?;
+    /// runtime.recorder::<Sent>("mail").create()?;
+    /// runtime.recorder::<Saved>("archive").create()?;
+    /// let ids: Vec<_> = runtime.recorders::<Saved>().iter().map(|recorder| recorder.id().to_string()).collect();
+    /// assert_eq!(ids, ["storage", "archive"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recorders<E: MetricEvent>(&self) -> Vec<Recorder<E>> {
+        let all = self.inner.registry.all().into_iter();
+        all.filter_map(|recorder| recorder.into_any().downcast::<CoreNode<E>>().ok())
+            .map(Recorder::new)
+            .collect()
+    }
+
+    /// Makes everything that any recorder accepted before this call visible: the operation ends when all of it is processed (or
+    /// counted as dropped) and shown by the published cuts. See [`Recorder::flush`].
+    ///
+    /// Recorders with nothing to show cost a look, and no visit of the worker.
+    ///
+    /// # Errors
+    ///
+    /// Those of the recorders' flushes, the first of them; all are waited for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let storage = runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+    /// let archive = runtime.recorder::<Saved>("archive").counter("document.saves", |c| c).create()?;
+    /// storage.register_event(Saved);
+    /// archive.register_event(Saved);
+    /// runtime.flush().await?;
+    /// assert!([storage, archive].iter().all(|r| r.snapshot().counter("document.saves", &[]) == Some(1)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flush(&self) -> Operation {
+        if self.inner.control.hub.is_forked() {
+            return Operation::done(Err(Error::forked()));
+        }
+        if crate::sync::own_thread::is_own() {
+            return Operation::done(Err(crate::recorder::operation::would_deadlock()));
+        }
+        let flushes = self.inner.registry.all().into_iter().filter_map(Hosted::show).collect();
+        let weak = Arc::downgrade(&self.inner);
+        let pending = move || weak.upgrade().map_or(0, |inner| inner.accounts().pending());
+        let (operation, done) = Operation::new(Some(Box::new(pending)));
+        joint::all(flushes, done);
+        operation
+    }
+
+    /// [`flush`](Self::flush) for plain threads: blocks until it is done, at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As `flush`; and [`ErrorKind::Timeout`], with the number of events pending in all recorders then.
+    pub fn flush_blocking(&self, timeout: Duration) -> Result<(), Error> {
+        self.flush().wait(timeout)
+    }
+
+    /// Flushes, and lets whoever follows the published cuts deliver them, within `deadline`.
+    ///
+    /// There are no followers (exporters) yet: until then this is [`flush_blocking`](Self::flush_blocking).
+    ///
+    /// # Errors
+    ///
+    /// As `flush_blocking`.
+    pub fn force_flush(&self, deadline: Duration) -> Result<(), Error> {
+        self.flush_blocking(deadline)
+    }
+
     /// The sum of the accounts of all registered recorders.
     pub fn accounts(&self) -> Accounts {
-        self.inner
-            .registry
-            .all()
-            .iter()
-            .fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
+        self.inner.accounts()
+    }
+
+    /// Stops the recorder of this id, and leaves it registered: [`Recorder::start`] starts it again. See [`Recorder::stop`].
+    ///
+    /// Blocks until everything accepted is settled, at most `timeout`; nothing is given up, the stop goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidId`]; [`ErrorKind::WouldDeadlock`] on one of the runtime's own threads, and
+    /// [`ErrorKind::InvalidState`] if the runtime was never started (nothing has happened then); [`ErrorKind::Timeout`] with the
+    /// number of events pending; [`ErrorKind::HookFailed`] when the stop hook failed: everything is settled then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// use mvx_metrics::RecorderState;
+    /// use std::time::Duration;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime.recorder::<Saved>("storage").create()?;
+    /// recorder.register_event(Saved);
+    /// assert_eq!(runtime.stop("storage", Duration::from_secs(5))?.processed, 1);
+    /// assert_eq!(recorder.state(), RecorderState::Stopped);
+    /// recorder.start().wait(Duration::from_secs(5))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stop(&self, id: &str, timeout: Duration) -> Result<Accounts, Error> {
+        let id = RecorderId::new(id)?;
+        let recorder = self.inner.registry.find(&id).ok_or_else(|| not_found(&id))?;
+        shutdown::halt(&self.inner, std::slice::from_ref(&recorder), timeout)?;
+        Ok(recorder.accounts())
+    }
+
+    /// Stops every recorder, and leaves them registered; the runtime goes on. All are stopped at once, and waited for at most
+    /// `timeout` together.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop) for the first recorder that fails; all are stopped and waited for.
+    pub fn stop_all(&self, timeout: Duration) -> Result<(), Error> {
+        shutdown::halt(&self.inner, &self.inner.registry.all(), timeout)
     }
 
     /// Stops the recorder of this id, and removes it: afterwards the id is free. Of several callers one succeeds, the
@@ -354,6 +514,9 @@ impl MetricsRuntime {
         if crate::sync::own_thread::is_own() {
             return Err(crate::recorder::operation::would_deadlock());
         }
+        if self.inner.control.hub.is_forked() {
+            return Err(Error::forked());
+        }
         self.inner.registry.begin_removal(id)
     }
 
@@ -371,6 +534,39 @@ impl MetricsRuntime {
         }
         let patience = deadline.saturating_add(limits::EXIT_GRACE).saturating_add(limits::START_TIMEOUT);
         self.begin_shutdown(deadline).wait(patience)
+    }
+
+    /// Shuts the runtime down at SIGTERM or Ctrl-C, with this deadline; the operation ends with the report, whoever began the
+    /// shutdown: wait for it at the end of `main`.
+    ///
+    /// The signals are listened to when the call returns, on a thread of its own, so they are noticed while user code holds the
+    /// worker. The first signal gives both back to the process: a second one ends it as usual. Handlers of others in the same
+    /// process that came by tokio see the first signal, too, and none after it. Elsewhere than on Unix, Ctrl-C alone is listened to,
+    /// and a second one waits for the shutdown. Asking again joins the first call.
+    ///
+    /// # Errors
+    ///
+    /// The operation ends in [`ErrorKind::StartFailed`] if there is no thread or no file descriptor to be had: it can be tried again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let ended = runtime.shutdown_on_signals(Duration::from_secs(5));
+    /// // ... the program runs until somebody says otherwise ...
+    /// # drop(runtime.begin_shutdown(Duration::from_secs(5)));
+    /// assert!(ended.wait(Duration::MAX)?.is_complete());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "signals")]
+    pub fn shutdown_on_signals(&self, deadline: Duration) -> Operation<ShutdownReport> {
+        signals::listen(&self.inner, deadline)
     }
 
     /// Begins a shutdown and returns at once; the operation ends with the report. See [`shutdown`](Self::shutdown).

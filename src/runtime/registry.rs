@@ -5,13 +5,21 @@ use crate::model::error::ErrorKind;
 use crate::model::name::RecorderId;
 use crate::recorder::hosted::Hosted;
 use crate::sync::Mutex;
+use crate::sync::MutexGuard;
+use crate::sync::fork::Birth;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-#[derive(Default)]
 pub(crate) struct Registry {
     state: Mutex<State>,
+    born: Birth,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { state: Mutex::default(), born: Birth::here() }
+    }
 }
 
 #[derive(Default)]
@@ -56,15 +64,21 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, id: &RecorderId) -> Option<Arc<dyn Hosted>> {
-        self.state.lock().recorders.get(id).map(|entry| Arc::clone(&entry.recorder))
+        self.read()?.recorders.get(id).map(|entry| Arc::clone(&entry.recorder))
     }
 
     /// Every recorder, in the order of creation.
     pub(crate) fn all(&self) -> Vec<Arc<dyn Hosted>> {
-        let recorders =
-            self.state.lock().recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect();
+        let Some(state) = self.read() else { return Vec::new() };
+        let recorders = state.recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect();
         // Sorted outside the lock, which removals wait for.
+        drop(state);
         in_order(recorders)
+    }
+
+    /// Nothing in a child that was forked off while one of its parent's threads was in here.
+    fn read(&self) -> Option<MutexGuard<'_, State>> {
+        if self.born.is_elsewhere() { self.state.try_lock() } else { Some(self.state.lock()) }
     }
 
     /// Begins a removal: the recorder, for the one caller who removes it.

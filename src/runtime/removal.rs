@@ -31,6 +31,9 @@ pub(crate) fn finish(
 
 /// Begins the removal of this very recorder: its door is shut at the return, and it goes when everything accepted is settled.
 pub(crate) fn begin(inner: &Arc<Inner>, recorder: Arc<dyn Hosted>) -> Operation<Accounts> {
+    if inner.control.hub.is_forked() {
+        return Operation::done(Err(Error::forked()));
+    }
     if let Err(error) = inner.registry.begin_removal_of(&*recorder) {
         return Operation::done(Err(error));
     }

@@ -9,6 +9,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::journal::Untold;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
+use crate::recorder::operation::would_deadlock;
 use crate::runtime::Inner;
 use crate::runtime::RuntimeState;
 use crate::runtime::liveness;
@@ -16,6 +17,7 @@ use crate::runtime::liveness::CallUnderWay;
 use crate::runtime::report::RecorderReport;
 use crate::runtime::report::ShutdownReport;
 use crate::runtime::telling::Telling;
+use crate::sync::own_thread;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -23,6 +25,9 @@ use std::time::Instant;
 
 /// Begins a shutdown, or joins the one that was begun before. Returns at once, in any context.
 pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<ShutdownReport> {
+    if inner.control.hub.is_forked() {
+        return Operation::done(Err(Error::forked()));
+    }
     let (operation, done) = {
         let mut life = inner.life.lock();
         if let Some(shutdown) = &life.shutdown {
@@ -33,6 +38,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
         life.state = RuntimeState::Stopping;
         (operation, done)
     };
+    end_listening(inner);
     let until = Instant::now().checked_add(deadline);
     let (watched, mut done) = (Arc::clone(inner), Some(done));
     if inner.life.lock().worker.is_none() {
@@ -48,6 +54,20 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
         conclude(inner, until, done);
     }
     operation
+}
+
+/// Tells whoever listens to signals that there is nothing more to listen for.
+fn end_listening(inner: &Inner) {
+    #[cfg(feature = "signals")]
+    {
+        let listening = inner.life.lock().on_shutdown.take();
+        // Unlocked: it wakes that thread.
+        if let Some(listening) = listening {
+            listening.complete(Ok(()));
+        }
+    }
+    #[cfg(not(feature = "signals"))]
+    let _ = inner;
 }
 
 /// Hands `done` to a new thread; leaves it in its place if there is none to be had.
@@ -118,10 +138,7 @@ fn report(
     for recorder in recorders {
         recorder.retire();
     }
-    // Nothing is scheduled from now on. What still stands on the list would keep itself alive through its own list.
-    let mut scheduled = Vec::new();
-    inner.control.hub.take(&mut scheduled);
-    drop(scheduled);
+    inner.control.hub.end();
     let reports = recorders.iter().zip(errors).map(|(recorder, error)| RecorderReport {
         id: recorder.identity().id.clone(),
         accounts: recorder.accounts(),
@@ -145,6 +162,7 @@ pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport 
     let report = report(inner, &recorders, errors, (true, None));
     tell_ended(inner, &recorders, &report, &telling);
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
+    end_listening(inner);
     report
 }
 
@@ -180,6 +198,35 @@ fn stop_all(recorders: &[Arc<dyn Hosted>]) -> Vec<Operation> {
         stop
     };
     recorders.iter().map(begin).collect()
+}
+
+/// Stops recorders that stay registered, and waits for them; the first error, once none is left to wait for.
+pub(crate) fn halt(inner: &Inner, recorders: &[Arc<dyn Hosted>], timeout: Duration) -> Result<(), Error> {
+    if inner.control.hub.is_forked() {
+        return Err(Error::forked());
+    }
+    if own_thread::is_own() {
+        return Err(would_deadlock());
+    }
+    if !inner.control.hub.is_attended() && recorders.iter().any(|recorder| !recorder.accounts().is_settled())
+    {
+        let message = "no worker drains these recorders; start their runtime first";
+        return Err(Error::new(ErrorKind::InvalidState, message).with_states("Created", "Running"));
+    }
+    let until = Instant::now().checked_add(timeout);
+    let begin = |recorder: &Arc<dyn Hosted>| {
+        let (stop, done) = pending_stop(recorder);
+        Arc::clone(recorder).halt(done);
+        stop
+    };
+    let stops: Vec<_> = recorders.iter().map(begin).collect();
+    stops.iter().map(|stop| stop.wait(left(until))).fold(Ok(()), Result::and)
+}
+
+/// An operation whose time-out says what is pending.
+fn pending_stop(recorder: &Arc<dyn Hosted>) -> (Operation, Completer) {
+    let weak = Arc::downgrade(recorder);
+    Operation::new(Some(Box::new(move || weak.upgrade().map_or(0, |recorder| recorder.accounts().pending()))))
 }
 
 /// Stops one recorder and waits for it; what is not settled in time is given up.

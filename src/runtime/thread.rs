@@ -18,6 +18,9 @@ use std::thread::Builder;
 
 /// Begins a start, or joins the one under way.
 pub(crate) fn start(inner: &Arc<Inner>) -> Result<Operation, Error> {
+    if inner.control.hub.is_forked() {
+        return Err(Error::forked());
+    }
     let mut life = inner.life.lock();
     match (life.state, &life.starting) {
         (RuntimeState::Starting | RuntimeState::Running, Some(starting)) => return Ok(starting.clone()),

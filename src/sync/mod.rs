@@ -3,8 +3,11 @@
 //! The switch is `all(test, mvx_loom)`: models see the crate's own queues on loom's primitives, users never see loom.
 
 mod exclusive;
+pub(crate) mod fork;
 mod mutex;
 pub(crate) mod own_thread;
+#[cfg(all(feature = "signals", unix))]
+pub(crate) mod signals;
 
 /// Rests on the calling thread's own parker, until it is unparked or `time` is over.
 #[cfg(not(all(test, mvx_loom)))]
