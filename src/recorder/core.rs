@@ -410,7 +410,7 @@ impl<E: MetricEvent> Core<E> {
             | Command::Unobserve { done, .. }
             | Command::Reinstate { done, .. }
             | Command::Room { done } => done.complete(Err(self.gone())),
-            Command::HookDone { .. } => {}
+            Command::Unsubscribe { .. } | Command::HookDone { .. } => {}
         }
     }
 
@@ -522,9 +522,8 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     fn unsubscribe(self: Arc<Self>, id: ObserverId) {
         let ending = self.mailbox.lock().unsubscribe(id);
         drop(ending);
-        let (_, done) = Operation::new(None);
         // Removed meanwhile? Then the actor tells nobody any more.
-        drop(self.post(Command::Unobserve { id, done }));
+        drop(self.post(Command::Unsubscribe { id }));
     }
 
     fn stop(self: Arc<Self>, done: Completer) {

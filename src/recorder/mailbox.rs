@@ -25,6 +25,8 @@ pub(crate) enum Command<E> {
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
     /// Stop telling an observer.
     Unobserve { id: ObserverId, done: Completer },
+    /// Forget a subscription that was dropped. Always finds a place: there are never more of them than there were subscriptions.
+    Unsubscribe { id: ObserverId },
     /// Let what was quarantined see events again.
     Reinstate { whom: Quarantined, done: Completer },
     /// Answer when there is room for an event, or never will be.
