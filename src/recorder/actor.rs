@@ -351,6 +351,7 @@ impl<E: MetricEvent> Actor<E> {
                     done.complete(removed.as_ref().map(|_| ()).ok_or_else(unknown));
                     crate::queue::drop_quietly(removed);
                 }
+                Command::Unsubscribe { id } => crate::queue::drop_quietly(self.observers.remove(id)),
                 Command::Reinstate { whom, done } => done.complete(self.reinstate(&whom)),
                 Command::Register { slot, done } => {
                     let metric = slot.descriptor().name().clone();

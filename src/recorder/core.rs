@@ -510,7 +510,7 @@ impl<E: MetricEvent> Core<E> {
             | Command::Room { done } => {
                 done.complete(Err(if open { too_many_commands() } else { self.gone() }));
             }
-            Command::HookDone { .. } => {}
+            Command::Unsubscribe { .. } | Command::HookDone { .. } => {}
         }
     }
 
@@ -685,9 +685,8 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         }
         let ending = self.mailbox.lock().unsubscribe(id);
         drop(ending);
-        let (_, done) = Operation::new(None);
         // Removed meanwhile? Then the actor tells nobody any more.
-        drop(self.post(Command::Unobserve { id, done }));
+        drop(self.post(Command::Unsubscribe { id }));
     }
 
     fn stop(self: Arc<Self>, done: Completer) {

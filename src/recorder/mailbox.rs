@@ -33,6 +33,8 @@ pub(crate) enum Command<E> {
     Observe { id: ObserverId, observer: ObserverFn<E>, done: Completer },
     /// Stop telling an observer.
     Unobserve { id: ObserverId, done: Completer },
+    /// Forget a subscription that was dropped. Always finds a place: there are never more of them than there were subscriptions.
+    Unsubscribe { id: ObserverId },
     /// Let what was quarantined see events again.
     Reinstate { whom: Quarantined, done: Completer },
     /// Answer when there is room for an event, or never will be.
@@ -53,7 +55,7 @@ impl<E> Command<E> {
             | Self::Unobserve { done, .. }
             | Self::Reinstate { done, .. }
             | Self::Room { done } => Some(done),
-            Self::HookDone { .. } => None,
+            Self::Unsubscribe { .. } | Self::HookDone { .. } => None,
         }
     }
 }
@@ -153,7 +155,8 @@ impl<E> Mailbox<E> {
                 };
                 list.push((), done, spent).map_err(|done| Command::Start { done, asked })
             }
-            Command::HookDone { .. } => {
+            // Never refused: there is one hook at a time, and as many ends of subscriptions as were begun.
+            Command::Unsubscribe { .. } | Command::HookDone { .. } => {
                 self.commands.push(command);
                 Ok(())
             }

@@ -397,6 +397,19 @@ mod tests {
     }
 
     #[test]
+    fn thousands_dropped_before_one_turn_of_their_recorder_are_all_forgotten() {
+        let (recorder, task) =
+            Recorder::<Step>::detached("storage").counter("steps", |c| c).create().unwrap();
+        let mut task = pin!(task);
+        let subscriptions: Vec<_> = (0..3_000).map(|_| recorder.subscribe(1)).collect();
+        let channels: Vec<_> = subscriptions.iter().map(|one| Arc::downgrade(&one.channel)).collect();
+        assert!(subscriptions.iter().all(|one| !one.is_ended()));
+        drop(subscriptions);
+        assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(channels.iter().filter(|channel| channel.strong_count() > 0).count(), 0);
+    }
+
+    #[test]
     fn a_subscription_does_not_keep_its_recorder_and_may_outlive_it() {
         let (recorder, task) =
             Recorder::<Step>::detached("storage").counter("steps", |c| c).create().unwrap();
