@@ -4,6 +4,7 @@
 //! fails to say so is a deadlock here.
 //!
 //! seeded bug: sleep_by_store caught by loom_tests::ready_list::two_pushers_and_a_worker_that_sleeps
+//! seeded bug: end_forgotten caught by loom_tests::ready_list::an_end_against_a_push_and_a_late_take_keeps_nothing
 //! seeded bug: link_relaxed caught by loom_tests::ready_list::two_pushers_and_a_worker_that_sleeps
 
 use super::explore;
@@ -133,5 +134,24 @@ fn a_push_and_a_rouse_wake_once() {
         assert_eq!(worker.work(1), [1]);
         pusher.join().unwrap();
         rouser.join().unwrap();
+    });
+}
+
+/// A runtime ends while a producer is late, and so is its worker, which user code has held: the list keeps no node.
+#[test]
+fn an_end_against_a_push_and_a_late_take_keeps_nothing() {
+    explore("an_end_against_a_push_and_a_late_take_keeps_nothing", 3, || {
+        let worker = worker();
+        let node = Arc::new(Node::new(Job { number: 1, written: UnsafeCell::new(1) }));
+        let late = Arc::clone(&node);
+        let pusher = spawn(&worker, move |worker| assert!(!worker.list.push(late)));
+        let ender = spawn(&worker, |worker| drop(worker.list.end()));
+        let mut taken = Vec::new();
+        worker.list.take(&mut taken);
+        drop(taken);
+        pusher.join().unwrap();
+        ender.join().unwrap();
+        assert_eq!(Arc::strong_count(&node), 1, "the list keeps a node that nobody takes");
+        assert!(worker.list.is_empty() && !worker.list.try_sleep());
     });
 }

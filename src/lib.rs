@@ -139,6 +139,12 @@ pub mod _guide {
         #![doc = include_str!("docs/recorders.md")]
     }
 
+    /// From start to shutdown: states, operations, stuck code, forks.
+    #[cfg(feature = "runtime")]
+    pub mod lifecycle {
+        #![doc = include_str!("docs/lifecycle.md")]
+    }
+
     /// Stating events.
     #[cfg(feature = "derive")]
     pub mod events {

@@ -9,9 +9,11 @@ use std::fmt;
 /// | state | `register_event` | leaves by |
 /// |---|---|---|
 /// | `Created` | accepted; the first event starts it | the first event, `start` |
+/// | `Starting` | accepted; dispatched when the start hook is over | the end of the start hook, `stop` |
 /// | `Running` | accepted | `stop`, shutdown |
 /// | `Stopping` | rejected(closed) | having settled every accepted event |
 /// | `Stopped` | rejected(closed); no lazy restart | `start`, unless it was removed or its runtime is gone |
+/// | `Failed` | rejected(failed) | `start`, unless its worker was lost |
 ///
 /// Reading snapshots and accounts works in every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
