@@ -24,6 +24,7 @@ mod hand_off;
 mod published;
 mod ready_list;
 mod restart;
+mod subscription;
 mod waiters;
 
 use crate::queue::Rest;

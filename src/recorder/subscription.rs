@@ -114,7 +114,7 @@ pub struct Subscription {
 
 /// What worker and receiver share: the events' own ring, in which a subscription is the consumer.
 ///
-/// The receiver's sleep is the IDLE bit of the ring's word, as the model `hand_off` has it: the receiver stores its waker, then rests;
+/// The receiver's sleep is the IDLE bit of the ring's word, as the models `hand_off` and `subscription` have it: the receiver stores its waker, then rests;
 /// whoever clears IDLE (the worker by a change, the end by closing) takes the waker. Both take it by a claim that never waits. A claim
 /// fails only against the other side: the worker's, because the receiver is about to rest and will be refused, since the change
 /// stands in the word; the receiver's, because it is being woken.
@@ -130,14 +130,14 @@ struct Told {
 }
 
 /// How the receiver's try to sleep went.
-enum Repose {
+pub(crate) enum Repose {
     Asleep,
     Again,
     Ended,
 }
 
 impl Channel {
-    fn new(capacity: u32) -> Self {
+    pub(crate) fn new(capacity: u32) -> Self {
         Self {
             changes: HandOff::new(Kind::Ring, u64::from(capacity), ()),
             waker: Exclusive::new(None),
@@ -146,7 +146,7 @@ impl Channel {
     }
 
     /// Called by the worker.
-    fn tell(&self, metric: &Arc<Descriptor>, sequence: u64) {
+    pub(crate) fn tell(&self, metric: &Arc<Descriptor>, sequence: u64) {
         match self.changes.push(Told { metric: Arc::clone(metric), sequence }) {
             Ok(handed) => self.wake_if(handed),
             Err((Refused::Full, _)) => {
@@ -158,7 +158,7 @@ impl Channel {
     }
 
     /// Nothing is told from now on; whoever waits is woken.
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         let handed = self.changes.close().1;
         self.wake_if(handed);
     }
@@ -170,7 +170,11 @@ impl Channel {
         }
     }
 
-    fn take(&self) -> Option<(Arc<Descriptor>, u64)> {
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take(&self) -> Option<(Arc<Descriptor>, u64)> {
         let take = |mut consumer: crate::queue::Consumer<'_, Told>, _: &mut ()| {
             let told = consumer.run(1).get(0).map(|told| (Arc::clone(&told.metric), told.sequence));
             if told.is_some() {
@@ -183,8 +187,10 @@ impl Channel {
     }
 
     /// Called by the receiver when it has found nothing.
-    fn rest(&self, waker: &Waker) -> Repose {
+    pub(crate) fn rest(&self, waker: &Waker) -> Repose {
         let fresh = waker.clone();
+        // Seeded: what comes between the rest and the waker wakes nobody.
+        let early = if cfg!(mvx_bug = "waker_after_rest") { Some(self.try_rest()) } else { None };
         let Some(mut place) = self.waker.claim() else {
             // It is being woken at this moment: look again, after the executor's other tasks.
             waker.wake_by_ref();
@@ -193,15 +199,11 @@ impl Channel {
         let old = place.replace(fresh);
         drop(place);
         drop(old);
-        let rest = self.changes.sit(|mut consumer, _| {
-            let rest = consumer.rest();
-            if rest == Rest::Busy {
-                consumer.take_kick();
-            }
-            rest
-        });
+        let rest = early.unwrap_or_else(|| self.try_rest());
         match rest {
-            Some(Rest::Idle) if self.changes.is_closed() => Repose::Ended,
+            // Behind a shut door the numbers are final; a change may have come with it since the rest.
+            Some(Rest::Idle) if self.is_ended() => Repose::Ended,
+            Some(Rest::Idle) if self.changes.is_closed() => Repose::Again,
             Some(Rest::Idle) => Repose::Asleep,
             Some(Rest::Stalled) => {
                 // The worker is just writing the change, and will not wake anybody for it.
@@ -210,6 +212,16 @@ impl Channel {
             }
             Some(Rest::Busy) | None => Repose::Again,
         }
+    }
+
+    fn try_rest(&self) -> Option<Rest> {
+        self.changes.sit(|mut consumer, _| {
+            let rest = consumer.rest();
+            if rest == Rest::Busy {
+                consumer.take_kick();
+            }
+            rest
+        })
     }
 
     fn is_ended(&self) -> bool {
@@ -272,7 +284,7 @@ impl Subscription {
     ///
     /// Exact: what was received, what waits and what was missed add up to the changes since the subscription [began](Self::begun).
     pub fn missed(&self) -> u64 {
-        self.channel.missed.load(Ordering::Acquire)
+        self.channel.missed()
     }
 
     /// How many changes may wait.
