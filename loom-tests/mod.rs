@@ -23,7 +23,9 @@ mod flush;
 mod hand_off;
 mod published;
 mod ready_list;
+mod removal;
 mod restart;
+mod shutdown;
 mod subscription;
 mod waiters;
 

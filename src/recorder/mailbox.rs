@@ -132,7 +132,8 @@ impl<E> Mailbox<E> {
 
     /// Puts a command in; gives it back if nobody will obey it or there is no place for it. `spent` is to be dropped unlocked.
     pub(crate) fn put(&mut self, command: Command<E>, spent: &mut Spent) -> Result<(), Command<E>> {
-        if !self.open {
+        // Seeded: what comes after the mailbox was shut lies there for ever.
+        if !self.open && cfg!(not(mvx_bug = "post_to_nobody")) {
             return Err(command);
         }
         let owed = &mut self.owed;

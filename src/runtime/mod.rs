@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 mod hooks;
 mod joint;
+pub(crate) mod life;
 pub(crate) mod liveness;
 #[cfg(feature = "log")]
 mod log;
@@ -45,6 +46,7 @@ use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
+use crate::runtime::life::Life;
 use crate::runtime::liveness::Liveness;
 use crate::runtime::registry::Registry;
 use crate::runtime::registry::not_found;
@@ -139,22 +141,6 @@ pub(crate) struct Inner {
     pub(crate) life: Mutex<Life>,
 }
 
-/// The runtime's state, with what belongs to it.
-pub(crate) struct Life {
-    pub(crate) state: RuntimeState,
-    /// Told when the worker thread has ended.
-    pub(crate) worker: Option<Operation>,
-    pub(crate) starting: Option<Operation>,
-    pub(crate) shutdown: Option<Operation<ShutdownReport>>,
-    /// Whoever listens to signals, and how it is told that there is nothing more to listen for.
-    #[cfg(feature = "signals")]
-    pub(crate) signals: Option<Operation<ShutdownReport>>,
-    #[cfg(feature = "signals")]
-    pub(crate) on_shutdown: Option<Completer>,
-    /// The worker ended by a panic.
-    pub(crate) lost: bool,
-}
-
 impl Home for Inner {
     fn hub(&self) -> &Arc<Hub> {
         &self.control.hub
@@ -244,17 +230,7 @@ impl MetricsRuntime {
             control: Arc::new(Control::new(journal)),
             registry: Registry::default(),
             incarnations: AtomicU64::new(0),
-            life: Mutex::new(Life {
-                state: RuntimeState::Created,
-                worker: None,
-                starting: None,
-                shutdown: None,
-                #[cfg(feature = "signals")]
-                signals: None,
-                #[cfg(feature = "signals")]
-                on_shutdown: None,
-                lost: false,
-            }),
+            life: Mutex::new(Life::new()),
         });
         Self { _last: Arc::new(LastHandle { inner: Arc::clone(&inner) }), inner }
     }

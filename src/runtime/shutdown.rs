@@ -12,6 +12,8 @@ use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
 use crate::runtime::Inner;
 use crate::runtime::RuntimeState;
+use crate::runtime::life;
+use crate::runtime::life::Shutdown;
 use crate::runtime::liveness;
 use crate::runtime::liveness::CallUnderWay;
 use crate::runtime::report::RecorderReport;
@@ -28,15 +30,9 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
     if inner.control.hub.is_forked() {
         return Operation::done(Err(Error::forked()));
     }
-    let (operation, done) = {
-        let mut life = inner.life.lock();
-        if let Some(shutdown) = &life.shutdown {
-            return shutdown.clone();
-        }
-        let (operation, done) = Operation::new(None);
-        life.shutdown = Some(operation.clone());
-        life.state = RuntimeState::Stopping;
-        (operation, done)
+    let (operation, done) = match life::begin_shutdown(&inner.life) {
+        Shutdown::Begun(operation, done) => (operation, done),
+        Shutdown::Joined(operation) => return operation,
     };
     end_listening(inner);
     let until = Instant::now().checked_add(deadline);

@@ -1,0 +1,64 @@
+//! A runtime's state, with what belongs to it, and who may change it to what.
+
+use crate::recorder::operation::Completer;
+use crate::recorder::operation::Operation;
+use crate::runtime::RuntimeState;
+use crate::runtime::report::ShutdownReport;
+use crate::sync::Mutex;
+
+pub(crate) struct Life {
+    pub(crate) state: RuntimeState,
+    /// Told when the worker thread has ended.
+    pub(crate) worker: Option<Operation>,
+    pub(crate) starting: Option<Operation>,
+    pub(crate) shutdown: Option<Operation<ShutdownReport>>,
+    /// Whoever listens to signals, and how it is told that there is nothing more to listen for.
+    #[cfg(feature = "signals")]
+    pub(crate) signals: Option<Operation<ShutdownReport>>,
+    #[cfg(feature = "signals")]
+    pub(crate) on_shutdown: Option<Completer>,
+    /// The worker ended by a panic.
+    pub(crate) lost: bool,
+}
+
+/// A shutdown as one of its callers met it.
+pub(crate) enum Shutdown {
+    /// Nobody was before: the caller owes the report.
+    Begun(Operation<ShutdownReport>, Completer<ShutdownReport>),
+    /// Somebody was.
+    Joined(Operation<ShutdownReport>),
+}
+
+impl Life {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: RuntimeState::Created,
+            worker: None,
+            starting: None,
+            shutdown: None,
+            #[cfg(feature = "signals")]
+            signals: None,
+            #[cfg(feature = "signals")]
+            on_shutdown: None,
+            lost: false,
+        }
+    }
+}
+
+/// Begins the one shutdown, or joins it: looked up and written down under one lock, whoever calls (a caller, the last handle).
+pub(crate) fn begin_shutdown(life: &Mutex<Life>) -> Shutdown {
+    let mut guard = life.lock();
+    if let Some(shutdown) = &guard.shutdown {
+        return Shutdown::Joined(shutdown.clone());
+    }
+    #[cfg(mvx_bug = "shutdown_looked_up_apart")]
+    {
+        // Seeded: another begins in between, and there are two reports.
+        drop(guard);
+        guard = life.lock();
+    }
+    let (operation, done) = Operation::new(None);
+    guard.shutdown = Some(operation.clone());
+    guard.state = RuntimeState::Stopping;
+    Shutdown::Begun(operation, done)
+}
