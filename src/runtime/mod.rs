@@ -41,8 +41,6 @@ use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::journal::Journal;
 use crate::recorder::journal::Untold;
-#[cfg(feature = "signals")]
-use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
