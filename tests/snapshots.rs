@@ -352,6 +352,11 @@ fn publication_takes_at_most_a_tenth_of_the_workers_time_however_large_a_recorde
     let publishing = WRITING * u32::try_from(passes).unwrap();
     assert_eq!(elapsed, publishing + Duration::from_micros(10) * u32::try_from(events).unwrap());
     assert!(publishing <= elapsed / 10 + WRITING, "{publishing:?} of {elapsed:?}");
+    assert_eq!(
+        runtime.publication_interval(),
+        9 * WRITING,
+        "what a pass takes keeps the next one off nine times as long"
+    );
     // It does publish, too: as often as its share allows, but for what a turn takes on top.
     assert!(publishing * 20 >= elapsed, "{publishing:?} of {elapsed:?}");
 }

@@ -316,6 +316,25 @@ impl MetricsRuntime {
         self.inner.control.hub.journal.panics()
     }
 
+    /// How long the worker waits from one publication pass to the next while something changes.
+    ///
+    /// [`PUBLISH_INTERVAL`](crate::limits::PUBLISH_INTERVAL) at least, and as long as keeps publication to a tenth of the worker's time:
+    /// it stretches with the state that changes. A flush publishes at once, whatever the interval.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::limits;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// assert_eq!(runtime.publication_interval(), limits::PUBLISH_INTERVAL);
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn publication_interval(&self) -> Duration {
+        self.inner.control.publication_interval()
+    }
+
     /// The ids of all recorders, in the order of creation.
     pub fn recorder_ids(&self) -> Vec<RecorderId> {
         let recorders = self.inner.registry.all();

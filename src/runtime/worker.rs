@@ -15,6 +15,7 @@ use crate::recorder::hosted::Next;
 use crate::recorder::hub::Hub;
 use crate::recorder::journal::Journal;
 use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
 use std::collections::VecDeque;
@@ -31,17 +32,28 @@ pub(crate) struct Control {
     exit: AtomicBool,
     /// Lifecycle hooks that run beside the worker's task on its loop.
     hooks: Arc<AtomicUsize>,
+    /// Nanoseconds from the last publication pass to the next: a figure for reports, so relaxed.
+    publication_interval: AtomicU64,
 }
 
 impl Control {
     pub(crate) fn new(journal: Journal) -> Self {
-        Self { hub: Arc::new(Hub::new(journal)), exit: AtomicBool::new(false), hooks: Arc::default() }
+        Self {
+            hub: Arc::new(Hub::new(journal)),
+            exit: AtomicBool::new(false),
+            hooks: Arc::default(),
+            publication_interval: AtomicU64::new(limits::PUBLISH_INTERVAL.as_nanos() as u64),
+        }
     }
 
     /// Tells the worker to end: every event is settled or given up, and whoever waits is answered by somebody else.
     pub(crate) fn end(&self) {
         self.exit.store(true, Ordering::Release);
         self.hub.hurry();
+    }
+
+    pub(crate) fn publication_interval(&self) -> Duration {
+        Duration::from_nanos(self.publication_interval.load(Ordering::Relaxed))
     }
 
     /// The count of hooks under way, for whoever runs them.
@@ -242,7 +254,10 @@ impl Worker {
         }
         self.desk.now = self.desk.clock.now();
         let pause = self.desk.now.saturating_since(started).saturating_mul(limits::PUBLISH_PAUSE);
-        self.publish_from = self.desk.now.saturating_add(pause.max(limits::PUBLISH_INTERVAL));
+        let interval = pause.max(limits::PUBLISH_INTERVAL);
+        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        self.control.publication_interval.store(nanos, Ordering::Relaxed);
+        self.publish_from = self.desk.now.saturating_add(interval);
     }
 
     fn release(&mut self) {
