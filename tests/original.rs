@@ -1,5 +1,5 @@
 //! The original's defects, each shown to be absent here; ARCHITECTURE.md lists them with these tests and those of other files.
-#![cfg(feature = "log")]
+#![cfg(all(feature = "log", not(miri)))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -134,7 +134,7 @@ fn metrics_may_be_registered_while_an_observer_is_under_way_also_by_itself() {
         .counter("two", |c| c)
         .on_metric_changed(move |change| {
             if let Some(recorder) = itself.lock().unwrap().take() {
-                let _ = recorder.register_metric(allergic("inside", 0));
+                drop(recorder.register_metric(allergic("inside", 0)));
             }
             if change.event().0 == 1 {
                 held.pass();
@@ -333,6 +333,30 @@ fn a_clock_that_panics_at_the_start_fails_the_start_which_can_be_tried_again() {
     recorder.flush_blocking(PATIENCE).unwrap();
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
     assert_eq!(recorder.accounts().processed, 1);
+}
+
+/// DESIGN 4, a runtime's `Failed` that no start leaves: its worker was lost after the start.
+#[test]
+fn a_runtime_whose_worker_was_lost_refuses_a_start_says_why_and_can_be_read_and_shut_down() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let clock = Fragile(SystemClock::new(), Arc::clone(&broken));
+    let runtime = MetricsRuntime::builder("lost").clock(clock).build().unwrap();
+    runtime.start().unwrap();
+    let recorder = counting(&runtime, "one");
+    recorder.register_event(Number(1));
+    recorder.flush_blocking(PATIENCE).unwrap();
+    broken.store(true, Ordering::SeqCst);
+    recorder.register_event(Number(2));
+    until("the worker is lost", || {
+        recorder.state() == RecorderState::Failed && !runtime.liveness().is_alive()
+    });
+    assert_eq!(runtime.state(), RuntimeState::Failed);
+    let error = runtime.start().unwrap_err();
+    assert_eq!((error.kind(), error.actual_state()), (ErrorKind::InvalidState, Some("Failed")));
+    assert_eq!(recorder.start().wait(PATIENCE).unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(recorder.last_error().unwrap().kind(), ErrorKind::WorkerLost);
+    assert_eq!((recorder.snapshot().counter("events", &[]), recorder.accounts().pending()), (Some(1), 0));
+    assert!(runtime.shutdown(PATIENCE).unwrap().worker_lost());
 }
 
 /// Told to the process that forgets its shutdown.

@@ -162,7 +162,7 @@ fn changes_come_with_progressive_states_and_the_unwanted_event_brings_none() {
     for event in [attempt(true, 1), StorageEvent::Compacted, attempt(true, 1), attempt(false, 1)] {
         recorder.register_event(event);
     }
-    let _ = recorder.stop();
+    drop(recorder.stop());
     stepped.settle();
     assert_eq!(changes.try_iter().collect::<Vec<_>>(), [[1, 0], [2, 0], [2, 1]]);
     assert_eq!((counts(&recorder), recorder.state()), ([3, 2, 1], RecorderState::Stopped));
@@ -192,10 +192,10 @@ fn a_connection_opens_before_the_first_event_and_closes_after_the_last_in_every_
         .create()
         .unwrap();
     for _ in 0..2 {
-        let _ = recorder.start();
+        drop(recorder.start());
         recorder.register_event(attempt(true, 1));
         recorder.register_event(attempt(false, 1));
-        let _ = recorder.stop();
+        drop(recorder.stop());
         stepped.settle();
     }
     let run = ["open", "publish", "publish", "close"];

@@ -107,13 +107,13 @@ impl Subject {
             Running => subject.run(),
             Stopping => {
                 subject.run();
-                let _ = subject.recorder.stop();
+                drop(subject.recorder.stop());
                 subject.stepped.settle();
             }
             Stopped => {
                 subject.run();
                 subject.stops.let_go();
-                let _ = subject.recorder.stop();
+                drop(subject.recorder.stop());
                 subject.stepped.settle();
             }
             _ => {
@@ -129,7 +129,7 @@ impl Subject {
     }
 
     fn begin(&mut self) {
-        let _ = self.recorder.start();
+        drop(self.recorder.start());
         self.stepped.settle();
     }
 
