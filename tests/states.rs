@@ -425,6 +425,9 @@ fn a_start_of_a_starting_runtime_joins_and_everything_else_works_meanwhile() {
         recorder.try_register_event(Number(1)).unwrap();
         assert_eq!((recorder.accounts().pending(), recorder.snapshot().sequence()), (1, 0));
         assert!(runtime.get::<Number>("one").is_ok());
+        // Runs out of its time, in which the second start comes to the first.
+        let early = recorder.start().wait(Duration::from_millis(20)).unwrap_err();
+        assert_eq!(early.kind(), ErrorKind::Timeout);
         assert_eq!((runtime.state(), started.load(Ordering::Acquire)), (RuntimeState::Starting, 0));
         held.0.open();
     });
@@ -465,7 +468,8 @@ fn a_stopping_runtime_refuses_starts_and_recorders_and_a_second_shutdown_joins()
     until("recorders are closed", || stuck.state() == Stopping);
     assert!(matches!(stuck.try_register_event(Number(1)), Err(RegisterError::Closed(_))));
     assert_eq!(stuck.snapshot().accounts().pending(), 1);
-    let joined = runtime.begin_shutdown(PATIENCE);
+    // It joins, so it is the first one's deadline that counts.
+    let joined = runtime.begin_shutdown(Duration::ZERO);
     assert!(shutdown.result().is_none() && joined.result().is_none());
     gate.open();
     let (first, second) = (shutdown.wait(PATIENCE).unwrap(), joined.wait(PATIENCE).unwrap());
