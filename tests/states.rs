@@ -470,7 +470,8 @@ fn a_stopping_runtime_refuses_starts_and_recorders_and_a_second_shutdown_joins()
     assert_eq!(stuck.snapshot().accounts().pending(), 1);
     // It joins, so it is the first one's deadline that counts.
     let joined = runtime.begin_shutdown(Duration::ZERO);
-    assert!(shutdown.result().is_none() && joined.result().is_none());
+    assert_eq!(joined.wait(Duration::from_millis(20)).unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(shutdown.result().is_none());
     gate.open();
     let (first, second) = (shutdown.wait(PATIENCE).unwrap(), joined.wait(PATIENCE).unwrap());
     assert_eq!((first.accounts(), first.accounts().processed), (second.accounts(), 1));
