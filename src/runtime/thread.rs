@@ -3,6 +3,7 @@
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::incident::IncidentKind;
+use crate::queue::drop_quietly;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
@@ -53,19 +54,23 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
     let tokio = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(tokio) => tokio,
         Err(cause) => {
-            let mut life = inner.life.lock();
-            (life.state, life.worker, life.starting) = (RuntimeState::Failed, None, None);
-            drop(life);
             let message = "the worker's loop cannot be made; free some file descriptors and start again";
             let error = Error::new(ErrorKind::StartFailed, message).with_source(cause);
-            inner.note(IncidentKind::RuntimeStartFailed { error: error.clone() });
-            started.complete(Err(error));
-            return ended.complete(Ok(()));
+            return fail(inner, error, started, ended);
+        }
+    };
+    // A clock is user code. Nothing has been begun yet, so one that panics here costs this start, not the runtime.
+    let now = match catch_unwind(AssertUnwindSafe(|| inner.settings.clock.now())) {
+        Ok(now) => now,
+        Err(payload) => {
+            drop_quietly(payload);
+            let message = "the runtime's clock panicked at its first look; mend the clock and start again";
+            return fail(inner, Error::new(ErrorKind::StartFailed, message), started, ended);
         }
     };
     let under_way = Arc::clone(inner.control.hooks());
     inner.control.hub.employ(Arc::new(OnLoop { handle: tokio.handle().clone(), under_way }));
-    let worker = Worker::new(Arc::clone(&inner.control), Arc::clone(&inner.settings.clock), move || {
+    let worker = Worker::new(Arc::clone(&inner.control), Arc::clone(&inner.settings.clock), now, move || {
         started.complete(Ok(()));
     });
     {
@@ -81,6 +86,20 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
         lose(inner);
     }
     drop(tokio);
+    ended.complete(Ok(()));
+}
+
+/// The start has failed, and can be tried again; unless a shutdown has begun meanwhile, whose state stays.
+fn fail(inner: &Arc<Inner>, error: Error, started: Completer, ended: Completer) {
+    {
+        let mut life = inner.life.lock();
+        if life.state == RuntimeState::Starting {
+            life.state = RuntimeState::Failed;
+        }
+        (life.worker, life.starting) = (None, None);
+    }
+    inner.note(IncidentKind::RuntimeStartFailed { error: error.clone() });
+    started.complete(Err(error));
     ended.complete(Ok(()));
 }
 

@@ -121,12 +121,13 @@ struct Outlook {
 
 impl Worker {
     /// `attended` is called once, when whatever is scheduled from then on is seen.
+    /// `now` is the clock's first look: whoever makes a worker has something better to do than to unwind if that panics.
     pub(crate) fn new(
         control: Arc<Control>,
         clock: Arc<dyn Clock>,
+        now: Timestamp,
         attended: impl FnOnce() + 'static,
     ) -> Self {
-        let now = clock.now();
         Self {
             control,
             desk: Desk { clock, now, alone: true },

@@ -120,7 +120,7 @@ impl SteppedRuntime {
     fn with_clock(builder: RuntimeBuilder, clock: ManualClock) -> Result<Self, Error> {
         let runtime = builder.clock(clock.clone()).build()?;
         let control = Arc::clone(&runtime.inner().control);
-        let mut worker = Worker::new(control, Arc::new(clock.clone()) as Arc<dyn Clock>, || {});
+        let mut worker = Worker::new(control, Arc::new(clock.clone()) as Arc<dyn Clock>, clock.now(), || {});
         worker.attend(Waker::noop());
         let hooks = Arc::new(Inline::default());
         runtime.inner().control.hub.employ(Arc::clone(&hooks) as _);
