@@ -318,7 +318,9 @@ fn next_step(outlook: &Outlook) -> Step {
     if may_publish {
         return Step::Publish;
     }
-    if outlook.fed && outlook.now >= outlook.release_from {
+    // At the last instant the next pass is due at once, for ever, and no turn would come: there, memory is kept instead.
+    let releases = outlook.fed && outlook.release_from.unix_nanos() < u64::MAX;
+    if releases && outlook.now >= outlook.release_from {
         return Step::Release;
     }
     if outlook.turns {
@@ -330,7 +332,7 @@ fn next_step(outlook: &Outlook) -> Step {
     if outlook.stalled || outlook.naps < limits::NAPS {
         return nap(limits::NAP);
     }
-    Step::Rest(Repose::Sleep(outlook.fed.then(|| outlook.release_from.saturating_since(outlook.now))))
+    Step::Rest(Repose::Sleep(releases.then(|| outlook.release_from.saturating_since(outlook.now))))
 }
 
 fn nap(time: Duration) -> Step {
@@ -398,6 +400,10 @@ mod tests {
         let fed = Outlook { fed: true, ..quiet() };
         assert_eq!(next_step(&fed), Step::Release);
         assert_eq!(next_step(&Outlook { turns: true, ..fed }), Step::Release);
+        let last = Timestamp::from_unix_nanos(u64::MAX);
+        let at_the_end = Outlook { now: last, release_from: last, ..fed };
+        assert_eq!(next_step(&Outlook { turns: true, ..at_the_end }), Step::Turn);
+        assert_eq!(next_step(&Outlook { naps: limits::NAPS, ..at_the_end }), Step::Rest(Repose::Sleep(None)));
         let early = Outlook { release_from: later(200), ..fed };
         assert_eq!(next_step(&early), sleep(Some(Duration::from_micros(200))));
     }

@@ -1,0 +1,313 @@
+//! The figures of reliability that no other test reaches, at full size: R1 (soaks), R13 and R14 (a thousand ends against a held worker),
+//! R16 (a hundred thousand recorders come and go), R17 (nobody reads), R31 (a clock that goes back).
+//!
+//! The small size is for every submission, the large one for `just stress`.
+//! Tests here look at the whole process, its memory and its threads, so they run one after another.
+#![cfg(all(feature = "runtime", not(miri)))]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+mod support;
+
+use crate::support::Gate;
+use crate::support::Number;
+use crate::support::PATIENCE;
+use crate::support::running;
+use crate::support::scaled;
+use crate::support::stopper;
+use crate::support::until;
+use mvx_metrics::Clock;
+use mvx_metrics::MetricsRuntime;
+use mvx_metrics::OverflowPolicy;
+use mvx_metrics::Recorder;
+use mvx_metrics::Timestamp;
+use proptest::prelude::*;
+use std::alloc::GlobalAlloc;
+use std::alloc::Layout;
+use std::alloc::System;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+const PRODUCERS: u64 = 2;
+
+/// Bytes that the process has allocated and not given back.
+static LIVE: AtomicU64 = AtomicU64::new(0);
+
+/// The system's allocator, with the count.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting is one atomic addition and allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: by the caller's promise, passed on unchanged.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: by the caller's promise, passed on unchanged.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The test that runs has the process for itself.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The small figure, or the large one at the scale of `just stress`.
+fn figure(small: u64, large: u64) -> u64 {
+    if scaled(1) >= 20 { large } else { scaled(small).min(large) }
+}
+
+/// Hands over so many events from two threads, which carry the numbers from 0; gives how many of them were accepted.
+fn soak(
+    recorder: &Recorder<Number>,
+    events: u64,
+    offer: impl Fn(&Recorder<Number>, Number) -> bool + Sync,
+) -> u64 {
+    thread::scope(|scope| {
+        let producers: Vec<_> = (0..PRODUCERS)
+            .map(|first| {
+                let offer = &offer;
+                scope.spawn(move || {
+                    let own = (first..events).step_by(PRODUCERS as usize);
+                    own.filter(|number| offer(recorder, Number(*number))).count() as u64
+                })
+            })
+            .collect();
+        producers.into_iter().map(|producer| producer.join().unwrap()).sum()
+    })
+}
+
+/// A recorder that counts its events and adds up their numbers.
+fn adding(runtime: &MetricsRuntime, policy: OverflowPolicy) -> Recorder<Number> {
+    let builder =
+        runtime.recorder::<Number>(&format!("{policy:?}")).overflow(policy).counter("events", |c| c);
+    builder.counter("sum", |c| c.value(|event| Some(event.0))).create().unwrap()
+}
+
+#[test]
+fn every_event_of_a_soak_with_back_pressure_is_processed_once() {
+    let _alone = alone();
+    let (runtime, events) = (running("soak"), figure(1_000_000, 500_000_000));
+    let recorder = adding(&runtime, OverflowPolicy::DropNewest);
+    let waits = |recorder: &Recorder<Number>, event: Number| {
+        recorder.register_event_blocking(event, PATIENCE).unwrap();
+        true
+    };
+    let insists = |recorder: &Recorder<Number>, event: Number| {
+        support::insist(recorder, event);
+        true
+    };
+    let accepted = soak(&recorder, events, waits) + soak(&recorder, events, insists);
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let (accounts, snapshot) = (recorder.accounts(), recorder.snapshot());
+    assert_eq!((accepted, accounts.accepted, accounts.processed), (2 * events, 2 * events, 2 * events));
+    assert_eq!((accounts.dropped.total(), accounts.pending()), (0, 0));
+    assert_eq!(snapshot.counter("events", &[]), Some(2 * events));
+    assert_eq!(snapshot.counter("sum", &[]), Some(events * (events - 1)));
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+#[test]
+fn every_event_of_an_overload_has_one_account_under_both_policies() {
+    let _alone = alone();
+    for policy in [OverflowPolicy::DropNewest, OverflowPolicy::DropOldest] {
+        let (runtime, events) = (running("overload"), figure(1_000_000, 500_000_000));
+        let recorder = adding(&runtime, policy);
+        let accepted = soak(&recorder, events, |recorder, event| recorder.try_register_event(event).is_ok());
+        recorder.flush_blocking(PATIENCE).unwrap();
+        let accounts = recorder.accounts();
+        assert_eq!((accounts.offered(), accounts.accepted), (events, accepted), "{accounts:?}");
+        assert_eq!(accounts.rejected.total(), events - accepted, "{accounts:?}");
+        assert_eq!(accounts.processed, accepted - accounts.dropped.evicted, "{accounts:?}");
+        assert_eq!((accounts.dropped.total(), accounts.pending()), (accounts.dropped.evicted, 0));
+        assert_eq!(recorder.snapshot().counter("events", &[]), Some(accounts.processed));
+        assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+    }
+}
+
+/// A runtime whose worker stands at a gate, with an event behind.
+fn held() -> (MetricsRuntime, Recorder<Number>, Gate) {
+    let (runtime, gate) = (running("held"), Gate::default());
+    let recorder = runtime.recorder("held").metric(stopper("events", 0, &gate)).create().unwrap();
+    (0..2).for_each(|n| recorder.register_event(Number(n)));
+    gate.until_reached();
+    (runtime, recorder, gate)
+}
+
+/// The median: a machine that does other things as well holds up some of a thousand, and not half of them.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[test]
+fn a_thousand_shutdowns_against_a_held_worker_end_at_their_deadline_and_leave_no_thread() {
+    let _alone = alone();
+    let (before, deadline) = (entries("/proc/self/task"), Duration::from_millis(1));
+    let times: Vec<_> = (0..1_000)
+        .map(|_| {
+            let (runtime, recorder, gate) = held();
+            let began = Instant::now();
+            let report = runtime.shutdown(deadline).unwrap();
+            let took = began.elapsed();
+            assert!(took >= deadline && !report.worker_ended(), "{took:?}: {report:?}");
+            assert_eq!((report.accounts().dropped.deadline, recorder.accounts().pending()), (2, 0));
+            gate.open();
+            took
+        })
+        .collect();
+    let median = median(times);
+    assert!(median <= deadline + Duration::from_millis(100), "{median:?}");
+    until("their threads end", || entries("/proc/self/task") <= before);
+}
+
+#[test]
+fn a_thousand_drops_of_a_runtime_whose_worker_is_held_return_at_once_and_lose_nothing() {
+    let _alone = alone();
+    let times: Vec<_> = (0..1_000)
+        .map(|_| {
+            let (runtime, recorder, gate) = held();
+            let began = Instant::now();
+            drop(runtime);
+            let took = began.elapsed();
+            gate.open();
+            until("what was accepted is processed", || recorder.accounts().processed == 2);
+            took
+        })
+        .collect();
+    let median = median(times);
+    assert!(median <= Duration::from_millis(10), "{median:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hundred_thousand_recorders_that_come_and_go_leave_memory_descriptors_and_threads_as_they_were() {
+    let _alone = alone();
+    let runtime = running("cycles");
+    let cycles = |from: u64, to: u64| {
+        for cycle in from..to {
+            let recorder = adding(&runtime, OverflowPolicy::DropNewest);
+            recorder.try_register_event(Number(cycle)).unwrap();
+            let accounts = runtime.stop_and_remove(recorder.id().as_str(), PATIENCE).unwrap();
+            assert_eq!((accounts.processed, accounts.pending()), (1, 0));
+        }
+        let idle = || runtime.recorder_ids().is_empty() && runtime.liveness().call().is_none();
+        until("all are gone", idle);
+        let (fds, threads) = (entries("/proc/self/fd"), entries("/proc/self/task"));
+        (fds, threads)
+    };
+    let before = LIVE.load(Ordering::Acquire);
+    let early = cycles(0, 10_000);
+    // The worker lets the last ones go when it finds them idle.
+    until("all is given back", || LIVE.load(Ordering::Acquire) < before + (1 << 20));
+    let late = cycles(10_000, figure(100_000, 1_000_000));
+    until("all is given back again", || LIVE.load(Ordering::Acquire) < before + (1 << 20));
+    assert_eq!(late, early);
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_observations_that_nobody_reads() {
+    let _alone = alone();
+    let runtime = running("unread");
+    let bounds = [10.0, 100.0, 1_000.0];
+    let recorder = runtime
+        .recorder::<Number>("unread")
+        .histogram("values", |h| h.bounds(&bounds).value(|event| Some((event.0 % 2_000) as f64)))
+        .create()
+        .unwrap();
+    let observe = |events| {
+        soak(&recorder, events, |recorder, event| {
+            support::insist(recorder, event);
+            true
+        });
+        until("all is processed", || recorder.accounts().pending() == 0);
+        resident()
+    };
+    let before = observe(100_000);
+    let after = observe(figure(2_000_000, 100_000_000));
+    assert!(after <= before + (8 << 20), "{before} bytes, then {after}");
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let count = recorder.snapshot().histogram("values", &[]).unwrap().count();
+    assert_eq!(count, recorder.accounts().processed);
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+/// Bytes of this process in memory.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+}
+
+/// Entries of a directory; none where there is no such one.
+fn entries(path: &str) -> usize {
+    std::fs::read_dir(path).map_or(0, Iterator::count)
+}
+
+/// Steps through these times, over and over.
+#[derive(Debug)]
+struct Jumping {
+    times: Vec<u64>,
+    at: AtomicUsize,
+    reads: AtomicU64,
+}
+
+#[derive(Clone, Debug)]
+struct Jumps(Arc<Jumping>);
+
+impl Clock for Jumps {
+    fn now(&self) -> Timestamp {
+        self.0.reads.fetch_add(1, Ordering::Relaxed);
+        let at = self.0.at.fetch_add(1, Ordering::Relaxed);
+        Timestamp::from_unix_nanos(self.0.times[at % self.0.times.len()])
+    }
+}
+
+/// Instants around one moment: an hour to either side, and the ends of what can be told.
+fn instants() -> impl Strategy<Value = u64> {
+    const MOMENT: u64 = 1_700_000_000_000_000_000;
+    const HOUR: u64 = 3_600_000_000_000;
+    prop_oneof![8 => MOMENT - HOUR..MOMENT + HOUR, 1 => Just(0), 1 => Just(u64::MAX)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: figure(60, 10_000) as u32, failure_persistence: None, max_shrink_iters: 3, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_clock_that_steps_to_and_fro_costs_no_event_and_no_worker(
+        times in prop::collection::vec(instants(), 1..40),
+        events in 1..300_u64,
+    ) {
+        let _alone = alone();
+        let clock = Jumps(Arc::new(Jumping { times, at: AtomicUsize::new(0), reads: AtomicU64::new(0) }));
+        let runtime = MetricsRuntime::builder("jumps").clock(clock.clone()).build().unwrap();
+        runtime.start().unwrap();
+        let recorder = adding(&runtime, OverflowPolicy::DropNewest);
+        (0..events).for_each(|n| recorder.register_event(Number(n)));
+        let _looked = (runtime.liveness().stuck().is_some(), recorder.snapshot().taken_at());
+        recorder.flush_blocking(PATIENCE).unwrap();
+        prop_assert_eq!(recorder.snapshot().counter("sum", &[]).unwrap_or(0), events * (events - 1) / 2);
+        let report = runtime.shutdown(PATIENCE).unwrap();
+        prop_assert!(report.is_complete(), "{:?}", report);
+        prop_assert!(clock.0.reads.load(Ordering::Relaxed) > 0);
+    }
+}
