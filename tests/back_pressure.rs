@@ -295,6 +295,8 @@ fn a_start_hook_that_fails_tells_those_who_wait_that_the_recorder_has_failed() {
     gate.add_permits(1);
     until("told", || waits.is_told());
     assert!(matches!(waits.poll(), Poll::Ready(Err(RegisterError::Failed(Number(1))))));
+    // Who waits is told at once; the worker gives up what it has accepted right after that.
+    until("the accepted event is given up", || recorder.accounts().pending() == 0);
     law(recorder.accounts(), 1, 2);
     assert_eq!((recorder.accounts().dropped.start_failed, recorder.accounts().rejected.failed), (1, 1));
 }

@@ -90,16 +90,20 @@ impl<E, A> HandOff<E, A> {
         Self { queue, seat: Exclusive::new(seat), born: Birth::here() }
     }
 
+    /// Whether this is a child of the process that the queue was made in: then its door is shut, for every event.
+    ///
+    /// No reason of its own for a refusal: with a third one the compiler passes every event by memory.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.born.is_elsewhere()
+    }
+
     /// Hands one event over, or gives it back with the reason.
     #[inline(always)]
     pub(crate) fn push(&self, event: E) -> Result<Handed, (Refused, E)> {
-        if self.born.is_elsewhere() {
-            return Err((Refused::Forked, event));
-        }
         match &self.queue {
             Queue::Ring(ring) => ring.push(event).map(handed),
             // In a tuple, which is built on this branch alone: passing the event itself would put it into memory for both.
-            Queue::Locked(locked) => push_locked(locked, (event,)),
+            Queue::Locked(locked) => push_locked(locked, (event,), &self.born),
         }
     }
 
@@ -115,7 +119,7 @@ impl<E, A> HandOff<E, A> {
     /// Hands over the events at the front that there is room for: how many, what is left to do, and why it stopped short.
     pub(crate) fn push_many(&self, events: &mut Vec<E>) -> (usize, Handed, Option<Refused>) {
         if self.born.is_elsewhere() {
-            return (0, Handed::Done, (!events.is_empty()).then_some(Refused::Forked));
+            return (0, Handed::Done, (!events.is_empty()).then_some(Refused::Closed));
         }
         match &self.queue {
             Queue::Ring(ring) => {
@@ -291,7 +295,10 @@ fn handed(schedule: bool) -> Handed {
 }
 
 #[inline(never)]
-fn push_locked<E>(locked: &Locked<E>, (event,): (E,)) -> Result<Handed, (Refused, E)> {
+fn push_locked<E>(locked: &Locked<E>, (event,): (E,), born: &Birth) -> Result<Handed, (Refused, E)> {
+    if born.is_elsewhere() {
+        return Err((Refused::Closed, event));
+    }
     let pushed = locked.push(event)?;
     if let Some(evicted) = pushed.evicted {
         drop_quietly(evicted);

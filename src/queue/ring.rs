@@ -42,6 +42,7 @@ use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
+use crate::sync::fork::Birth;
 use crate::sync::pause;
 use std::ptr;
 
@@ -56,8 +57,6 @@ const PAUSES: u32 = 256;
 pub(crate) enum Refused {
     Full,
     Closed,
-    /// This is a child of the process that the queue was made in.
-    Forked,
 }
 
 pub(crate) struct Ring<E> {
@@ -74,6 +73,7 @@ struct Door {
     word: Word,
     /// A position below which there is room, as far as somebody has looked: spares producers the consumer's cache line.
     limit: AtomicU64,
+    born: Birth,
 }
 
 struct Lane<E> {
@@ -118,7 +118,7 @@ impl<E> Ring<E> {
         let spare = u64::from(cfg!(not(mvx_bug = "table_without_spare")));
         let blocks = (capacity.div_ceil(LARGE) + spare).next_power_of_two();
         Self {
-            door: OwnLine(Door { word: Word::new(), limit: AtomicU64::new(capacity) }),
+            door: OwnLine(Door { word: Word::new(), limit: AtomicU64::new(capacity), born: Birth::here() }),
             commit: OwnLine(AtomicU64::new(0)),
             lanes: [Lane::empty(), Lane::empty()],
             capacity,
@@ -127,12 +127,13 @@ impl<E> Ring<E> {
         }
     }
 
-    /// Hands one event over; `Ok(true)` makes the caller schedule the recorder.
+    /// Hands one event over; `Ok(true)` makes the caller schedule the recorder. In a forked child the door is shut.
     ///
     /// A refusal for `Full` means that `capacity` events were pending when the commit word was read.
     #[inline(always)]
     pub(crate) fn push(&self, event: E) -> Result<bool, (Refused, E)> {
-        let mut seen = self.door.word.read();
+        // By a bit: a branch of its own would split the way, and the event would go by memory on it.
+        let mut seen = self.door.word.read().shut_if(self.door.born.elsewhere());
         let mut lost = false;
         // The rare ways, too, stay in this loop: a function out of line would take the event by memory, and then the fast way
         // writes it there as well, and waits to read it back.

@@ -391,7 +391,6 @@ fn race(kind: Kind, capacity: u64, producers: u64, each: u64, batch: u64, stop_a
                         Ok(_) => accepted += 1,
                         Err((Refused::Closed, _)) => closed = true,
                         Err((Refused::Full, _)) => thread::yield_now(),
-                        Err((Refused::Forked, _)) => unreachable!("nobody forks here"),
                     }
                     assert!(!closed || queue.is_closed());
                 }

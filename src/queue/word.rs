@@ -33,6 +33,12 @@ const ONE: u64 = 1 << SHIFT;
 pub(crate) struct Reading(u64);
 
 impl Reading {
+    /// The same with the door shut, if `shut` is 1 and not 0.
+    #[inline(always)]
+    pub(crate) const fn shut_if(self, shut: u64) -> Self {
+        Self(self.0 | (CLOSED * shut))
+    }
+
     #[inline(always)]
     pub(crate) fn position(self) -> u64 {
         self.0 >> SHIFT

@@ -149,7 +149,7 @@ impl<E: MetricEvent> Core<E> {
     pub(crate) fn count_refusal(&self, refused: Refused, count: u64) {
         let counter = match refused {
             Refused::Full => &self.refusals.full,
-            Refused::Forked => &self.refusals.forked,
+            Refused::Closed if self.queue.is_forked() => &self.refusals.forked,
             Refused::Closed if self.state.get() == RecorderState::Failed => &self.refusals.failed,
             Refused::Closed => &self.refusals.closed,
         };

@@ -310,7 +310,7 @@ impl<E: MetricEvent> Recorder<E> {
         self.node.count_refusal(refused, 1);
         match refused {
             Refused::Full => RegisterError::Full(event),
-            Refused::Forked => RegisterError::Forked(event),
+            Refused::Closed if self.node.queue.is_forked() => RegisterError::Forked(event),
             Refused::Closed if self.state() == RecorderState::Failed => RegisterError::Failed(event),
             Refused::Closed => RegisterError::Closed(event),
         }

@@ -153,7 +153,7 @@ impl Channel {
                 self.missed.fetch_add(1, Ordering::Release);
             }
             // It has ended, and nobody receives; or this is a child without a worker, where nobody tells.
-            Err((Refused::Closed | Refused::Forked, _)) => {}
+            Err((Refused::Closed, _)) => {}
         }
     }
 
