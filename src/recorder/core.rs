@@ -367,8 +367,9 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
             .with_pending(accounts.pending());
             return Operation::done(Err(error));
         }
-        if let Some(same) = self.mailbox.lock().join_flush(ticket) {
-            // Its caller may have been suspended before its kick.
+        let same = self.mailbox.lock().join_flush(ticket);
+        if let Some(same) = same {
+            // Its caller may have been suspended before its kick. Unlocked, because it may run a foreign waker.
             self.look();
             return same;
         }
@@ -750,5 +751,57 @@ impl<E: MetricEvent> Core<E> {
 
     pub(crate) fn identity_arc(&self) -> &Arc<Identity> {
         &self.identity
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
+mod tests {
+    use super::*;
+    use crate::recorder::handle::Recorder;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Weak;
+    use std::sync::mpsc;
+    use std::task::Context;
+    use std::task::Wake;
+    use std::task::Waker;
+
+    struct Step;
+
+    impl MetricEvent for Step {
+        fn event_type(&self) -> &'static str {
+            "step"
+        }
+    }
+
+    /// Says whether the mailbox was free when it was woken.
+    struct Probe {
+        node: Weak<CoreNode<Step>>,
+        free: mpsc::Sender<bool>,
+    }
+
+    impl Wake for Probe {
+        fn wake(self: Arc<Self>) {
+            let node = self.node.upgrade().unwrap();
+            self.free.send(node.mailbox.try_lock().is_some()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_flush_that_joins_another_wakes_outside_the_lock() {
+        let (recorder, task) = Recorder::<Step>::detached("storage").create().unwrap();
+        let (free, was_free) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Probe { node: Arc::downgrade(recorder.node()), free }));
+        let mut task = pin!(task);
+        assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        // Its caller is suspended before it has kicked.
+        let (first, done) = Operation::new(None);
+        let put = recorder.node().mailbox.lock().put(Command::Flush { ticket: 0, done }, &mut Spent::new());
+        assert!(put.is_ok());
+        let second = recorder.flush();
+        assert_eq!(was_free.try_iter().collect::<Vec<_>>(), [true]);
+        assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(first.result().unwrap().is_ok() && second.result().unwrap().is_ok());
     }
 }

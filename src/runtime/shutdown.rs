@@ -75,7 +75,8 @@ fn spawn_watchdog(
     let slot = Arc::new(crate::sync::Mutex::new(done.take()));
     let (watched, handed) = (Arc::clone(inner), Arc::clone(&slot));
     let spawned = Builder::new().name(format!("{}.watchdog", inner.namespace)).spawn(move || {
-        if let Some(done) = handed.lock().take() {
+        let done = handed.lock().take();
+        if let Some(done) = done {
             conclude(&watched, until, done);
         }
     });
