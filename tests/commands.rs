@@ -2,8 +2,11 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "support/heap.rs"]
+mod heap;
 mod support;
 
+use crate::heap::live;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -17,45 +20,10 @@ use mvx_metrics::Recorder;
 use mvx_metrics::RecorderState;
 use mvx_metrics::RegisterError;
 use mvx_metrics::limits;
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
-
-/// Bytes now allocated in this process.
-static LIVE: AtomicI64 = AtomicI64::new(0);
-
-/// The system's allocator, with the sum of what is live.
-struct Summing;
-
-// SAFETY: every call goes to the system's allocator unchanged; summing touches an atomic and allocates nothing.
-unsafe impl GlobalAlloc for Summing {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_add(size as i64 - layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.realloc(block, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Summing = Summing;
 
 /// One test at a time: what is live is that of the process.
 fn alone() -> MutexGuard<'static, ()> {
@@ -84,9 +52,9 @@ fn held(policy: OverflowPolicy, capacity: u32) -> (MetricsRuntime, Recorder<Numb
 
 /// How much more is live after it.
 fn kept_by(act: impl FnOnce()) -> i64 {
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = live();
     act();
-    LIVE.load(Ordering::Relaxed) - before
+    live() - before
 }
 
 #[test]

@@ -3,8 +3,11 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "support/heap.rs"]
+mod heap;
 mod support;
 
+use crate::heap::live;
 use crate::support::PATIENCE;
 use crate::support::Probe;
 use crate::support::running;
@@ -14,44 +17,10 @@ use mvx_metrics::Label;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Verdict;
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
 use std::panic;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
-
-/// Bytes that the process has allocated and not given back.
-static LIVE: AtomicU64 = AtomicU64::new(0);
-
-/// The system's allocator, with the count.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; counting is one atomic addition and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_add(size as u64, Ordering::Relaxed);
-        LIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.realloc(block, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Panics, by the place they come from.
 static PANICS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
@@ -138,13 +107,13 @@ fn ten_thousand_panics_leave_exact_accounts_and_no_memory_behind() {
     silence_the_worker();
     let runtime = running("panics");
     let rounds = scaled(1_700);
-    let before = LIVE.load(Ordering::Acquire);
+    let before = live();
     (0..rounds).for_each(|number| round(&runtime, number));
     let panics: Vec<_> = PANICS.iter().map(|panics| panics.load(Ordering::Acquire)).collect();
     assert_eq!(panics, [rounds, rounds, rounds, 3 * rounds]);
     let panics = panics.iter().sum::<u64>();
     assert!(panics >= 10_000);
     // The worker lets the last recorders go when it finds them idle. What stays is its own lists, far less than a message a panic.
-    until("the memory is given back", || LIVE.load(Ordering::Acquire) < before + 8 * panics);
+    until("the memory is given back", || live() < before + 8 * panics as i64);
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }

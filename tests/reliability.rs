@@ -6,8 +6,11 @@
 #![cfg(all(feature = "runtime", not(miri)))]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "support/heap.rs"]
+mod heap;
 mod support;
 
+use crate::heap::live;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -21,9 +24,6 @@ use mvx_metrics::OverflowPolicy;
 use mvx_metrics::Recorder;
 use mvx_metrics::Timestamp;
 use proptest::prelude::*;
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -36,30 +36,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 const PRODUCERS: u64 = 2;
-
-/// Bytes that the process has allocated and not given back.
-static LIVE: AtomicU64 = AtomicU64::new(0);
-
-/// The system's allocator, with the count.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; counting is one atomic addition and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: by the caller's promise, passed on unchanged.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The test that runs has the process for itself.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -213,12 +189,12 @@ fn a_hundred_thousand_recorders_that_come_and_go_leave_memory_descriptors_and_th
         let (fds, threads) = (entries("/proc/self/fd"), entries("/proc/self/task"));
         (fds, threads)
     };
-    let before = LIVE.load(Ordering::Acquire);
+    let before = live();
     let early = cycles(0, 10_000);
     // The worker lets the last ones go when it finds them idle.
-    until("all is given back", || LIVE.load(Ordering::Acquire) < before + (1 << 20));
+    until("all is given back", || live() < before + (1 << 20));
     let late = cycles(10_000, figure(100_000, 1_000_000));
-    until("all is given back again", || LIVE.load(Ordering::Acquire) < before + (1 << 20));
+    until("all is given back again", || live() < before + (1 << 20));
     assert_eq!(late, early);
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }

@@ -275,6 +275,9 @@ impl Worker {
         }
         if self.looked_at >= self.fed.len() {
             self.looked_at = 0;
+            // What very many recorders at once needed is not kept for the few that are left.
+            give_back(&mut self.fed);
+            give_back(&mut self.turns);
             self.release_from = now.saturating_add(limits::RELEASE_PASS);
         }
     }
@@ -309,6 +312,13 @@ impl Worker {
             }
             None => woken.await,
         }
+    }
+}
+
+/// Shrinks a list that has become short against its memory.
+fn give_back(list: &mut VecDeque<Arc<dyn Hosted>>) {
+    if list.capacity() / 4 > list.len().max(limits::RELEASE_SLICE) {
+        list.shrink_to(2 * list.len());
     }
 }
 
