@@ -5,6 +5,8 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "export")]
+pub mod export;
 #[cfg(feature = "runtime")]
 mod facade;
 #[cfg(feature = "runtime")]

@@ -164,6 +164,11 @@ fn instruments_say_what_they_are_whatever_the_event_is() {
 #[test]
 fn what_is_read_crosses_threads_and_can_be_kept() {
     cloned::<Snapshot>();
+    cloned::<mvx_metrics::RuntimeSnapshot>();
+    cloned::<mvx_metrics::ExportedFamily<'static>>();
+    cloned::<mvx_metrics::Part<'static>>();
+    copied::<mvx_metrics::Scope<'static>>();
+    copied::<mvx_metrics::Fold>();
     cloned::<Descriptor>();
     cloned::<Family>();
     cloned::<LabelSet>();

@@ -1,6 +1,7 @@
 //! The runtime: owns the worker thread, the registry of recorders, start and shutdown.
 
 pub(crate) mod builder;
+pub(crate) mod collection;
 mod hooks;
 mod joint;
 pub(crate) mod life;
@@ -44,6 +45,7 @@ use crate::recorder::journal::Untold;
 use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
+use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::life::Life;
 use crate::runtime::liveness::Liveness;
 use crate::runtime::registry::Registry;
@@ -345,6 +347,12 @@ impl MetricsRuntime {
     /// A snapshot of every recorder, in the order of creation. Each is consistent in itself; they are taken one after another.
     pub fn snapshots(&self) -> Vec<Snapshot> {
         self.inner.registry.all().iter().map(|recorder| recorder.snapshot()).collect()
+    }
+
+    /// The state of the whole runtime as exporters read it. Lock-free for the recorders, never visits the worker, works in every state; costs
+    /// a few nanoseconds for each recorder and the sorting of their list.
+    pub fn collect(&self) -> RuntimeSnapshot {
+        RuntimeSnapshot::take(&self.inner)
     }
 
     /// Handles of all recorders that take events of type `E`, in the order of creation.

@@ -1,0 +1,1 @@
+//! Exporters: what brings snapshots to other systems, and the formats they read.

@@ -1,0 +1,102 @@
+//! One metric of a runtime, as an exporter shows it.
+
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
+use crate::runtime::collection::scope::Scope;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// One metric of a runtime: what it is, and a part for each scope that has it.
+///
+/// The name is unique in a collection, and every part has the same shape: the runtime refuses another when it is declared.
+///
+/// # Examples
+///
+/// ```
+/// # use mvx_metrics::{Fold, prelude::*};
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// let recorder = runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+/// let snapshot = runtime.collect();
+/// let [saves] = &snapshot.families(Fold::Recorder)[..] else { unreachable!() };
+/// assert_eq!(saves.descriptor().kind(), mvx_metrics::Kind::Counter);
+/// assert_eq!((saves.parts().len(), saves.len()), (1, 0)); // one recorder, no series before its first event
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ExportedFamily<'a> {
+    descriptor: Arc<Descriptor>,
+    parts: Vec<Part<'a>>,
+}
+
+impl<'a> ExportedFamily<'a> {
+    pub(in crate::runtime) fn new(descriptor: Arc<Descriptor>) -> Self {
+        Self { descriptor, parts: Vec::new() }
+    }
+
+    pub(in crate::runtime) fn push(&mut self, part: Part<'a>) {
+        self.parts.push(part);
+    }
+
+    /// What the metric is. Help and cardinality limit are those of the first recorder that declared it.
+    pub fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.descriptor
+    }
+
+    /// Whose series they are.
+    pub fn parts(&self) -> &[Part<'a>] {
+        &self.parts
+    }
+
+    /// How many series the parts have in all.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.family().len()).sum()
+    }
+
+    /// Whether no part has a series.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The series of one scope in an [`ExportedFamily`].
+///
+/// # Examples
+///
+/// ```
+/// # use mvx_metrics::{Fold, prelude::*};
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// let recorder = runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+/// let snapshot = runtime.collect();
+/// let families = snapshot.families(Fold::Recorder);
+/// let part = &families[0].parts()[0];
+/// assert_eq!(part.scope().labels().next(), Some(("recorder", "storage")));
+/// assert!(part.family().is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Part<'a> {
+    scope: Scope<'a>,
+    family: Cow<'a, Family>,
+}
+
+impl<'a> Part<'a> {
+    pub(in crate::runtime) fn new(scope: Scope<'a>, family: Cow<'a, Family>) -> Self {
+        Self { scope, family }
+    }
+
+    /// Whose series these are.
+    pub fn scope(&self) -> &Scope<'a> {
+        &self.scope
+    }
+
+    /// The series. Their labels are the metric's own; an exporter adds those of the scope.
+    pub fn family(&self) -> &Family {
+        &self.family
+    }
+}

@@ -1,0 +1,60 @@
+//! Whose series an exporter shows.
+
+use crate::model::name::RecorderId;
+use crate::recorder::identity::Epoch;
+use crate::recorder::view::Snapshot;
+
+/// Whose series a [`Part`](crate::Part) of an exported metric shows.
+///
+/// # Examples
+///
+/// ```
+/// # use mvx_metrics::{Fold, Scope, prelude::*};
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// let _storage =
+///     runtime.recorder::<Saved>("storage-1").entity("storage").counter("document.saves", |c| c).create()?;
+/// let snapshot = runtime.collect();
+/// let families = snapshot.families(Fold::Recorder);
+/// let scope = families[0].parts()[0].scope();
+/// assert!(matches!(scope, Scope::Recorder { id, .. } if id.as_str() == "storage-1"));
+/// let labels: Vec<_> = scope.labels().collect();
+/// assert_eq!(labels, [("entity", "storage"), ("recorder", "storage-1")]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope<'a> {
+    /// One recorder.
+    Recorder {
+        /// Its id.
+        id: &'a RecorderId,
+        /// The entity it measures; its id, unless its builder named another.
+        entity: &'a str,
+        /// Which life of the id.
+        epoch: Epoch,
+    },
+    /// The runtime itself, or its process.
+    Runtime,
+}
+
+impl<'a> Scope<'a> {
+    pub(in crate::runtime) fn of_recorder(recorder: &'a Snapshot) -> Self {
+        Self::Recorder { id: recorder.id(), entity: recorder.entity(), epoch: recorder.epoch() }
+    }
+
+    /// The labels that tell this scope's series from others, sorted by key; they are reserved, so no metric has one of them.
+    ///
+    /// A recorder has `recorder`, and `entity` where that is another word than its id. The runtime has none.
+    pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let (entity, recorder) = match *self {
+            Self::Recorder { id, entity, .. } => {
+                ((entity != id.as_str()).then_some(("entity", entity)), Some(("recorder", id.as_str())))
+            }
+            Self::Runtime => (None, None),
+        };
+        entity.into_iter().chain(recorder)
+    }
+}
