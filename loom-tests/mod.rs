@@ -4,12 +4,12 @@
 //! ```text
 //! RUSTFLAGS="--cfg mvx_loom" cargo test --lib --profile loom loom_tests::                     all models
 //! RUSTFLAGS="--cfg mvx_loom" cargo test --lib --profile loom loom_tests:: -- --nocapture      with executions and time of each
-//! RUSTFLAGS='--cfg mvx_loom --cfg mvx_bug="rest_by_store"' \
+//! MVX_BUG=rest_by_store RUSTFLAGS="--cfg mvx_loom" \
 //!     cargo test --lib --profile loom loom_tests::hand_off::                                  must fail: a seeded bug
 //! ```
 //!
 //! Models run by module path, so a new one is never forgotten. Each file names at its top the seeded bugs that it catches, in lines
-//! of the form `seeded bug: NAME caught by TEST`; the sources carry them behind `mvx_bug`. A model that catches nothing
+//! of the form `seeded bug: NAME caught by TEST`; the sources carry them behind `seeded("NAME")`. A model that catches nothing
 //! when its protocol is weakened proves nothing.
 //!
 //! Under `mvx_loom` blocks have 1 and 2 slots, and a publication cell prepays 8 references and refills at 2, so a handful of events

@@ -8,6 +8,7 @@ use crate::queue::ring::Abandoned;
 use crate::queue::ring::Refused;
 use crate::queue::run::Run;
 use crate::sync::Mutex;
+use crate::sync::seeded;
 use std::collections::VecDeque;
 
 pub(crate) struct Locked<E> {
@@ -77,15 +78,11 @@ impl<E> Locked<E> {
             if evicted.is_none() {
                 return Err((Refused::Full, event));
             }
-            #[cfg(not(mvx_bug = "evicted_counted_late"))]
-            {
-                state.evicted += 1;
-            }
+            state.evicted += u64::from(!seeded("evicted_counted_late"));
         }
         state.waiting.push_back(event);
         state.accepted += 1;
-        #[cfg(mvx_bug = "evicted_counted_late")]
-        if evicted.is_some() {
+        if evicted.is_some() && seeded("evicted_counted_late") {
             // Seeded: between the two locks one event more is pending than there are places.
             let schedule = std::mem::take(&mut state.idle);
             drop(state);

@@ -22,6 +22,7 @@
 
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
+use crate::sync::seeded;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -63,12 +64,8 @@ impl<T> Shared<T> {
     /// The value, to be changed, if this is the only reference.
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         // Acquire: what other holders did before they let go happens before the change.
-        #[cfg(mvx_bug = "release_unseen")]
-        if self.counted().refs.load(Ordering::Relaxed) != 1 {
-            return None;
-        }
-        #[cfg(not(mvx_bug = "release_unseen"))]
-        if self.counted().refs.load(Ordering::Acquire) != 1 {
+        let order = if seeded("release_unseen") { Ordering::Relaxed } else { Ordering::Acquire };
+        if self.counted().refs.load(order) != 1 {
             return None;
         }
         // SAFETY: the only reference is this one, and it is borrowed mutably.
@@ -232,6 +229,7 @@ impl<T> fmt::Debug for Published<T> {
 mod word {
     use crate::sync::atomic::AtomicPtr;
     use crate::sync::atomic::Ordering;
+    use crate::sync::seeded;
     use std::ptr::NonNull;
 
     const SHIFT: u32 = 48;
@@ -269,12 +267,9 @@ mod word {
         pub(super) fn give_many(&self, held: NonNull<N>, many: usize) -> bool {
             let mut seen = self.0.load(Ordering::Relaxed);
             loop {
-                #[cfg(not(mvx_bug = "refill_blindly"))]
-                if node(seen) != held || taken(seen) < many {
+                if (node(seen) != held || taken(seen) < many) && !seeded("refill_blindly") {
                     return false;
                 }
-                #[cfg(mvx_bug = "refill_blindly")]
-                let _ = held;
                 let next = seen.map_addr(|address| address.wrapping_sub(many << SHIFT));
                 match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
                     Ok(_) => return true,

@@ -8,6 +8,7 @@
 
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering;
+use crate::sync::seeded;
 use std::fmt;
 use std::ops::Deref;
 use std::ptr;
@@ -106,11 +107,8 @@ impl<D: ?Sized> ReadyList<D> {
             let next = if seen == sleeping() { ptr::null_mut() } else { seen };
             // SAFETY: the node lives, because its count was just leaked; by P1 nobody else touches its link now.
             unsafe { (*link).next.store(next, Ordering::Relaxed) };
-            #[cfg(mvx_bug = "link_relaxed")]
-            const PUSH: Ordering = Ordering::Relaxed;
-            #[cfg(not(mvx_bug = "link_relaxed"))]
-            const PUSH: Ordering = Ordering::AcqRel;
-            match self.head.compare_exchange_weak(seen, link, PUSH, Ordering::Relaxed) {
+            let order = if seeded("link_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            match self.head.compare_exchange_weak(seen, link, order, Ordering::Relaxed) {
                 Ok(_) => return seen == sleeping(),
                 Err(now) => seen = now,
             }
@@ -127,7 +125,7 @@ impl<D: ?Sized> ReadyList<D> {
         if link == ended() {
             // By a worker that was held beyond its runtime's end: it stays ended, and what came in between goes.
             // Seeded: the late take opens the list again, and what is pushed then stays there.
-            if cfg!(not(mvx_bug = "end_forgotten")) {
+            if !seeded("end_forgotten") {
                 drop(self.end());
             }
             return;
@@ -161,8 +159,7 @@ impl<D: ?Sized> ReadyList<D> {
 
     /// The worker is about to sleep: false if there is something on the list. After true the next push wakes.
     pub(crate) fn try_sleep(&self) -> bool {
-        #[cfg(mvx_bug = "sleep_by_store")]
-        {
+        if seeded("sleep_by_store") {
             // Seeded: a push between the look and the store is overwritten.
             if !self.head.load(Ordering::Acquire).is_null() {
                 return false;
@@ -170,7 +167,6 @@ impl<D: ?Sized> ReadyList<D> {
             self.head.store(sleeping(), Ordering::Release);
             return true;
         }
-        #[cfg(not(mvx_bug = "sleep_by_store"))]
         match self.head.compare_exchange(ptr::null_mut(), sleeping(), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
             Err(now) => now == sleeping(),

@@ -44,6 +44,7 @@ use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
 use crate::sync::fork::Birth;
 use crate::sync::pause;
+use crate::sync::seeded;
 use std::ptr;
 
 const ABANDONED: u64 = 1;
@@ -115,7 +116,7 @@ unsafe impl<E: Send> Sync for Ring<E> {}
 impl<E> Ring<E> {
     pub(crate) fn new(capacity: u64) -> Self {
         // S2: one block more than the capacity can touch. Seeded: without it.
-        let spare = u64::from(cfg!(not(mvx_bug = "table_without_spare")));
+        let spare = u64::from(!seeded("table_without_spare"));
         let blocks = (capacity.div_ceil(LARGE) + spare).next_power_of_two();
         Self {
             door: OwnLine(Door { word: Word::new(), limit: AtomicU64::new(capacity), born: Birth::here() }),
@@ -368,15 +369,12 @@ impl<E> Ring<E> {
     }
 
     fn publish_commit(&self, old: u64, new: u64) -> Result<(), Abandoned> {
-        #[cfg(mvx_bug = "commit_by_store")]
-        {
+        if seeded("commit_by_store") {
             // Seeded: a batch that was given up in between is counted a second time.
             let abandoned = self.commit.load(Ordering::Acquire) & ABANDONED;
             self.commit.store(new << 1 | abandoned, Ordering::Release);
-            let _ = old;
             return Ok(());
         }
-        #[cfg(not(mvx_bug = "commit_by_store"))]
         self.commit
             .compare_exchange(old << 1, new << 1, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())

@@ -5,6 +5,7 @@ use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
+use crate::sync::seeded;
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -47,17 +48,14 @@ impl<E> Slot<E> {
     /// used the slot before: then nobody else touches the value until the stamp is stored.
     #[inline(always)]
     pub(crate) unsafe fn write(slot: *const Self, position: u64, event: E) {
-        #[cfg(mvx_bug = "stamp_relaxed")]
-        const STAMP: Ordering = Ordering::Relaxed;
-        #[cfg(not(mvx_bug = "stamp_relaxed"))]
-        const STAMP: Ordering = Ordering::Release;
         // SAFETY: by the caller's promise the slot lives at least until the stamp is stored.
         let (value, stamp) = unsafe { (&(*slot).value, &(*slot).stamp) };
         value.with_mut(|value| {
             // SAFETY: by the caller's promise this thread alone has access to the value.
             unsafe { (*value).write(event) };
         });
-        stamp.store(position + 1, STAMP);
+        let order = if seeded("stamp_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        stamp.store(position + 1, order);
     }
 
     /// Takes the stamp away; for the consumer, before it commits the slot's position.

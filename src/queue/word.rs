@@ -20,6 +20,7 @@
 
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
+use crate::sync::seeded;
 
 const CLOSED: u64 = 1;
 const IDLE: u64 = 1 << 1;
@@ -90,8 +91,7 @@ impl Word {
     #[inline(always)]
     pub(crate) fn reserve_many(&self, seen: Reading, count: u64) -> Result<(), Reading> {
         let next = (seen.0 + ONE * count) & !IDLE;
-        #[cfg(mvx_bug = "close_apart_from_reservation")]
-        {
+        if seeded("close_apart_from_reservation") {
             // Seeded: the closed bit was looked at in `seen`, and the position is taken whether or not it stands there now.
             const APART: u64 = CLOSED | KICK;
             let now = self.read();
@@ -99,12 +99,12 @@ impl Word {
             if (now.0 ^ seen.0) & !APART != 0 {
                 return Err(now);
             }
-            self.0
+            return self
+                .0
                 .compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Acquire)
                 .map(|_| ())
-                .map_err(Reading)
+                .map_err(Reading);
         }
-        #[cfg(not(mvx_bug = "close_apart_from_reservation"))]
         self.0
             .compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
@@ -119,24 +119,19 @@ impl Word {
 
     /// Opens the door again; only sensible when everything accepted before is settled.
     pub(crate) fn reopen(&self) {
-        #[cfg(mvx_bug = "reopen_by_store")]
-        {
+        if seeded("reopen_by_store") {
             // Seeded: a kick between the look and the store is lost.
             self.0.store(self.read().0 & !CLOSED, Ordering::Release);
             return;
         }
-        #[cfg(not(mvx_bug = "reopen_by_store"))]
         self.update(|word| word & !CLOSED);
     }
 
     /// Makes sure that the consumer takes another look after this call; true if the caller must schedule the recorder.
     pub(crate) fn kick(&self) -> bool {
-        #[cfg(mvx_bug = "kick_only_the_idle")]
-        {
-            // Seeded: a consumer that is just about to rest is not told.
-            if !self.read().is_idle() {
-                return false;
-            }
+        // Seeded: a consumer that is just about to rest is not told.
+        if seeded("kick_only_the_idle") && !self.read().is_idle() {
+            return false;
         }
         self.update(|word| (word | KICK) & !IDLE).is_idle()
     }
@@ -151,16 +146,14 @@ impl Word {
         let mut seen = self.read();
         loop {
             // Seeded: without the look at KICK, whoever kicked is not told before the next event.
-            if seen.position() != head || seen.is_kicked() && cfg!(not(mvx_bug = "rest_over_a_kick")) {
+            if seen.position() != head || seen.is_kicked() && !seeded("rest_over_a_kick") {
                 return Err(seen);
             }
-            #[cfg(mvx_bug = "rest_by_store")]
-            {
+            if seeded("rest_by_store") {
                 // Seeded: what came between the look and the store is overwritten.
                 self.0.fetch_or(IDLE, Ordering::AcqRel);
                 return Ok(());
             }
-            #[cfg(not(mvx_bug = "rest_by_store"))]
             match self.0.compare_exchange(seen.0, seen.0 | IDLE, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(()),
                 Err(now) => seen = Reading(now),
@@ -175,13 +168,11 @@ impl Word {
         if seen.position() != head || !seen.is_idle() {
             return false;
         }
-        #[cfg(mvx_bug = "switch_unseen")]
-        {
+        if seeded("switch_unseen") {
             // Seeded: a position taken since the look is in the lane that will be freed.
             self.0.fetch_xor(LANE, Ordering::AcqRel);
             return true;
         }
-        #[cfg(not(mvx_bug = "switch_unseen"))]
         self.0.compare_exchange(seen.0, seen.0 ^ LANE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 

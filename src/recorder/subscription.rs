@@ -21,6 +21,7 @@ use crate::recorder::operation::WakeOnDrop;
 use crate::sync::Exclusive;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
+use crate::sync::seeded;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -190,7 +191,7 @@ impl Channel {
     pub(crate) fn rest(&self, waker: &Waker) -> Repose {
         let fresh = waker.clone();
         // Seeded: what comes between the rest and the waker wakes nobody.
-        let early = if cfg!(mvx_bug = "waker_after_rest") { Some(self.try_rest()) } else { None };
+        let early = seeded("waker_after_rest").then(|| self.try_rest());
         let Some(mut place) = self.waker.claim() else {
             // It is being woken at this moment: look again, after the executor's other tasks.
             waker.wake_by_ref();

@@ -5,6 +5,7 @@ use crate::recorder::operation::Operation;
 use crate::runtime::RuntimeState;
 use crate::runtime::report::ShutdownReport;
 use crate::sync::Mutex;
+use crate::sync::seeded;
 
 pub(crate) struct Life {
     pub(crate) state: RuntimeState,
@@ -51,8 +52,7 @@ pub(crate) fn begin_shutdown(life: &Mutex<Life>) -> Shutdown {
     if let Some(shutdown) = &guard.shutdown {
         return Shutdown::Joined(shutdown.clone());
     }
-    #[cfg(mvx_bug = "shutdown_looked_up_apart")]
-    {
+    if seeded("shutdown_looked_up_apart") {
         // Seeded: another begins in between, and there are two reports.
         drop(guard);
         guard = life.lock();

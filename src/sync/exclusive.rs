@@ -3,6 +3,7 @@
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering;
+use crate::sync::seeded;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -36,8 +37,7 @@ impl<T> Exclusive<T> {
 
     /// The value, if nobody holds it. One read-modify-write.
     pub(crate) fn claim(&self) -> Option<Claim<'_, T>> {
-        #[cfg(mvx_bug = "claim_by_store")]
-        {
+        if seeded("claim_by_store") {
             // Seeded: two threads may look before either of them stores.
             if self.claimed.load(Ordering::Acquire) {
                 return None;
@@ -46,7 +46,6 @@ impl<T> Exclusive<T> {
             return Some(Claim { cell: self, lends: PhantomData });
         }
         // Not a swap: a refused claim must not write, and the model could not place its write.
-        #[cfg(not(mvx_bug = "claim_by_store"))]
         self.claimed
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -86,10 +85,8 @@ impl<T> DerefMut for Claim<'_, T> {
 
 impl<T> Drop for Claim<'_, T> {
     fn drop(&mut self) {
-        #[cfg(mvx_bug = "unclaim_relaxed")]
-        self.cell.claimed.store(false, Ordering::Relaxed);
-        #[cfg(not(mvx_bug = "unclaim_relaxed"))]
-        self.cell.claimed.store(false, Ordering::Release);
+        let order = if seeded("unclaim_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        self.cell.claimed.store(false, order);
     }
 }
 

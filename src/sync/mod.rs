@@ -33,6 +33,20 @@ pub(crate) fn pause(times: u32) {
 #[cfg(all(test, mvx_loom))]
 pub(crate) fn pause(_times: u32) {}
 
+/// Whether the bug of this name is planted; outside models a constant, and the bug no code.
+#[cfg(not(all(test, mvx_loom)))]
+#[inline(always)]
+pub(crate) const fn seeded(_bug: &str) -> bool {
+    false
+}
+
+/// Whether the bug of this name is planted, as the variable `MVX_BUG` says: a model that passes with it proves nothing.
+#[cfg(all(test, mvx_loom))]
+pub(crate) fn seeded(bug: &str) -> bool {
+    static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    PLANTED.get_or_init(|| std::env::var("MVX_BUG").ok()).as_deref() == Some(bug)
+}
+
 pub(crate) use exclusive::Exclusive;
 pub(crate) use mutex::Mutex;
 pub(crate) use mutex::MutexGuard;

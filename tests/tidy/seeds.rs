@@ -34,7 +34,7 @@ pub fn seeds(tree: &Tree) -> Vec<Finding> {
             } else if declared.insert(name, ()).is_some() {
                 Some(format!("`{name}` is declared twice; one bug, one catcher"))
             } else if !planted.contains_key(name) {
-                Some(format!("no `cfg(mvx_bug = \"{name}\")` in src/: plant it, or remove this line"))
+                Some(format!("no `seeded(\"{name}\")` in src/: plant it, or remove this line"))
             } else {
                 let last = test.rsplit("::").next().unwrap_or_default();
                 let known = models(tree).any(|model| model.test_names().contains(&last));
@@ -85,8 +85,9 @@ fn declarations(source: &Source) -> Vec<(usize, &str, &str)> {
 fn planted(tree: &Tree) -> BTreeMap<&str, (&str, usize)> {
     let mut planted = BTreeMap::new();
     for source in tree.under(&["src/"]) {
-        for at in source.words("mvx_bug") {
-            let name = source.text[at..].split('"').nth(1).unwrap_or_default();
+        for at in source.words("seeded") {
+            let Some(rest) = source.text[at..].strip_prefix("seeded(\"") else { continue };
+            let name = rest.split('"').next().unwrap_or_default();
             planted.entry(name).or_insert((source.path.as_str(), source.line(at)));
         }
     }
@@ -104,7 +105,8 @@ mod tests {
         seeds(&tree).iter().map(ToString::to_string).collect()
     }
 
-    const SEED: &str = "\n#[cfg(mvx_bug = \"relaxed-ready\")] const O: u8 = 0; // cfg(mvx_bug = \"comment\")";
+    const SEED: &str =
+        "use crate::sync::seeded;\nfn o() -> bool { seeded(\"relaxed-ready\") } // seeded(\"comment\")";
     const MODEL: &str =
         "//! Ring.\n//! seeded bug: relaxed-ready caught by loom_tests::ring::two\n#[test] fn two() {}";
 
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_seed_that_nothing_catches_is_found() {
-        let text = format!("{SEED}\nif cfg!(mvx_bug = \"lost\") {{}}");
+        let text = format!("{SEED}\nif seeded(\"lost\") {{}}");
         let found = found(&text, MODEL);
         assert!(
             found.len() == 1 && found[0].starts_with("src/queue/ring.rs:3:") && found[0].contains("lost"),
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_declaration_without_seed_or_test_is_found() {
-        assert!(found("", MODEL)[0].contains("no `cfg"));
+        assert!(found("", MODEL)[0].contains("no `seeded"));
         assert!(found(SEED, &MODEL.replace("::two", "::gone"))[0].contains("no test"));
         assert!(found(SEED, &MODEL.replace("caught by", "see"))[0].contains("unreadable"));
         assert!(
