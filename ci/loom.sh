@@ -38,6 +38,14 @@ planted() {
   find src -name '*.rs' -exec sed 's#//.*##' {} + | grep -oE 'seeded\("[^"]+"\)' | sed 's/.*"\(.*\)".*/\1/' | sort -u
 }
 
+# Runs one model; all it printed is shown at once.
+run_model() { # test
+  local output status=0
+  output=$(timeout --kill-after=10 "$seconds" "$binary" "$1" --exact --nocapture 2>&1) || status=$?
+  printf '%s\n' "$output" | grep -vE '^(running 1 test|test result: ok.*|)$'
+  return "$status"
+}
+
 run_models() {
   local started=$SECONDS status=0 count
   if ! binary=$(build "$logs/models.build.log") || [ ! -x "$binary" ]; then
@@ -51,7 +59,11 @@ run_models() {
     return 0
   fi
   started=$SECONDS
-  timeout --kill-after=10 "$seconds" "$binary" loom_tests >"$logs/models.log" 2>&1 || status=$?
+  # A process for each: loom maps and unmaps a stack for every thread of every execution, and threads of one process wait for each
+  # other there.
+  export -f run_model && export binary seconds
+  "$binary" loom_tests --list --format terse | sed -n 's/: test$//p' |
+    xargs -P "$(nproc)" -I '{}' bash -c 'run_model {}' >"$logs/models.log" 2>&1 || status=$?
   cat "$logs/models.log"
   while read -r _ test _ word; do
     row "-" "$test" - "$word"

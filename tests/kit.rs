@@ -540,3 +540,28 @@ fn what_a_test_fails_with_is_an_error_of_its_own() {
     assert!(both[0].to_string().starts_with("recorder kinds has not changed as expected"));
     assert!(both[1].to_string().starts_with("recorder error did not come to show it within 0ns"));
 }
+
+#[test]
+fn a_stepped_runtime_dropped_under_a_pending_hook_leaves_nothing_behind() {
+    let held = Arc::new(());
+    let (by_metric, by_hook) = (Arc::clone(&held), Arc::clone(&held));
+    let mut stepped = SteppedRuntime::new("dropped").unwrap();
+    let recorder = stepped
+        .recorder::<Number>("one")
+        .counter("events", move |c| c.keep(move |_| Arc::strong_count(&by_metric) > 0))
+        .on_starting(move || {
+            let held = Arc::clone(&by_hook);
+            async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                Ok(())
+            }
+        })
+        .create()
+        .unwrap();
+    recorder.register_event(Number(1));
+    stepped.settle();
+    assert_eq!((recorder.state(), Arc::strong_count(&held)), (RecorderState::Starting, 4));
+    drop((recorder, stepped));
+    assert_eq!(Arc::strong_count(&held), 1);
+}

@@ -22,6 +22,7 @@ use mvx_metrics::Clock;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::OverflowPolicy;
 use mvx_metrics::Recorder;
+use mvx_metrics::SystemClock;
 use mvx_metrics::Timestamp;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -126,10 +127,21 @@ fn held() -> (MetricsRuntime, Recorder<Number>, Gate) {
     (runtime, recorder, gate)
 }
 
-/// The median: a machine that does other things as well holds up some of a thousand, and not half of them.
-fn median(mut times: Vec<Duration>) -> Duration {
+/// That each took so long at most: all of them in `just stress`, 99 of a hundred elsewhere, where other tests and neighbours take the
+/// processor away.
+#[track_caller]
+fn assert_within(mut times: Vec<Duration>, bound: Duration) {
     times.sort_unstable();
-    times[times.len() / 2]
+    let spared = if scaled(1) >= 20 { 0 } else { times.len() / 100 };
+    let worst = times[times.len() - 1 - spared];
+    assert!(worst <= bound, "{worst:?} of {bound:?}, apart from {spared}; the longest {:?}", times.last());
+}
+
+/// How often this thread has waited for something.
+fn waits() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.map_or(0, |count| count.trim().parse().unwrap())
 }
 
 #[test]
@@ -149,27 +161,30 @@ fn shutdowns_against_a_held_worker_end_at_their_deadline_and_leave_no_thread() {
             took
         })
         .collect();
-    let median = median(times);
-    assert!(median <= deadline + Duration::from_millis(100), "{median:?}");
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    assert_within(times, deadline + Duration::from_millis(if cores > 1 { 100 } else { 500 }));
     until("their threads end", || entries("/proc/self/task") <= before);
 }
 
 #[test]
 fn a_thousand_drops_of_a_runtime_whose_worker_is_held_return_at_once_and_lose_nothing() {
     let _alone = alone();
+    let mut waited = 0;
     let times: Vec<_> = (0..1_000)
         .map(|_| {
             let (runtime, recorder, gate) = held();
-            let began = Instant::now();
+            let (before, began) = (waits(), Instant::now());
             drop(runtime);
             let took = began.elapsed();
+            waited += waits() - before;
             gate.open();
             until("what was accepted is processed", || recorder.accounts().processed == 2);
             took
         })
         .collect();
-    let median = median(times);
-    assert!(median <= Duration::from_millis(10), "{median:?}");
+    assert_within(times, Duration::from_millis(10));
+    // The watchdog's thread may hold the lock that a drop needs for a moment; nothing else is there to wait for.
+    assert!(waited <= 100, "{waited} waits in a thousand drops");
 }
 
 #[cfg(target_os = "linux")]
@@ -193,9 +208,15 @@ fn a_hundred_thousand_recorders_that_come_and_go_leave_memory_descriptors_and_th
     let early = cycles(0, 10_000);
     // The worker lets the last ones go when it finds them idle.
     until("all is given back", || live() < before + (1 << 20));
+    let early_resident = resident();
     let late = cycles(10_000, figure(100_000, 1_000_000));
     until("all is given back again", || live() < before + (1 << 20));
     assert_eq!(late, early);
+    let late_resident = resident();
+    assert!(
+        late_resident * 100 <= early_resident * 105,
+        "{early_resident} bytes after 10,000, then {late_resident}"
+    );
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 
@@ -220,7 +241,7 @@ fn memory_does_not_grow_with_observations_that_nobody_reads() {
     };
     let before = observe(100_000);
     let after = observe(figure(2_000_000, 100_000_000));
-    assert!(after <= before + (8 << 20), "{before} bytes, then {after}");
+    assert!(after <= before + (1 << 20), "{before} bytes, then {after}");
     recorder.flush_blocking(PATIENCE).unwrap();
     let count = recorder.snapshot().histogram("values", &[]).unwrap().count();
     assert_eq!(count, recorder.accounts().processed);
@@ -257,6 +278,39 @@ impl Clock for Jumps {
         let at = self.0.at.fetch_add(1, Ordering::Relaxed);
         Timestamp::from_unix_nanos(self.0.times[at % self.0.times.len()])
     }
+}
+
+/// The machine's clock, set forward or back by so much.
+#[derive(Clone, Debug)]
+struct Adjusted {
+    machine: SystemClock,
+    ahead: Arc<AtomicU64>,
+}
+
+impl Clock for Adjusted {
+    fn now(&self) -> Timestamp {
+        self.machine.now().saturating_add(Duration::from_secs(self.ahead.load(Ordering::Acquire)))
+    }
+}
+
+#[test]
+fn after_a_clock_was_set_back_changes_become_visible_and_memory_is_released_as_before() {
+    let _alone = alone();
+    const DAY: u64 = 86_400;
+    let clock = Adjusted { machine: SystemClock::new(), ahead: Arc::new(AtomicU64::new(DAY)) };
+    let runtime = MetricsRuntime::builder("set_back").clock(clock.clone()).build().unwrap();
+    runtime.start().unwrap();
+    let recorder = adding(&runtime, OverflowPolicy::DropNewest);
+    for round in 1..=3 {
+        let before = live();
+        (0..4_096).for_each(|n| support::insist(&recorder, Number(n)));
+        let shown = || recorder.snapshot().counter("events", &[]) == Some(4_096 * round);
+        until("the change is visible, without a flush", shown);
+        clock.ahead.fetch_sub(DAY / 4, Ordering::AcqRel);
+        // Segments of 64 slots of this event take more than this.
+        until("the queue's memory is released", || live() < before + 16_384);
+    }
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 
 /// Instants around one moment: an hour to either side, and the ends of what can be told.

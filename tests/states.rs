@@ -425,6 +425,12 @@ fn a_start_of_a_starting_runtime_joins_and_everything_else_works_meanwhile() {
         recorder.try_register_event(Number(1)).unwrap();
         assert_eq!((recorder.accounts().pending(), recorder.snapshot().sequence()), (1, 0));
         assert!(runtime.get::<Number>("one").is_ok());
+        let flush = recorder.flush_blocking(PATIENCE).unwrap_err();
+        assert_eq!(
+            (flush.kind(), flush.actual_state()),
+            (ErrorKind::InvalidState, Some("Starting")),
+            "{flush}"
+        );
         // Runs out of its time, in which the second start comes to the first.
         let early = recorder.start().wait(Duration::from_millis(20)).unwrap_err();
         assert_eq!(early.kind(), ErrorKind::Timeout);

@@ -529,6 +529,8 @@ impl<E: MetricEvent> Actor<E> {
         before: Timestamp,
     ) -> bool {
         if self.last_turn > before {
+            // By a clock that was set back since, it has been idle from now on.
+            self.last_turn = self.last_turn.min(before.saturating_add(limits::RELEASE_AFTER));
             return false;
         }
         // A loss under way is looked at again until it is over.

@@ -363,7 +363,7 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
                 ErrorKind::InvalidState,
                 "no worker drains this recorder; start its runtime first",
             )
-            .with_states("Created", "Running")
+            .with_states(self.hub.unattended_state(), "Running")
             .with_pending(accounts.pending());
             return Operation::done(Err(error));
         }
@@ -678,6 +678,10 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 
     fn release(&self, before: Timestamp) -> bool {
         self.queue.sit(|consumer, actor| actor.release(self, consumer, before)).unwrap_or(true)
+    }
+
+    fn is_gone(&self) -> bool {
+        !self.mailbox.lock().is_open() && self.accounts_now().is_settled()
     }
 
     fn unsubscribe(self: Arc<Self>, id: ObserverId) {

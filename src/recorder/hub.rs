@@ -11,6 +11,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::journal::Journal;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::AtomicU8;
 use crate::sync::atomic::Ordering;
 use crate::sync::fork::Birth;
 use std::fmt;
@@ -33,6 +34,8 @@ pub(crate) struct Hub {
     /// The thread that naps, if one does.
     thread: OnceLock<Thread>,
     attended: AtomicBool,
+    /// Why nobody has come yet, by its place among the words of [`Unattended`].
+    unattended: AtomicU8,
     /// Who runs lifecycle hooks; set before anybody drains.
     executor: OnceLock<Arc<dyn Executor>>,
     /// Whose time it is here, for whoever has no worker's desk at hand; set before the first recorder is there.
@@ -40,6 +43,17 @@ pub(crate) struct Hub {
     pub(crate) catalogue: Catalogue,
     pub(crate) journal: Arc<Journal>,
     born: Birth,
+}
+
+/// Why nobody has come to a hub yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unattended {
+    /// Nobody was asked to.
+    Created,
+    /// The worker is being started.
+    Starting,
+    /// The last start failed.
+    Failed,
 }
 
 impl Hub {
@@ -50,6 +64,7 @@ impl Hub {
             waker: Mutex::new(None),
             thread: OnceLock::new(),
             attended: AtomicBool::new(false),
+            unattended: AtomicU8::new(Unattended::Created as u8),
             executor: OnceLock::new(),
             clock: OnceLock::new(),
             catalogue: Catalogue::default(),
@@ -133,6 +148,22 @@ impl Hub {
     /// Whether somebody has come to this hub, or will.
     pub(crate) fn is_attended(&self) -> bool {
         self.attended.load(Ordering::Acquire)
+    }
+
+    /// Notes why nobody has come yet.
+    pub(crate) fn not_yet(&self, why: Unattended) {
+        self.unattended.store(why as u8, Ordering::Release);
+    }
+
+    /// The state, in the words of errors, of the runtime whose worker has not come yet.
+    pub(crate) fn unattended_state(&self) -> &'static str {
+        const STARTING: u8 = Unattended::Starting as u8;
+        const FAILED: u8 = Unattended::Failed as u8;
+        match self.unattended.load(Ordering::Acquire) {
+            STARTING => "Starting",
+            FAILED => "Failed",
+            _ => "Created",
+        }
     }
 
     pub(crate) fn take(&self, into: &mut Vec<Arc<dyn Hosted>>) {

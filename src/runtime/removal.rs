@@ -61,6 +61,7 @@ fn end(inner: &Inner, recorder: &Arc<dyn Hosted>, result: Result<(), Error>) -> 
     recorder.retire();
     inner.tell_all(recorder.last_look());
     inner.registry.end_removal(recorder);
+    inner.control.note_removal();
     let accounts = recorder.accounts();
     recorder.note(match &result {
         Ok(()) => IncidentKind::RecorderRemoved { accounts },

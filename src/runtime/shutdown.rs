@@ -208,7 +208,8 @@ pub(crate) fn halt(inner: &Inner, recorders: &[Arc<dyn Hosted>], timeout: Durati
     if !inner.control.hub.is_attended() && recorders.iter().any(|recorder| !recorder.accounts().is_settled())
     {
         let message = "no worker drains these recorders; start their runtime first";
-        return Err(Error::new(ErrorKind::InvalidState, message).with_states("Created", "Running"));
+        return Err(Error::new(ErrorKind::InvalidState, message)
+            .with_states(inner.control.hub.unattended_state(), "Running"));
     }
     let until = Instant::now().checked_add(timeout);
     let begin = |recorder: &Arc<dyn Hosted>| {

@@ -5,6 +5,7 @@ use crate::model::error::ErrorKind;
 use crate::model::incident::IncidentKind;
 use crate::queue::drop_quietly;
 use crate::recorder::hosted::Abandonment;
+use crate::recorder::hub::Unattended;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::runtime::Inner;
@@ -39,10 +40,12 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<Operation, Error> {
         .spawn(move || run(&thread_inner, started, ended));
     if let Err(cause) = spawned {
         life.state = RuntimeState::Failed;
+        inner.control.hub.not_yet(Unattended::Failed);
         let message = "the worker thread cannot be started; free some threads or memory and start again";
         return Err(Error::new(ErrorKind::StartFailed, message).with_source(cause));
     }
     life.state = RuntimeState::Starting;
+    inner.control.hub.not_yet(Unattended::Starting);
     life.starting = Some(starting.clone());
     life.worker = Some(worker);
     Ok(starting)
@@ -96,6 +99,7 @@ fn fail(inner: &Arc<Inner>, error: Error, started: Completer, ended: Completer) 
         if life.state == RuntimeState::Starting {
             life.state = RuntimeState::Failed;
         }
+        inner.control.hub.not_yet(Unattended::Failed);
         (life.worker, life.starting) = (None, None);
     }
     inner.note(IncidentKind::RuntimeStartFailed { error: error.clone() });

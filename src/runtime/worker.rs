@@ -34,6 +34,8 @@ pub(crate) struct Control {
     hooks: Arc<AtomicUsize>,
     /// Nanoseconds from the last publication pass to the next: a figure for reports, so relaxed.
     publication_interval: AtomicU64,
+    /// Recorders removed so far: what tells the worker to let go of those it still holds.
+    removals: AtomicU64,
 }
 
 impl Control {
@@ -43,6 +45,7 @@ impl Control {
             exit: AtomicBool::new(false),
             hooks: Arc::default(),
             publication_interval: AtomicU64::new(limits::PUBLISH_INTERVAL.as_nanos() as u64),
+            removals: AtomicU64::new(0),
         }
     }
 
@@ -54,6 +57,11 @@ impl Control {
 
     pub(crate) fn publication_interval(&self) -> Duration {
         Duration::from_nanos(self.publication_interval.load(Ordering::Relaxed))
+    }
+
+    /// A recorder is out of the registry.
+    pub(crate) fn note_removal(&self) {
+        self.removals.fetch_add(1, Ordering::Release);
     }
 
     /// The count of hooks under way, for whoever runs them.
@@ -82,6 +90,8 @@ pub(crate) struct Worker {
     fed: VecDeque<Arc<dyn Hosted>>,
     /// How many of them this pass has looked at.
     looked_at: usize,
+    /// The removals that `fed` was rid of.
+    swept: u64,
     taken: Vec<Arc<dyn Hosted>>,
     publish_from: Timestamp,
     release_from: Timestamp,
@@ -136,6 +146,7 @@ impl Worker {
             dirty: Vec::new(),
             fed: VecDeque::new(),
             looked_at: 0,
+            swept: 0,
             taken: Vec::new(),
             publish_from: now,
             release_from: now,
@@ -204,6 +215,7 @@ impl Worker {
         if !turns {
             self.desk.now = self.desk.clock.now();
         }
+        self.keep_within_reach();
         Outlook {
             now: self.desk.now,
             turns,
@@ -216,8 +228,16 @@ impl Worker {
         }
     }
 
+    /// A clock that was set back puts nothing off for longer than it was put off before.
+    fn keep_within_reach(&mut self) {
+        let now = self.desk.now;
+        self.publish_from = self.publish_from.min(now.saturating_add(self.control.publication_interval()));
+        self.release_from = self.release_from.min(now.saturating_add(limits::RELEASE_PASS));
+    }
+
     /// Takes over what has become ready.
     fn collect(&mut self) {
+        self.sweep();
         self.control.hub.take(&mut self.taken);
         self.turns.extend(self.taken.drain(..));
     }
@@ -259,6 +279,21 @@ impl Worker {
         let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         self.control.publication_interval.store(nanos, Ordering::Relaxed);
         self.publish_from = self.desk.now.saturating_add(interval);
+    }
+
+    /// Lets go of recorders that were removed, once they may be half of those that wait for their release: however fast they come and go,
+    /// those gone take no more memory than those that stay, and each costs a constant time.
+    fn sweep(&mut self) {
+        let removals = self.control.removals.load(Ordering::Acquire);
+        let many = limits::RELEASE_SLICE.max(self.fed.len() / 2) as u64;
+        if removals - self.swept < many {
+            return;
+        }
+        self.swept = removals;
+        let last = Timestamp::from_unix_nanos(u64::MAX);
+        self.fed.retain(|recorder| !(recorder.is_gone() && recorder.release(last)));
+        self.looked_at = 0;
+        give_back(&mut self.fed);
     }
 
     fn release(&mut self) {

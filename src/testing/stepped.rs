@@ -154,6 +154,13 @@ impl SteppedRuntime {
     }
 }
 
+/// A hook under way holds its recorder, which leads here: left alone, they would keep each other for ever.
+impl Drop for SteppedRuntime {
+    fn drop(&mut self) {
+        self.hooks.clear();
+    }
+}
+
 fn settle(worker: &mut Worker, hooks: &Inline, clock: &ManualClock) {
     let mut context = Context::from_waker(Waker::noop());
     worker.work_off();
