@@ -20,6 +20,7 @@ use crate::support::running;
 use crate::support::stopper;
 use crate::support::until;
 use mvx_metrics::MetricsRuntime;
+use mvx_metrics::RegisterError;
 use mvx_metrics::RuntimeState;
 use std::io::Read;
 use std::io::Write;
@@ -64,6 +65,75 @@ fn the_first_signal_shuts_the_runtime_down_and_nothing_accepted_is_lost() {
         child.signal(signal);
         let status = child.end();
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{signal}: {status:#x}");
+    }
+}
+
+/// At any moment of a busy program, fifty times in fifty.
+#[test]
+fn a_signal_amid_the_work_ends_with_every_event_accounted_for() {
+    for round in 0..50_u64 {
+        let (parents, mut childs) = line();
+        let child = Child::new(|check| {
+            let runtime = running("busy");
+            let recorder = runtime.recorder::<Number>("one").counter("events", |c| c).create().unwrap();
+            let ended = runtime.shutdown_on_signals(PATIENCE);
+            // Until the door is shut; the signal comes after some thousand events more or less.
+            let offered: u64 = std::thread::scope(|scope| {
+                let produce = || {
+                    (0..).find(|n| {
+                        matches!(recorder.try_register_event(Number(*n)), Err(RegisterError::Closed(_)))
+                    })
+                };
+                let producers = [scope.spawn(produce), scope.spawn(produce)];
+                until("some events are processed", || recorder.accounts().processed > round * 50);
+                check.that(childs.write_all(&[1]).is_ok());
+                producers.into_iter().map(|producer| producer.join().unwrap().unwrap() + 1).sum()
+            });
+            let report = ended.wait(PATIENCE);
+            check.that(report.is_ok_and(|report| report.is_complete()));
+            let accounts = recorder.accounts();
+            check.that(accounts.offered() == offered && accounts.rejected.closed == 2);
+            check.that(accounts.processed == accounts.accepted && accounts.pending() == 0);
+            check.that(recorder.snapshot().counter("events", &[]) == Some(accounts.processed));
+        });
+        hear(&parents);
+        child.signal(if round % 2 == 0 { libc::SIGTERM } else { libc::SIGINT });
+        let status = child.end();
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{round}: {status:#x}");
+    }
+}
+
+/// What tells whoever collects from outside that counters began anew, and did not fall.
+#[test]
+fn a_process_that_was_killed_and_started_again_has_a_later_epoch_and_later_starts() {
+    let mut latest = 0;
+    for _ in 0..25 {
+        let (mut parents, mut childs) = line();
+        let child = Child::new(|check| {
+            let runtime = running("killed");
+            let recorder = runtime.recorder::<Number>("one").counter("events", |c| c).create().unwrap();
+            recorder.register_event(Number(1));
+            recorder.flush_blocking(PATIENCE).unwrap();
+            let snapshot = recorder.snapshot();
+            let series = snapshot.metric("events").and_then(|metric| metric.family().find(&[]));
+            check.that(snapshot.epoch().incarnation == 1);
+            for time in [Some(snapshot.epoch().process_start), series.map(|series| series.started())] {
+                let nanos = time.map_or(0, |time| time.unix_nanos());
+                check.that(childs.write_all(&nanos.to_le_bytes()).is_ok());
+            }
+            std::thread::park();
+            check.that(false);
+        });
+        for _ in 0..2 {
+            let mut nanos = [0; 8];
+            parents.read_exact(&mut nanos).unwrap();
+            let time = u64::from_le_bytes(nanos);
+            assert!(time > latest, "{time} after {latest}");
+            latest = time;
+        }
+        child.signal(libc::SIGKILL);
+        let status = child.end();
+        assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL, "{status:#x}");
     }
 }
 
