@@ -255,6 +255,7 @@ fn operations_are_futures_that_can_be_spawned() {
     assert!(multi.block_on(async { tokio::spawn(recorder.flush()).await.unwrap() }).is_ok());
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn handles_may_be_used_behind_a_caught_panic() {
     fn unwinds<T: UnwindSafe + RefUnwindSafe>(_: &T) {}

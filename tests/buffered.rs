@@ -122,6 +122,7 @@ fn what_is_refused_is_rejected_exactly_once_with_its_reason() {
     assert_eq!((accounts.rejected.closed, accounts.offered()), (1, 8));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn refused_events_whose_destructors_panic_harm_nobody_and_are_all_counted() {
     struct Bomb(Arc<Mutex<u64>>);

@@ -350,6 +350,7 @@ proptest! {
 proptest! {
     #![proptest_config(config(100))]
 
+    #[cfg(panic = "unwind")]
     #[test]
     fn a_metrics_tally_accounts_for_every_event_processed(
         counts in prop::collection::vec(0..200_u64, 1..=4),

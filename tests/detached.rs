@@ -238,6 +238,7 @@ fn a_stop_settles_what_was_accepted_and_then_the_task_is_over() {
     recorder.flush_blocking(PATIENCE).unwrap();
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_metric_that_panics_is_quarantined_and_its_siblings_and_its_task_go_on() {
     let (recorder, mut task) = Recorder::<Number>::detached("panics")

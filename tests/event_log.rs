@@ -490,6 +490,7 @@ impl Write for Full {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn after_a_failed_write_nothing_is_tried_and_everything_is_counted() {
     for (failure, says) in [(Failure::Error, "no space left"), (Failure::Panic, "panicked")] {
@@ -514,6 +515,7 @@ fn after_a_failed_write_nothing_is_tried_and_everything_is_counted() {
     assert_eq!(log.finish().err().unwrap().kind(), ErrorKind::Io);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn an_event_that_panics_when_it_is_written_does_not_panic_its_caller() {
     #[derive(MetricEvent)]

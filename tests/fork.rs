@@ -141,7 +141,7 @@ fn a_child_forked_off_in_the_middle_of_everything_neither_hangs_nor_counts_for_i
                 });
             }
         }
-        for _ in 0..scaled(30) {
+        for _ in 0..scaled(100) {
             in_child(|check| {
                 for recorder in &recorders {
                     recorder.register_event(Number(2));

@@ -146,6 +146,7 @@ impl Drop for Bomb {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn an_event_that_panics_when_refused_does_not_panic_its_caller() {
     for policy in POLICIES {
@@ -169,6 +170,7 @@ fn an_event_that_panics_when_refused_does_not_panic_its_caller() {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn an_event_that_panics_when_processed_is_processed_and_the_next_ones_are_too() {
     for policy in POLICIES {
@@ -187,6 +189,7 @@ fn an_event_that_panics_when_processed_is_processed_and_the_next_ones_are_too() 
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn events_left_in_an_abandoned_queue_are_dropped_once_with_the_last_handle_and_their_panics_end_there() {
     for policy in POLICIES {
@@ -212,6 +215,7 @@ impl Drop for Landmine {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_metric_that_panics_when_dropped_panics_nobody() {
     let mine = |name: &str| {

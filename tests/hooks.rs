@@ -237,6 +237,7 @@ fn no_event_is_dispatched_before_the_hook_of_its_start_was_over() {
     assert!(recorder.accounts().processed > 0 && recorder.accounts().is_settled());
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_start_that_fails_in_any_way_gives_up_what_it_accepted_exactly_with_producers_racing() {
     for way in WAYS {
@@ -292,6 +293,7 @@ fn a_start_that_fails_in_any_way_gives_up_what_it_accepted_exactly_with_producer
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_failed_recorder_says_why_stops_as_a_no_op_and_works_after_a_start_that_succeeds() {
     for way in WAYS {
@@ -383,6 +385,7 @@ fn the_stop_hook_runs_after_the_last_event_however_the_recorder_is_stopped() {
     assert_eq!((shut.state(), idle.state()), (RecorderState::Stopped, RecorderState::Stopped));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_stop_hook_that_goes_wrong_ends_the_stop_in_its_error_and_loses_nothing() {
     for way in WAYS {
@@ -671,6 +674,7 @@ fn a_stepped_runtime_polls_hooks_as_it_settles() {
     assert_eq!(log.read(), ["stopped", "2", "3", "stopped"]);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_detached_recorder_runs_its_hooks_in_its_task() {
     let (log, broken) = (Log::default(), broken());
@@ -695,6 +699,7 @@ fn a_detached_recorder_runs_its_hooks_in_its_task() {
     );
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_hook_whose_future_panics_when_dropped_harms_nobody() {
     struct Bomb;

@@ -52,6 +52,7 @@ fn assert_contained(recorder: &Recorder<Number>, sick: &str, events: u64) {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_metric_that_panics_is_quarantined_and_its_siblings_see_every_event() {
     let runtime = running("panics");
@@ -78,6 +79,7 @@ fn a_metric_that_panics_is_quarantined_and_its_siblings_see_every_event() {
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn label_value_and_filter_closures_that_panic_are_contained() {
     let runtime = running("closures");
@@ -119,6 +121,7 @@ impl Metric<Number> for Shy {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_metric_that_panics_when_shown_is_quarantined_and_its_siblings_are_shown() {
     let runtime = running("shown");
@@ -136,6 +139,7 @@ fn a_metric_that_panics_when_shown_is_quarantined_and_its_siblings_are_shown() {
     assert_contained(&recorder, "shy", 60);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn other_recorders_go_on_while_thousands_of_metrics_panic() {
     let runtime = running("thousands");
@@ -157,6 +161,7 @@ fn other_recorders_go_on_while_thousands_of_metrics_panic() {
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_panic_payload_that_panics_when_dropped_is_contained() {
     struct Payload;
@@ -178,6 +183,7 @@ fn a_panic_payload_that_panics_when_dropped_is_contained() {
     assert_contained(&recorder, "sick", 10);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_waker_that_panics_ends_neither_the_worker_nor_the_other_waiters() {
     struct Bad;

@@ -126,6 +126,7 @@ fn check(snapshot: &Snapshot, bad: Bad, sound: &[([Option<u64>; 2], Tally)]) {
     assert_eq!(snapshot.sequence(), EVENTS);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn one_bad_metric_of_a_hundred_in_each_of_a_thousand_recorders_changes_nothing_else() {
     // Rounds, not more recorders: of this size a thousand fill enough memory.

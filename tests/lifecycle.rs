@@ -23,6 +23,7 @@ use mvx_metrics::RecorderState;
 use mvx_metrics::RegisterError;
 use mvx_metrics::RuntimeState;
 use mvx_metrics::Verdict;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::Barrier;
 use std::sync::Mutex;
@@ -438,4 +439,79 @@ fn asking_for_another_type_or_an_unknown_id_says_so() {
     assert_eq!(kind(runtime.get::<Number>("none")), Some(ErrorKind::NotFound));
     assert!(runtime.try_get::<Number>("none").unwrap().is_none());
     assert!(runtime.try_get::<Number>("numbers").unwrap().is_some());
+}
+
+/// A waker whose clone, wake and drop all ask for the operation that it waits for: some executors' do as much.
+mod inquisitive {
+    use mvx_metrics::Operation;
+    use std::mem::ManuallyDrop;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering;
+    use std::task::RawWaker;
+    use std::task::RawWakerVTable;
+    use std::task::Waker;
+
+    pub struct Asked {
+        pub operation: Operation,
+        pub times: AtomicU64,
+    }
+
+    const TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, ask, drop_raw);
+
+    fn ask(data: *const ()) {
+        // SAFETY: the data of every waker of this table is an `Arc<Asked>` that the waker holds.
+        let asked = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Asked>()) });
+        let _ = asked.operation.result();
+        asked.times.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn clone(data: *const ()) -> RawWaker {
+        ask(data);
+        // SAFETY: as above; the new waker holds the count added here.
+        unsafe { Arc::increment_strong_count(data.cast::<Asked>()) };
+        RawWaker::new(data, &TABLE)
+    }
+
+    fn wake(data: *const ()) {
+        ask(data);
+        drop_raw(data);
+    }
+
+    fn drop_raw(data: *const ()) {
+        ask(data);
+        // SAFETY: as above; this waker ends here, and gives its count back.
+        drop(unsafe { Arc::from_raw(data.cast::<Asked>()) });
+    }
+
+    pub fn waker(asked: &Arc<Asked>) -> Waker {
+        let data = Arc::into_raw(Arc::clone(asked)).cast::<()>();
+        // SAFETY: the table treats the data as what it is, an `Arc<Asked>`, and no function of it panics.
+        unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) }
+    }
+}
+
+#[test]
+fn an_operation_may_be_asked_for_by_the_very_waker_that_waits_for_it() {
+    let (runtime, gate) = (running("asked"), Gate::default());
+    let recorder = runtime.recorder("asked").metric(stopper("events", 0, &gate)).create().unwrap();
+    recorder.register_event(Number(0));
+    gate.until_reached();
+    let flush = recorder.flush();
+    let asked = Arc::new(inquisitive::Asked { operation: flush.clone(), times: AtomicU64::new(0) });
+    let polls = thread::spawn({
+        let (asked, flush) = (Arc::clone(&asked), flush.clone());
+        move || {
+            let waker = inquisitive::waker(&asked);
+            let mut context = std::task::Context::from_waker(&waker);
+            let mut flush = std::pin::pin!(flush);
+            (0..3).all(|_| flush.as_mut().poll(&mut context).is_pending())
+        }
+    });
+    until("the polls return", || polls.is_finished());
+    assert!(polls.join().unwrap());
+    gate.open();
+    flush.wait(PATIENCE).unwrap();
+    until("its wakers are gone", || Arc::strong_count(&asked) == 1);
+    assert!(asked.times.load(Ordering::Acquire) >= 3);
 }

@@ -284,6 +284,7 @@ fn expected(is_logged: impl Fn(&str) -> bool) -> Vec<String> {
     lines.map(|line| (*line).to_owned()).collect()
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn each_mode_logs_exactly_what_its_documentation_says() {
     let capture = Capture::global();
@@ -306,6 +307,7 @@ fn each_mode_logs_exactly_what_its_documentation_says() {
     assert_eq!(own, expected(|line| !follows_own(line)));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn the_error_handler_is_told_of_warnings_and_errors_in_every_mode() {
     let failed = |line: &str| line.starts_with("WARN") || line.starts_with("ERROR");
@@ -326,6 +328,7 @@ fn the_error_handler_is_told_of_warnings_and_errors_in_every_mode() {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_failed_operation_is_logged_with_its_error_and_never_as_a_success() {
     let capture = Capture::global();
@@ -496,6 +499,7 @@ fn a_running_runtime_logs_its_life_in_order() {
     assert_eq!(began, ["INFO runtime shutdown_began"]);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_subscriber_and_a_handler_that_panic_hurt_nobody_and_are_counted() {
     let capture = Capture::global();
@@ -522,6 +526,7 @@ fn a_subscriber_and_a_handler_that_panic_hurt_nobody_and_are_counted() {
     assert_eq!((lines, runtime.handler_panics()), (26, 26 + 20));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_handler_is_not_told_of_what_it_causes_and_cannot_wait_for_the_worker() {
     let place: Arc<OnceLock<(MetricsRuntime, Recorder<Number>)>> = Arc::default();
@@ -607,6 +612,7 @@ impl Metric<Number> for Shy {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_metric_that_panics_when_shown_is_told_once() {
     let told = Told::default();
@@ -667,6 +673,7 @@ impl Clock for Faulty {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_lost_worker_is_told_and_so_is_what_was_lost_with_it() {
     let (told, breaks) = (Told::default(), Arc::new(AtomicBool::new(false)));
@@ -699,6 +706,7 @@ fn read_all(runtime: &MetricsRuntime, recorder: &Recorder<Number>) -> usize {
     texts.iter().map(String::len).sum()
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn whoever_is_told_may_look_at_everything_because_no_lock_is_held() {
     type Handles = Arc<OnceLock<(MetricsRuntime, Recorder<Number>)>>;
@@ -765,6 +773,7 @@ fn whoever_is_told_may_look_at_everything_because_no_lock_is_held() {
     assert_eq!(codes, expected);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn runtimes_of_one_process_are_told_apart() {
     let capture = Capture::global();
@@ -788,6 +797,7 @@ fn runtimes_of_one_process_are_told_apart() {
     assert_eq!((runtimes[0].handler_panics(), runtimes[1].handler_panics()), (0, 0));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_recorder_without_a_runtime_logs_under_its_own_name_alone() {
     let capture = Capture::global();

@@ -95,6 +95,7 @@ impl Clock for Fragile {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_shutdown_after_the_worker_was_lost_is_not_complete_and_says_so_for_each_recorder() {
     let broken = Arc::new(AtomicBool::new(false));
@@ -142,6 +143,7 @@ impl Drop for Vengeful {
     }
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_hook_whose_destructor_panics_ends_neither_who_drops_its_task_nor_the_worker() {
     let dropped = Arc::new(AtomicU64::new(0));

@@ -148,6 +148,7 @@ fn observers_are_told_in_the_order_of_their_addition_and_not_after_their_removal
     assert_eq!(recorder.remove_observer(d).wait(PATIENCE).unwrap_err().kind(), ErrorKind::InvalidState);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn an_observer_that_panics_is_quarantined_and_counted_and_everybody_else_goes_on() {
     let runtime = running("panics");
@@ -183,6 +184,7 @@ fn an_observer_that_panics_is_quarantined_and_counted_and_everybody_else_goes_on
     assert_eq!(recorder.snapshot().quarantined_observers(), 1);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn an_observer_whose_remains_panic_when_dropped_harms_nobody() {
     struct Bomb;

@@ -54,6 +54,7 @@ fn counting(runtime: &MetricsRuntime, id: &str) -> Recorder<Number> {
 }
 
 /// F1: there it killed the recorder, left its events in the queue and made the shutdown fail.
+#[cfg(panic = "unwind")]
 #[test]
 fn a_failing_metric_costs_its_recorder_nothing_else_and_no_shutdown_fails_for_it() {
     let runtime = running("f1");
@@ -98,6 +99,7 @@ fn start_and_stop_can_be_waited_for_and_awaited_twice_in_every_mode_of_the_log()
 }
 
 /// F6: there the stop told of success, and left what was behind the failure in the queue.
+#[cfg(panic = "unwind")]
 #[test]
 fn a_metric_that_fails_while_a_stop_settles_leaves_nothing_in_the_queue() {
     let (runtime, gate) = (running("f6"), Gate::default());
@@ -316,6 +318,7 @@ impl Clock for Fragile {
 }
 
 /// F15, once more: a start that fails on the new thread is as recoverable as one without it.
+#[cfg(panic = "unwind")]
 #[test]
 fn a_clock_that_panics_at_the_start_fails_the_start_which_can_be_tried_again() {
     let broken = Arc::new(AtomicBool::new(true));
@@ -335,6 +338,7 @@ fn a_clock_that_panics_at_the_start_fails_the_start_which_can_be_tried_again() {
 }
 
 /// DESIGN 4, a runtime's `Failed` that no start leaves: its worker was lost after the start.
+#[cfg(panic = "unwind")]
 #[test]
 fn a_runtime_whose_worker_was_lost_refuses_a_start_says_why_and_can_be_read_and_shut_down() {
     let broken = Arc::new(AtomicBool::new(false));

@@ -190,6 +190,7 @@ fn a_guard_may_end_on_the_worker_inside_its_own_metric() {
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_guard_may_outlive_its_runtime_and_end_in_a_panic() {
     let runtime = running("outlive");

@@ -102,6 +102,7 @@ fn round(runtime: &MetricsRuntime, number: u64) {
     assert_eq!((accounts.offered(), accounts.processed), (EVENTS, EVENTS));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn ten_thousand_panics_leave_exact_accounts_and_no_memory_behind() {
     silence_the_worker();

@@ -85,6 +85,7 @@ fn counts(tally: Tally) -> (u64, u64, u64) {
     (tally.accepted, tally.panicked, tally.quarantined)
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_reinstated_metric_goes_on_with_its_state_and_its_tally_keeps_what_it_missed() {
     let runtime = running("reinstate");
@@ -110,6 +111,7 @@ fn a_reinstated_metric_goes_on_with_its_state_and_its_tally_keeps_what_it_missed
     assert_eq!(recorder.snapshot().counter("after", &[]), Some(24));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_label_closure_that_panicked_is_reinstated_with_its_metric() {
     let runtime = running("closure");
@@ -150,6 +152,7 @@ fn the_unknown_is_not_found_the_well_stays_well_and_the_removed_says_so() {
     assert_eq!(error.kind(), ErrorKind::InvalidState);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_restart_lifts_every_quarantine() {
     let runtime = running("restart");
@@ -179,6 +182,7 @@ fn a_restart_lifts_every_quarantine() {
     assert_eq!(*told.lock().unwrap(), [12, 12, 13, 13]);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_reinstated_observer_is_told_again_as_often_as_it_is_reinstated() {
     let runtime = running("observer");
@@ -205,6 +209,7 @@ fn a_reinstated_observer_is_told_again_as_often_as_it_is_reinstated() {
     assert_eq!(*told.lock().unwrap(), [9, 18, 19, 22]);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn the_tallies_add_up_while_metrics_panic_and_are_reinstated_under_load() {
     let runtime = running("load");
@@ -237,6 +242,7 @@ fn the_tallies_add_up_while_metrics_panic_and_are_reinstated_under_load() {
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_metric_that_panicked_over_showing_itself_is_shown_empty_and_not_asked_until_it_is_reinstated() {
     let runtime = running("shy");

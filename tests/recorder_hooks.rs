@@ -203,6 +203,7 @@ fn the_runtimes_deadline_holds_unless_the_recorder_names_its_own() {
     assert!(error.to_string().contains("7ms"), "{error}");
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_factory_that_panics_fails_the_creation_and_nothing_is_entered() {
     let runtime = running_with(|recorder| {
@@ -221,6 +222,7 @@ fn a_factory_that_panics_fails_the_creation_and_nothing_is_entered() {
     assert_eq!(good.snapshot().counter("a_b", &[]), Some(1));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn an_observer_of_the_runtime_that_panics_is_quarantined_in_that_recorder_alone() {
     let log: Log<String> = Arc::default();
@@ -243,6 +245,7 @@ fn an_observer_of_the_runtime_that_panics_is_quarantined_in_that_recorder_alone(
     assert_eq!(take(&log), ["b", "b"]);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_stop_hook_of_the_recorder_that_panics_does_not_cost_the_runtimes_hook_its_run() {
     for in_the_future in [false, true] {

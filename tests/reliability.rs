@@ -4,7 +4,12 @@
 //! The small size is for every submission, the large one for `just stress`.
 //! Tests here look at the whole process, its memory and its threads, so they run one after another.
 #![cfg(all(feature = "runtime", not(miri)))]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do"
+)]
 
 #[path = "support/heap.rs"]
 mod heap;
@@ -80,7 +85,7 @@ fn adding(runtime: &MetricsRuntime, policy: OverflowPolicy) -> Recorder<Number> 
 #[test]
 fn every_event_of_a_soak_with_back_pressure_is_processed_once() {
     let _alone = alone();
-    let (runtime, events) = (running("soak"), figure(1_000_000, 500_000_000));
+    let (runtime, events) = (running("soak"), figure(5_000_000, 500_000_000));
     let recorder = adding(&runtime, OverflowPolicy::DropNewest);
     let waits = |recorder: &Recorder<Number>, event: Number| {
         recorder.register_event_blocking(event, PATIENCE).unwrap();
@@ -311,6 +316,104 @@ fn after_a_clock_was_set_back_changes_become_visible_and_memory_is_released_as_b
         until("the queue's memory is released", || live() < before + 16_384);
     }
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+/// Where the library lies that makes a program see another clock (Debian: `apt-get install faketime`).
+#[cfg(target_os = "linux")]
+fn stepping_library() -> Option<std::path::PathBuf> {
+    let places = ["x86_64-linux-gnu", "aarch64-linux-gnu", "."]
+        .map(|arch| format!("/usr/lib/{arch}/faketime/libfaketime.so.1"));
+    places.into_iter().map(std::path::PathBuf::from).find(|path| path.exists())
+}
+
+/// Set for the child; says which clocks step: `wall`, or `all` with the monotonic one.
+#[cfg(target_os = "linux")]
+const STEPPING: &str = "MVX_STEPPING_CLOCK";
+
+/// How far the clock is from the true one in each step, in seconds.
+#[cfg(target_os = "linux")]
+const STEPS: [i64; 8] = [3_600, -3_600, 0, -86_400, 7, -7, 3_600, 0];
+
+/// The real thing: a process whose clocks step by an hour and a day, the wall's alone or the monotonic one with it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_of_times() {
+    use std::io::BufRead;
+    use std::io::Write;
+    use std::process::Command;
+    use std::process::Stdio;
+    const NAME: &str = "a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_of_times";
+
+    let _alone = alone();
+    if std::env::var_os(STEPPING).is_some() {
+        return under_steps();
+    }
+    let Some(library) = stepping_library() else {
+        let why = "NOT CHECKED IN PART: a machine clock that steps: libfaketime is missing; to get it: apt-get install faketime";
+        return writeln!(std::io::stderr(), "{why}").unwrap();
+    };
+    for clocks in ["wall", "all"] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("offset");
+        let set = |seconds: i64| {
+            let new = dir.path().join("new");
+            std::fs::write(&new, format!("{seconds:+}\n")).unwrap();
+            std::fs::rename(&new, &file).unwrap();
+        };
+        set(0);
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", NAME, "--nocapture"]).env(STEPPING, clocks).env("LD_PRELOAD", &library);
+        child.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_TIMESTAMP_FILE", &file);
+        if clocks == "wall" {
+            child.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut orders, mut lines) =
+            (child.stdin.take().unwrap(), std::io::BufReader::new(child.stdout.take().unwrap()).lines());
+        let mut seen = Vec::new();
+        for seconds in STEPS {
+            let round = lines.by_ref().map(Result::unwrap).find(|line| line.starts_with("round "));
+            seen.push(round.expect("the child goes on"));
+            set(seconds);
+            writeln!(orders).unwrap();
+        }
+        drop(orders);
+        let rest: Vec<_> = lines.map(Result::unwrap).collect();
+        assert!(child.wait().unwrap().success(), "{clocks}: {seen:?} {rest:?}");
+        // The steps were seen where they could be: the child tells the wall's time in each round.
+        let walls: Vec<i64> =
+            seen.iter().map(|line| line.trim_start_matches("round ").parse().unwrap()).collect();
+        assert!(walls[1] - walls[0] > 3_000 && walls[2] - walls[1] < -6_000, "{walls:?}");
+    }
+}
+
+/// In the child: events and snapshots while the clocks step, a step for each line of the input.
+#[cfg(target_os = "linux")]
+fn under_steps() {
+    use std::time::SystemTime;
+    use std::time::UNIX_EPOCH;
+    let (runtime, mut latest, mut version) = (running("stepping"), Timestamp::default(), 0);
+    let recorder = adding(&runtime, OverflowPolicy::DropNewest);
+    let mut accepted = 0;
+    for _ in STEPS {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        println!("round {wall}");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        for n in 0..200 {
+            accepted += u64::from(recorder.try_register_event(Number(n)).is_ok());
+            let snapshot = recorder.snapshot();
+            assert!(snapshot.version() >= version && snapshot.taken_at() >= latest, "{snapshot:?}");
+            (version, latest) = (snapshot.version(), snapshot.taken_at());
+        }
+        // A wait may end early by a clock that steps forward; what was accepted is processed all the same.
+        let _in_time = recorder.flush_blocking(PATIENCE);
+        until("all is processed", || recorder.accounts().pending() == 0);
+    }
+    let _in_time = runtime.shutdown(PATIENCE);
+    until("all is settled", || recorder.accounts().is_settled());
+    let accounts = recorder.accounts();
+    assert_eq!((accepted, accounts.accepted), (1_600, 1_600), "{accounts:?}");
+    assert_eq!(accounts.processed + accounts.dropped.deadline, accepted, "{accounts:?}");
 }
 
 /// Instants around one moment: an hour to either side, and the ends of what can be told.

@@ -202,6 +202,7 @@ fn dropping_the_task_of_a_detached_recorder_ends_its_subscriptions() {
     assert!(by_hand(changes.recv()).is_none());
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_waker_that_panics_harms_neither_the_worker_nor_the_other_receivers() {
     struct Bad;

@@ -3,11 +3,10 @@
 use crate::metric::Metric;
 use crate::model::verdict::Context;
 use crate::model::verdict::Verdict;
+use crate::queue::call_user;
 use crate::queue::run::Run;
 use std::any::Any;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 
 /// Events that one metric is shown together, in their order, and its answers so far.
 ///
@@ -272,7 +271,7 @@ impl<'a, E> Piece<'a, E> {
         in_hand: impl Fn(&S) -> usize,
         phase: impl FnOnce(&mut S) -> T,
     ) -> Option<T> {
-        match catch_unwind(AssertUnwindSafe(|| phase(state))) {
+        match call_user(|| phase(state)) {
             Ok(result) => Some(result),
             Err(payload) => {
                 self.shown &= below(in_hand(state));

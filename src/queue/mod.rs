@@ -20,6 +20,7 @@ use crate::queue::ring::Refused;
 use crate::queue::ring::Ring;
 use crate::queue::run::Run;
 use crate::sync::Exclusive;
+use crate::sync::assert_unlocked;
 use crate::sync::fork::Birth;
 use std::collections::VecDeque;
 use std::fmt;
@@ -314,13 +315,18 @@ fn push_many_locked<E>(locked: &Locked<E>, events: &mut Vec<E>) -> (usize, Hande
     (pushed.count, handed(pushed.schedule), pushed.refused)
 }
 
+/// Runs user code: what it panics with comes back, and no lock of ours is held meanwhile.
+#[inline(always)]
+pub(crate) fn call_user<T>(code: impl FnOnce() -> T) -> std::thread::Result<T> {
+    assert_unlocked();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(code))
+}
+
 /// Drops a value whose destructor may panic: user code, which must end neither the worker nor a caller.
 pub(crate) fn drop_quietly<T>(value: T) {
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
-    if let Err(payload) = result {
+    if let Err(payload) = call_user(|| drop(value)) {
         // The payload may panic when dropped, too. What that panic carries is leaked, or there would be no end to it.
-        let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
-        std::mem::forget(again);
+        std::mem::forget(call_user(|| drop(payload)));
     }
 }
 

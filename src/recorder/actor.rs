@@ -62,6 +62,8 @@ pub(crate) struct Actor<E> {
     /// Publications so far; the next cut has the number after it.
     version: u64,
     dirty: bool,
+    /// The time of the last cut; that of no later one is before it.
+    published_at: Timestamp,
     /// Whether the worker was told that there is something to publish.
     told: bool,
     /// The cut before the last: refreshed in place if no reader holds it any more.
@@ -95,6 +97,7 @@ impl<E: MetricEvent> Actor<E> {
             dispatched: 0,
             version: 0,
             dirty: false,
+            published_at: Timestamp::default(),
             told: false,
             spare: None,
             chunk: 1,
@@ -483,6 +486,9 @@ impl<E: MetricEvent> Actor<E> {
             return;
         }
         self.dirty = false;
+        // Whatever the clock does, a later cut is not an earlier one.
+        let now = now.max(self.published_at);
+        self.published_at = now;
         let mut spare = self.spare.take();
         let next = match spare.as_mut().and_then(Shared::get_mut) {
             Some(cut) => {

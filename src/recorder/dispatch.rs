@@ -13,10 +13,9 @@ use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::verdict::Context;
+use crate::queue::call_user;
 use crate::queue::run::Run;
 use crate::recorder::report::LastWords;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// A metric in its recorder: routed, counted, and out of the way once it has panicked.
@@ -86,12 +85,12 @@ impl<E: MetricEvent> Slot<E> {
             let part = events.part(start, PIECE);
             let (mut shown, mut next) = (0, 0);
             let route = self.route.as_deref().unwrap_or_default();
-            let routed = catch_unwind(AssertUnwindSafe(|| {
+            let routed = call_user(|| {
                 for event in part.iter() {
                     shown |= u64::from(route.get(event.variant_index()).copied().unwrap_or(true)) << next;
                     next += 1;
                 }
-            }));
+            });
             let known = part.part(0, next);
             self.show(known, Batch::picked(known, shown), None, context);
             if let Err(payload) = routed {
@@ -111,7 +110,7 @@ impl<E: MetricEvent> Slot<E> {
             Some(payload) => Err(payload),
             None if batch.is_empty() => Ok(()),
             None => match &mut self.metric {
-                Some(metric) => catch_unwind(AssertUnwindSafe(|| metric.handle_batch(&mut batch, context))),
+                Some(metric) => call_user(|| metric.handle_batch(&mut batch, context)),
                 None => Ok(()),
             },
         };
@@ -140,8 +139,7 @@ impl<E: MetricEvent> Slot<E> {
     pub(crate) fn written_out(&self) -> Family {
         let mut family = Family::new(Arc::clone(self.descriptor()));
         let Some(metric) = &self.metric else { return family };
-        let written =
-            catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(&mut family, 0))));
+        let written = call_user(|| metric.snapshot(&mut FamilyWriter::new(&mut family, 0)));
         if let Err(payload) = written {
             crate::queue::drop_quietly(payload);
             family = Family::new(Arc::clone(self.descriptor()));
@@ -165,8 +163,7 @@ impl<E: MetricEvent> Slot<E> {
             return;
         }
         let Some(metric) = &self.metric else { return };
-        let result =
-            catch_unwind(AssertUnwindSafe(|| metric.snapshot(&mut FamilyWriter::new(family, since))));
+        let result = call_user(|| metric.snapshot(&mut FamilyWriter::new(family, since)));
         self.hidden = result.is_err();
         if let Err(payload) = result {
             self.quarantined = true;
@@ -310,6 +307,7 @@ mod tests {
 
     proptest! {
         /// Closures are run over a batch one after the other, so one may panic on a later event than another will.
+        #[cfg(panic = "unwind")]
         #[test]
         fn a_panic_within_a_batch_leaves_what_one_by_one_would(
             events in proptest::collection::vec(step(), 0..300),
@@ -360,6 +358,7 @@ mod tests {
         fn snapshot(&self, _writer: &mut FamilyWriter<'_>) {}
     }
 
+    #[cfg(panic = "unwind")]
     #[test]
     fn tallies_add_up_whatever_a_metric_answers() {
         let lies: [(Lie, [u64; 4]); 6] = [

@@ -6,6 +6,7 @@ use crate::model::event::MetricEvent;
 use crate::model::name::MetricName;
 use crate::model::name::RecorderId;
 use crate::model::snapshot::Family;
+use crate::queue::call_user;
 use crate::queue::drop_quietly;
 use crate::recorder::hooks::BoxError;
 use crate::recorder::hooks::HookFn;
@@ -22,8 +23,6 @@ use std::fmt;
 use std::future::Future;
 use std::future::poll_fn;
 use std::future::ready;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -275,7 +274,7 @@ impl HookFactory {
 
     pub(crate) fn make(&self, recorder: &NewRecorder<'_>) -> Result<RecorderHooks, Error> {
         let Some(factory) = &self.0 else { return Ok(RecorderHooks::none()) };
-        catch_unwind(AssertUnwindSafe(|| factory(recorder))).map_err(|payload| {
+        call_user(|| factory(recorder)).map_err(|payload| {
             drop_quietly(payload);
             let message = format!(
                 "the runtime's `recorder_hooks` panicked over recorder {}; mend it, and create the recorder again",
@@ -326,9 +325,9 @@ fn guarded(hook: &mut HookFn) -> HookFuture {
         drop_quietly(payload);
         Err(BoxError::from("it panicked"))
     };
-    match catch_unwind(AssertUnwindSafe(hook)) {
+    match call_user(hook) {
         Ok(mut future) => Box::pin(poll_fn(move |context| {
-            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
+            call_user(|| future.as_mut().poll(context))
                 .unwrap_or_else(|payload| Poll::Ready(panicked(payload)))
         })),
         Err(payload) => Box::pin(ready(panicked(payload))),

@@ -4,11 +4,10 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::limits;
+use crate::queue::call_user;
 use crate::sync::Mutex;
 use std::error::Error as StdError;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
@@ -66,7 +65,7 @@ impl Hooks {
             Phase::Stopped => &mut self.on_stopped,
         };
         let hook = hook.as_mut()?;
-        Some(catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|payload| {
+        Some(call_user(hook).unwrap_or_else(|payload| {
             crate::queue::drop_quietly(payload);
             Box::pin(async { Err(BoxError::from("it panicked")) })
         }))
@@ -140,7 +139,7 @@ impl Inline {
         let mut left = Vec::new();
         for mut running in hooks.drain(..) {
             let since = *running.since.get_or_insert(now);
-            let result = match catch_unwind(AssertUnwindSafe(|| running.hook.as_mut().poll(context))) {
+            let result = match call_user(|| running.hook.as_mut().poll(context)) {
                 Ok(Poll::Ready(result)) => hook_result(running.phase, result),
                 Ok(Poll::Pending) if now.saturating_since(since) >= running.deadline => {
                     Err(hook_timed_out(running.phase, running.deadline))

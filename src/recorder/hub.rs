@@ -30,7 +30,7 @@ pub(crate) struct Hub {
     ready: ReadyList<dyn Hosted>,
     /// The waker of whoever drains: that of the worker's root task, or of the task that drains a detached recorder. Locked by the one
     /// who woke the sleeper, and by the sleeper before it sleeps; never while it works.
-    waker: Mutex<Option<Waker>>,
+    waker: Mutex<Option<Arc<Waker>>>,
     /// The thread that naps, if one does.
     thread: OnceLock<Thread>,
     attended: AtomicBool,
@@ -96,23 +96,22 @@ impl Hub {
     }
 
     fn wake_sleeper(&self) {
-        // Cloned, so that the waker's own code does not run under the lock.
+        // Shared, so that no code of the waker's, not even its clone, runs under the lock.
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
             // A detached recorder's waker is its executor's code, and this is some producer's call.
-            crate::recorder::operation::wake_quietly(waker);
+            crate::recorder::operation::wake_shared_quietly(waker);
         }
     }
 
     /// Called by whoever drains, before it rests: it is woken through `waker` from now on.
     pub(crate) fn attach(&self, waker: &Waker) {
-        let old = {
-            let mut present = self.waker.lock();
-            if present.as_ref().is_some_and(|present| present.will_wake(waker)) {
-                return;
-            }
-            present.replace(waker.clone())
-        };
+        let present = self.waker.lock().clone();
+        if present.is_some_and(|present| present.will_wake(waker)) {
+            return;
+        }
+        let fresh = Arc::new(waker.clone());
+        let old = self.waker.lock().replace(fresh);
         drop(old);
         self.attended.store(true, Ordering::Release);
     }

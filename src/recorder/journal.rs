@@ -12,6 +12,7 @@ use crate::model::incident::IncidentKind;
 use crate::model::incident::Severity;
 use crate::model::limits;
 use crate::model::name::RecorderId;
+use crate::queue::call_user;
 use crate::queue::drop_quietly;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
@@ -19,8 +20,6 @@ use crate::sync::own_thread;
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// Somebody who is told of incidents.
@@ -119,7 +118,7 @@ impl Journal {
     }
 
     fn call(&self, tell: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
+        if let Err(payload) = call_user(tell) {
             drop_quietly(payload);
             self.panics.fetch_add(1, Ordering::AcqRel);
         }

@@ -4,11 +4,10 @@ use crate::model::event::MetricEvent;
 use crate::model::name::MetricName;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
+use crate::queue::call_user;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::report::LastWords;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// One metric has accepted one event.
@@ -123,7 +122,7 @@ impl<E: MetricEvent> Observers<E> {
     /// Tells everybody, in the order of registration.
     pub(crate) fn tell(&mut self, change: &Change<'_, E>) {
         for observer in self.present.iter_mut().filter(|observer| !observer.quarantined) {
-            let told = catch_unwind(AssertUnwindSafe(|| (observer.call)(change)));
+            let told = call_user(|| (observer.call)(change));
             if let Err(payload) = told {
                 let mut words = LastWords::default();
                 words.hear(&*payload);
@@ -161,6 +160,7 @@ mod tests {
         })
     }
 
+    #[cfg(panic = "unwind")]
     #[test]
     fn quarantined_observers_alone_are_nobody_to_tell() {
         let mut observers = Observers::new();

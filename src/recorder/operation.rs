@@ -2,15 +2,13 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::sync::Monitor;
+use crate::sync::MonitorGuard;
 use crate::sync::own_thread;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
@@ -50,8 +48,7 @@ pub struct Operation<T = ()> {
 }
 
 struct Shared<T> {
-    state: Mutex<State<T>>,
-    done: Condvar,
+    state: Monitor<State<T>>,
 }
 
 struct State<T> {
@@ -72,7 +69,7 @@ impl<T: Clone> Operation<T> {
     /// An operation and its completer. `pending` is asked when somebody's time is over.
     pub(crate) fn new(pending: Option<PendingFn>) -> (Self, Completer<T>) {
         let state = State { result: None, wakers: Vec::new(), pending };
-        let shared = Arc::new(Shared { state: Mutex::new(state), done: Condvar::new() });
+        let shared = Arc::new(Shared { state: Monitor::new(state) });
         (Self { shared: Arc::clone(&shared) }, Completer { shared })
     }
 
@@ -106,7 +103,7 @@ impl<T: Clone> Operation<T> {
             if left.is_zero() {
                 return Err(timed_out(timeout, &state));
             }
-            state = self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.shared.state.wait(state, left);
         }
     }
 
@@ -133,8 +130,8 @@ fn timed_out<T>(timeout: Duration, state: &State<T>) -> Error {
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MonitorGuard<'_, State<T>> {
+        self.state.lock()
     }
 }
 
@@ -164,7 +161,7 @@ impl<T> Completer<T> {
             state.pending = None;
             std::mem::take(&mut state.wakers)
         };
-        self.shared.done.notify_all();
+        self.shared.state.tell_all();
         // Outside the lock: a waker is the caller's code.
         for waker in wakers {
             wake_quietly(waker);
@@ -175,6 +172,19 @@ impl<T> Completer<T> {
 /// Wakes somebody by code that is not ours, and so may panic.
 pub(crate) fn wake_quietly(waker: Waker) {
     crate::queue::drop_quietly(WakeOnDrop(Some(waker)));
+}
+
+/// The same through a waker that others hold as well.
+pub(crate) fn wake_shared_quietly(waker: Arc<Waker>) {
+    struct Shared(Arc<Waker>);
+
+    impl Drop for Shared {
+        fn drop(&mut self) {
+            self.0.wake_by_ref();
+        }
+    }
+
+    crate::queue::drop_quietly(Shared(waker));
 }
 
 /// Wakes inside the guard that catches panics: a foreign executor's waker must not end the worker.
@@ -201,13 +211,19 @@ impl<T: Clone> Future for Operation<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Outside the lock, as its end: how a waker is cloned and dropped is the executor's code.
+        let fresh = context.waker().clone();
         let mut state = self.shared.lock();
         if let Some(result) = &state.result {
-            return Poll::Ready(result.clone());
+            let result = result.clone();
+            drop(state);
+            return Poll::Ready(result);
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-            state.wakers.push(context.waker().clone());
+        if !state.wakers.iter().any(|waker| waker.will_wake(&fresh)) {
+            state.wakers.push(fresh);
+            return Poll::Pending;
         }
+        drop(state);
         Poll::Pending
     }
 }

@@ -92,7 +92,7 @@ impl Snapshot {
         self.cut.version
     }
 
-    /// When the state was cut.
+    /// When the state was cut; never earlier in a snapshot taken later, whatever the clock does.
     pub fn taken_at(&self) -> Timestamp {
         self.cut.taken_at
     }

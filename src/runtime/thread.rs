@@ -3,6 +3,7 @@
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::incident::IncidentKind;
+use crate::queue::call_user;
 use crate::queue::drop_quietly;
 use crate::recorder::hosted::Abandonment;
 use crate::recorder::hub::Unattended;
@@ -13,8 +14,6 @@ use crate::runtime::RuntimeState;
 use crate::runtime::hooks::OnLoop;
 use crate::runtime::worker::Worker;
 use crate::sync::own_thread;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::thread::Builder;
 
@@ -63,7 +62,7 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
         }
     };
     // A clock is user code. Nothing has been begun yet, so one that panics here costs this start, not the runtime.
-    let now = match catch_unwind(AssertUnwindSafe(|| inner.settings.clock.now())) {
+    let now = match call_user(|| inner.settings.clock.now()) {
         Ok(now) => now,
         Err(payload) => {
             drop_quietly(payload);
@@ -84,7 +83,7 @@ fn run(inner: &Arc<Inner>, started: Completer, ended: Completer) {
     }
     inner.note(IncidentKind::RuntimeStarted);
     // User code is caught where it is called; this is for a mistake of our own, which must not be silent.
-    let lost = catch_unwind(AssertUnwindSafe(|| tokio.block_on(worker.run()))).is_err();
+    let lost = call_user(|| tokio.block_on(worker.run())).is_err();
     if lost {
         lose(inner);
     }

@@ -114,6 +114,7 @@ mod tests {
         <Claim<'_, std::cell::Cell<u8>> as NotSync<_>>::holds();
     };
 
+    #[cfg(panic = "unwind")]
     #[test]
     fn a_panic_under_a_claim_does_not_poison() {
         let cell = Exclusive::new(0);

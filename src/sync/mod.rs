@@ -48,8 +48,11 @@ pub(crate) fn seeded(bug: &str) -> bool {
 }
 
 pub(crate) use exclusive::Exclusive;
+pub(crate) use mutex::Monitor;
+pub(crate) use mutex::MonitorGuard;
 pub(crate) use mutex::Mutex;
 pub(crate) use mutex::MutexGuard;
+pub(crate) use mutex::assert_unlocked;
 
 #[cfg(not(all(test, mvx_loom)))]
 pub(crate) mod atomic {

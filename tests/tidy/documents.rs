@@ -34,6 +34,22 @@ pub fn architecture_names(tree: &Tree) -> Vec<Finding> {
                     format!("no test `{test}` in {path}: {remedy}"),
                 ));
             }
+        } else if let Some(recipe) = quoted.strip_prefix("just ") {
+            let recipe = recipe.split_whitespace().next().unwrap_or_default();
+            let recipes = tree.files.get("justfile").map_or("", String::as_str);
+            let known = recipes.lines().any(|line| {
+                line.strip_prefix(recipe).is_some_and(|rest| {
+                    rest.starts_with(':') || rest.starts_with(" *") && rest.ends_with(':')
+                })
+            });
+            if recipe.is_empty() || !known {
+                findings.push(Finding::new(
+                    ARCHITECTURE,
+                    line,
+                    "architecture",
+                    format!("no recipe `{recipe}` in the justfile: name an existing one"),
+                ));
+            }
         } else if looks_like_path(quoted, tree) && !tree.has(quoted) && !tree.has(&format!("src/{quoted}")) {
             let remedy = "name an existing one, from the repository's root or from `src/`";
             findings.push(Finding::new(
@@ -227,6 +243,7 @@ mod tests {
             ),
             ("tests/order.rs", "#[test] fn chains_keep_order() {}"),
             ("loom-tests/ring.rs", "#[test] fn two_producers() {}"),
+            ("justfile", "bar:\n    true\nrivals *arguments:\n    true\n"),
         ];
         rule(&Tree::of(&files)).into_iter().map(|finding| finding.line).collect()
     }
@@ -242,6 +259,10 @@ mod tests {
         );
         assert_eq!(lines(rule, "ARCHITECTURE.md", "```\n`src/gone.rs`\n```\n"), [0; 0]);
         assert_eq!(lines(rule, "OTHER.md", ""), [1]);
+        assert_eq!(
+            lines(rule, "ARCHITECTURE.md", "`just bar`\n`just ba`\n`just rivals --json`\n`just `"),
+            [2, 4]
+        );
     }
 
     #[test]

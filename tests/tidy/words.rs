@@ -14,7 +14,7 @@ const ATOMIC_ROOMS: [&str; 4] = ["sync", "queue", "recorder", "runtime"];
 const UNSAFE_ROOMS: [&str; 2] = ["sync", "queue"];
 
 /// Primitives that go through `crate::sync`, so that loom can take their place.
-const PRIMITIVES: [&str; 8] = [
+const PRIMITIVES: [&str; 14] = [
     "std::sync::atomic",
     "core::sync::atomic",
     "cell::UnsafeCell",
@@ -23,7 +23,17 @@ const PRIMITIVES: [&str; 8] = [
     "thread::park_timeout",
     "hint::spin_loop",
     "libc::fork",
+    // Guards of these are not counted, and so not missed where user code begins.
+    "sync::Condvar",
+    "sync::RwLock",
+    "std::sync::Mutex",
+    "std::sync::MutexGuard",
+    "tokio::sync",
+    "parking_lot::",
 ];
+
+/// Where user code is called, for every room.
+const BOUNDARY: &str = "src/queue/mod.rs";
 
 /// What library code does not write, and what it writes instead.
 const BANNED: [(&str, &str); 20] = [
@@ -72,6 +82,15 @@ pub fn atomics(tree: &Tree) -> Vec<Finding> {
                 source,
                 &PRIMITIVES,
                 |word| format!("`{word}` outside `sync`: {remedy}"),
+                "atomics",
+            ));
+        }
+        if source.path.starts_with("src/") && source.path != BOUNDARY {
+            let remedy = "go through `call_user`, which looks whether a lock is held where user code begins";
+            findings.extend(found(
+                source,
+                &["catch_unwind"],
+                |word| format!("`{word}` outside {BOUNDARY}: {remedy}"),
                 "atomics",
             ));
         }
@@ -288,12 +307,22 @@ mod tests {
     }
 
     #[test]
+    fn user_code_is_called_in_one_place() {
+        let text = "use std::panic::catch_unwind;\nfn f() { let _ = std::panic::catch_unwind(|| ()); }";
+        assert_eq!(lines(atomics, "src/recorder/hooks.rs", text), [1, 2]);
+        assert_eq!(lines(atomics, BOUNDARY, text), [0; 0]);
+    }
+
+    #[test]
     fn primitives_go_through_sync() {
         for word in [
             "use std::sync::atomic::AtomicU64;",
             "use core::cell::UnsafeCell;",
             "std::thread::park();",
             "loom::model(f);",
+            "use std::sync::Mutex;",
+            "let lock = std::sync::RwLock::new(1);",
+            "use tokio::sync::Notify;",
         ] {
             assert_eq!(lines(atomics, "src/queue/ring.rs", word), [1], "{word}");
             assert_eq!(lines(atomics, "src/sync/mod.rs", word), [0; 0], "{word}");

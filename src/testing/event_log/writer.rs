@@ -9,14 +9,13 @@ use crate::model::error::ErrorKind;
 use crate::model::event::EventSink;
 use crate::model::event::MetricEvent;
 use crate::model::limits::MAX_LOG_BACKLOG_BYTES;
+use crate::queue::call_user;
 use crate::queue::drop_quietly;
 use crate::sync::Mutex;
 use serde::Serialize;
 use std::fmt;
 use std::io;
 use std::io::Write;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// A sink that writes every event to `W`, one JSON object a line, with its type and the time at which it was stated.
@@ -156,9 +155,10 @@ impl<E: MetricEvent + Serialize, W: Write + Send> EventLogWriter<E, W> {
     ///
     /// The first loss, with its kind and the number of all events lost; [`ErrorKind::Io`] when the flush fails.
     pub fn finish(self) -> Result<W, Error> {
+        let mut writer = self.state.lock().writer.take();
+        let flushed = writer.as_mut().map(|writer| caught(|| writer.flush()));
         let mut state = self.state.lock();
-        let mut writer = state.writer.take();
-        if let Some(Err(error)) = writer.as_mut().map(|writer| caught(|| writer.flush())) {
+        if let Some(Err(error)) = flushed {
             state.error.get_or_insert(failed(error));
         }
         match (&state.error, writer) {
@@ -257,7 +257,7 @@ impl<E: MetricEvent + Serialize, W: Write + Send> EventSink<E> for EventLogWrite
 
 /// The line of an event, whose `Serialize` is the user's and may panic.
 fn encode_quietly<E: MetricEvent + Serialize>(event: &E) -> Result<Vec<u8>, Error> {
-    catch_unwind(AssertUnwindSafe(|| line::encode(event))).unwrap_or_else(|payload| {
+    call_user(|| line::encode(event)).unwrap_or_else(|payload| {
         drop_quietly(payload);
         let message =
             "an event has not been written: its `Serialize` panicked; mend it, and write the log again";
@@ -267,7 +267,7 @@ fn encode_quietly<E: MetricEvent + Serialize>(event: &E) -> Result<Vec<u8>, Erro
 
 /// What `W` does, its panics told as errors.
 fn caught(write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|payload| {
+    call_user(write).unwrap_or_else(|payload| {
         drop_quietly(payload);
         Err(io::Error::other("the writer panicked"))
     })
