@@ -10,6 +10,7 @@ pub struct Exposition {
 }
 
 #[derive(Debug)]
+#[allow(dead_code, reason = "each test of the formats uses a part of it")]
 pub struct Sample {
     pub name: String,
     labels: Vec<(String, String)>,
@@ -18,9 +19,14 @@ pub struct Sample {
     pub value: f64,
 }
 
+#[allow(dead_code, reason = "each test of the formats uses a part of it")]
 impl Sample {
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    pub fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
     }
 }
 

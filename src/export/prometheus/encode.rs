@@ -43,7 +43,7 @@ use std::fmt::Write;
 /// assert_eq!(
 ///     text,
 ///     "# HELP document_saved_bytes_total Bytes of documents.\n\
-///      # TYPE document_saved_bytes_total counter\n\
+///      ## TYPE document_saved_bytes_total counter\n\
 ///      document_saved_bytes_total{recorder=\"storage\"} 512\n"
 /// );
 /// assert_eq!((encoded.families(), encoded.samples(), encoded.skipped().len()), (1, 1, 0));
