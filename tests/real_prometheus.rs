@@ -13,6 +13,7 @@ use crate::parser::Exposition;
 use crate::parser::parse;
 use crate::support::PATIENCE;
 use crate::support::running;
+use crate::support::scaled;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Unit;
@@ -243,6 +244,105 @@ fn held(port: u16, job: &str) -> BTreeMap<(String, BTreeMap<String, String>), f6
         .collect()
 }
 
+/// Prometheus, scraping these jobs (name, path, target) every second until this is dropped; and the port of its API.
+fn scraping(
+    prometheus: PathBuf,
+    dir: &std::path::Path,
+    jobs: &[(&str, &str, std::net::SocketAddr)],
+) -> (Server, u16) {
+    let port = free_port();
+    let mut config = "global: {scrape_interval: 1s}\nscrape_configs:\n".to_owned();
+    for (name, path, target) in jobs {
+        config += &format!(
+            "  - {{job_name: {name}, metrics_path: {path}, static_configs: [{{targets: ['{target}']}}]}}\n"
+        );
+    }
+    std::fs::write(dir.join("prometheus.yml"), config).unwrap();
+    let server = Command::new(prometheus)
+        .current_dir(dir)
+        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    (Server(server.unwrap()), port)
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Set for the child that serves: the port.
+const SERVED: &str = "MVX_SERVED_PORT";
+
+/// In the child: counts and serves until it is killed.
+fn count_and_serve(port: u16) -> ! {
+    let runtime = running("killed");
+    let recorder = runtime.recorder::<Save>("one").counter("events", |c| c).create().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&listener, &runtime, &over));
+        loop {
+            recorder.register_event(Save { user: String::new(), bytes: 1, seconds: 1.0 });
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    })
+}
+
+/// The values of a query over the last minutes, in steps of a second, oldest first.
+fn course(port: u16, query: &str) -> Vec<f64> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let path = format!("/api/v1/query_range?query={query}&start={}&end={now}&step=1", now - 120);
+    let answer = get(port, &path).unwrap_or_default();
+    let values = answer["data"]["result"][0]["values"].as_array().cloned().unwrap_or_default();
+    values.iter().map(|pair| pair[1].as_str().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_program_that_is_killed_and_started_again_never_counts_backwards_for_prometheus() {
+    const NAME: &str = "a_program_that_is_killed_and_started_again_never_counts_backwards_for_prometheus";
+    if let Ok(port) = std::env::var(SERVED) {
+        count_and_serve(port.parse().unwrap());
+    }
+    let Some(prometheus) = program("prometheus") else {
+        return not_checked(
+            "Prometheus sees a program killed and started again",
+            "apt-get install prometheus",
+        );
+    };
+    let (dir, target) = (tempfile::tempdir().unwrap(), free_port());
+    let (_server, port) =
+        scraping(prometheus, dir.path(), &[("one", "/metrics", ([127, 0, 0, 1], target).into())]);
+    let lives = scaled(4).min(50) as usize;
+    let starts = || {
+        let mut starts = course(port, "events_created");
+        starts.dedup();
+        starts
+    };
+    for life in 1..=lives {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(SERVED, target.to_string())
+            .stdout(Stdio::null())
+            .spawn();
+        // Killed when it goes out of scope: as soon as a scrape has seen it.
+        let _child = Server(child.unwrap());
+        let end = Instant::now() + SERVER_PATIENCE;
+        while starts().len() < life.min(100) {
+            assert!(Instant::now() < end, "life {life}: {:?}", starts());
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+    let starts = starts();
+    assert!(starts.windows(2).all(|pair| pair[0] < pair[1]), "each life starts later: {starts:?}");
+    let increases = course(port, "increase(events_total%5B5s%5D)");
+    assert!(!increases.is_empty() && increases.iter().all(|increase| *increase >= 0.0), "{increases:?}");
+    let resets = course(port, "resets(events_total%5B2m%5D)");
+    assert!(resets.last().is_some_and(|resets| *resets < lives as f64), "{resets:?}");
+}
+
 #[test]
 fn prometheus_itself_scrapes_every_value_in_both_formats() {
     let Some(prometheus) = program("prometheus") else {
@@ -251,30 +351,12 @@ fn prometheus_itself_scrapes_every_value_in_both_formats() {
     let (runtime, over) = (busy(), std::sync::atomic::AtomicBool::new(false));
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let target = listener.local_addr().unwrap();
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
-    let job = |name: &str, path: &str| {
-        format!(
-            "  - job_name: {name}\n    metrics_path: {path}\n    static_configs: [{{targets: ['{target}']}}]\n"
-        )
-    };
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n{}{}",
-        job("open", "/metrics"),
-        job("text", "/text")
-    );
-    std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| serve(&listener, &runtime, &over));
         let _over = support::Over(&over);
-        let server = Command::new(prometheus)
-            .current_dir(dir.path())
-            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let _server = Server(server.unwrap());
+        let jobs = [("open", "/metrics", target), ("text", "/text", target)];
+        let (_server, port) = scraping(prometheus, dir.path(), &jobs);
         let end = Instant::now() + SERVER_PATIENCE;
         for (name, format) in [("open", Format::OpenMetrics), ("text", Format::Text)] {
             let expected = samples(&parse(&text(&runtime, format)).unwrap());
