@@ -56,7 +56,7 @@ pub struct InstrumentBuilder<E, I> {
     pub(super) descriptor: DescriptorBuilder,
     labels: Vec<(String, Box<dyn Select<E>>)>,
     /// All labels of a typed set, with its keys.
-    fields: Option<(Box<dyn SelectFields<E>>, &'static [&'static str])>,
+    fields: Option<TypedSet<E>>,
     /// Whether an event has these labels, if some have not.
     present: Option<Box<dyn Keep<E>>>,
     /// Whether a second set was given.
@@ -67,6 +67,8 @@ pub struct InstrumentBuilder<E, I> {
     interests: Interests,
     instrument: PhantomData<fn() -> I>,
 }
+
+type TypedSet<E> = (Box<dyn SelectFields<E>>, &'static [&'static str]);
 
 /// What every instrument knows beside its series.
 pub(super) struct Intake<E> {
