@@ -129,6 +129,12 @@ pub mod _guide {
         #![doc = include_str!("docs/contexts.md")]
     }
 
+    /// Serving what is measured to Prometheus.
+    #[cfg(feature = "prometheus")]
+    pub mod prometheus {
+        #![doc = include_str!("docs/prometheus.md")]
+    }
+
     /// Errors, losses and logging.
     #[cfg(feature = "log")]
     pub mod logging {

@@ -20,6 +20,8 @@ pub mod name;
 #[cfg(feature = "runtime")]
 pub mod policy;
 #[cfg(feature = "runtime")]
+pub(crate) mod prometheus;
+#[cfg(feature = "runtime")]
 pub mod snapshot;
 #[cfg(feature = "runtime")]
 pub mod unit;

@@ -2,7 +2,9 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::name::MetricName;
 use crate::model::name::RecorderId;
+use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
 use crate::sync::Mutex;
 use std::collections::HashMap;
@@ -15,7 +17,14 @@ use std::sync::Arc;
 /// by the names in the program.
 #[derive(Default)]
 pub(crate) struct Catalogue {
-    entries: Mutex<HashMap<String, Entry>>,
+    names: Mutex<Names>,
+}
+
+#[derive(Default)]
+struct Names {
+    metrics: HashMap<MetricName, Entry>,
+    /// Each name that a format writes for one of them, and whose it is.
+    written: HashMap<String, MetricName>,
 }
 
 struct Entry {
@@ -34,27 +43,44 @@ impl Catalogue {
         metrics: &[Arc<Descriptor>],
         enter: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut entries = self.entries.lock();
-        let mut fresh: Vec<(String, Entry)> = Vec::new();
+        let mut names = self.names.lock();
+        let mut fresh = Names::default();
         for descriptor in metrics {
-            let key = key(descriptor);
-            let known = entries
-                .get(&key)
-                .or_else(|| fresh.iter().find(|(name, _)| *name == key).map(|(_, entry)| entry));
-            match known {
-                Some(entry) => check(entry, descriptor, owner)?,
-                None => fresh.push((key, Entry { descriptor: Arc::clone(descriptor), owner: owner.clone() })),
+            let name = descriptor.name();
+            if let Some(entry) = names.metrics.get(name).or_else(|| fresh.metrics.get(name)) {
+                check(entry, descriptor, owner)?;
+                continue;
             }
+            for written in written_names(descriptor) {
+                if let Some(other) = names.written.get(&written).or_else(|| fresh.written.get(&written)) {
+                    if other == name {
+                        continue;
+                    }
+                    let entry = names.metrics.get(other).or_else(|| fresh.metrics.get(other));
+                    let owner_there = entry.map_or(owner, |entry| &entry.owner);
+                    let message = format!(
+                        "metric {name} of recorder {owner} and metric {other} of recorder {owner_there} are one name in Prometheus, `{written}`; rename one of them"
+                    );
+                    return Err(Error::new(ErrorKind::MetricConflict, message));
+                }
+                fresh.written.insert(written, name.clone());
+            }
+            let entry = Entry { descriptor: Arc::clone(descriptor), owner: owner.clone() };
+            fresh.metrics.insert(name.clone(), entry);
         }
         enter()?;
-        entries.extend(fresh);
+        names.metrics.extend(fresh.metrics);
+        names.written.extend(fresh.written);
         Ok(())
     }
 }
 
-/// The name as the narrowest format writes it: what is equal here is one name there.
-fn key(descriptor: &Descriptor) -> String {
-    descriptor.name().as_str().replace('.', "_")
+/// Every name that a format writes for this metric: what is equal here is one name there.
+fn written_names(descriptor: &Descriptor) -> impl Iterator<Item = String> {
+    let family = prometheus::family_name(descriptor);
+    let neutral = descriptor.name().as_str().replace('.', "_");
+    let suffixes = prometheus::suffixes(descriptor.kind()).iter();
+    suffixes.map(move |suffix| format!("{family}{suffix}")).chain([neutral])
 }
 
 fn check(entry: &Entry, descriptor: &Arc<Descriptor>, owner: &RecorderId) -> Result<(), Error> {
@@ -63,13 +89,6 @@ fn check(entry: &Entry, descriptor: &Arc<Descriptor>, owner: &RecorderId) -> Res
         return Ok(());
     }
     let (here, other) = (descriptor.name(), &entry.owner);
-    if there.name() != here {
-        let message = format!(
-            "metric {here} of recorder {owner} and metric {} of recorder {other} are one name in Prometheus; rename one of them",
-            there.name()
-        );
-        return Err(Error::new(ErrorKind::MetricConflict, message));
-    }
     match there.differences(descriptor) {
         None => Ok(()),
         Some(differences) => {
@@ -93,6 +112,6 @@ pub(crate) fn conflict_within(there: &Descriptor, here: &Descriptor) -> Option<E
 
 impl fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Catalogue").field("names", &self.entries.lock().len()).finish()
+        f.debug_struct("Catalogue").field("names", &self.names.lock().metrics.len()).finish()
     }
 }

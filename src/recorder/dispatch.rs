@@ -381,8 +381,9 @@ mod tests {
             (|batch| *batch = Batch::new(&[]), [0, 10, 0, 0]),
             (
                 |batch| {
-                    let many = vec![Step { number: 0, variant: 0, fails: None }; 99].leak();
-                    *batch = Batch::new(many);
+                    const STEP: Step = Step { number: 0, variant: 0, fails: None };
+                    static MANY: [Step; 99] = [STEP; 99];
+                    *batch = Batch::new(&MANY);
                     batch.answer_many(99, Verdict::Accepted);
                 },
                 [10, 0, 0, 0],

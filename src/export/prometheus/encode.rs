@@ -1,0 +1,380 @@
+//! Snapshots as text.
+
+use crate::export::prometheus::Format;
+use crate::export::prometheus::write;
+use crate::export::prometheus::write::push;
+use crate::model::prometheus;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::HistogramRef;
+use crate::model::snapshot::Kind;
+use crate::model::snapshot::Number;
+use crate::model::snapshot::SeriesRef;
+use crate::model::snapshot::ValueRef;
+use crate::runtime::collection::Fold;
+use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::exported::ExportedFamily;
+use crate::runtime::collection::scope::Scope;
+use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::fmt::Write;
+
+/// Writes snapshots in a text format of Prometheus.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::export::prometheus::{Encoder, Format};
+/// use mvx_metrics::prelude::*;
+/// use std::time::Duration;
+///
+/// # struct Saved(u64); impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.start()?;
+/// let recorder = runtime
+///     .recorder::<Saved>("storage")
+///     .counter("document.saved", |c| c.unit(Unit::Bytes).help("Bytes of documents.").value(|Saved(bytes)| Some(*bytes)))
+///     .create()?;
+/// recorder.register_event(Saved(512));
+/// recorder.flush_blocking(Duration::from_secs(5))?;
+///
+/// let mut text = String::new(); // to be kept, cleared and used again: then nothing is allocated for the text
+/// let encoded = Encoder::new(Format::Text).encode(&runtime.collect(), &mut text);
+/// assert_eq!(
+///     text,
+///     "# HELP document_saved_bytes_total Bytes of documents.\n\
+///      ## TYPE document_saved_bytes_total counter\n\
+///      document_saved_bytes_total{recorder=\"storage\"} 512\n"
+/// );
+/// assert_eq!((encoded.families(), encoded.samples(), encoded.skipped().len()), (1, 1, 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    format: Format,
+    fold: Fold,
+}
+
+impl Encoder {
+    /// An encoder for this format, which shows each recorder by itself.
+    pub fn new(format: Format) -> Self {
+        Self { format, fold: Fold::default() }
+    }
+
+    /// Shows recorders one by one or folded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::export::prometheus::{Encoder, Format};
+    /// use mvx_metrics::{Fold, MetricsRuntime};
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let mut text = String::new();
+    /// let _ = Encoder::new(Format::OpenMetrics).fold(Fold::Recorder).encode(&runtime.collect(), &mut text);
+    /// assert_eq!(text, "# EOF\n");
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fold(mut self, fold: Fold) -> Self {
+        self.fold = fold;
+        self
+    }
+
+    /// Appends the exposition of a snapshot to `out`, and says how much it is and what was left out.
+    ///
+    /// Metrics without series are left out. Costs time in proportion to the samples; allocates a name for each metric, and otherwise
+    /// only as `out` grows. It never touches a recorder.
+    pub fn encode(&self, snapshot: &RuntimeSnapshot, out: &mut String) -> Encoded {
+        let mut text = Text { format: self.format, out, names: HashSet::new(), encoded: Encoded::default() };
+        for family in snapshot.families(self.fold) {
+            text.family(&family);
+        }
+        if self.format == Format::OpenMetrics {
+            text.out.push_str("# EOF\n");
+        }
+        text.encoded
+    }
+}
+
+/// How much an exposition is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Encoded {
+    families: u64,
+    samples: u64,
+    skipped: Vec<Skipped>,
+}
+
+impl Encoded {
+    /// How many families were written.
+    pub fn families(&self) -> u64 {
+        self.families
+    }
+
+    /// How many samples, which are lines with a value.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// What could not be written, a metric at a time.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+}
+
+/// A metric, or some samples of it, that the format cannot say.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::export::prometheus::{Encoder, Format};
+/// use mvx_metrics::prelude::*;
+/// use std::time::Duration;
+///
+/// # struct Step(f64); impl MetricEvent for Step { fn event_type(&self) -> &'static str { "step" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.start()?;
+/// let recorder = runtime.recorder::<Step>("walk").average("step", |a| a.value(|Step(by)| Some(*by))).create()?;
+/// recorder.register_event(Step(-0.5));
+/// recorder.flush_blocking(Duration::from_secs(5))?;
+/// let mut text = String::new();
+/// let encoded = Encoder::new(Format::OpenMetrics).encode(&runtime.collect(), &mut text);
+/// let [skipped] = encoded.skipped() else { unreachable!() };
+/// assert_eq!((skipped.metric(), skipped.reason()), ("step", "OpenMetrics has no negative sum of a summary or a histogram"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Skipped {
+    metric: String,
+    reason: &'static str,
+    samples: u64,
+}
+
+impl Skipped {
+    /// The metric's own name, with dots.
+    pub fn metric(&self) -> &str {
+        &self.metric
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// How many series this is about.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+}
+
+const TAKEN: &str = "another metric has one of its names already; rename one of them";
+const UNKNOWN: &str = "this format has nothing for this kind of metric";
+const NEGATIVE: &str = "OpenMetrics has no negative sum of a summary or a histogram";
+
+struct Text<'a> {
+    format: Format,
+    out: &'a mut String,
+    /// The names of the samples so far: a name has one type.
+    names: HashSet<String>,
+    encoded: Encoded,
+}
+
+/// What the samples of one series share.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    scope: &'a Scope<'a>,
+    series: SeriesRef<'a>,
+}
+
+impl Text<'_> {
+    fn family(&mut self, family: &ExportedFamily<'_>) {
+        if family.is_empty() {
+            return;
+        }
+        let descriptor = family.descriptor();
+        let name = prometheus::family_name(descriptor);
+        match descriptor.kind() {
+            Kind::Counter | Kind::FloatCounter => self.typed(family, &name, "counter", Self::counter),
+            Kind::Gauge | Kind::UpDown => self.typed(family, &name, "gauge", Self::gauge),
+            Kind::Histogram => self.typed(family, &name, "histogram", Self::histogram),
+            Kind::Average => self.typed(family, &name, "summary", Self::average),
+            Kind::Fields => self.fields(family, &name),
+        }
+    }
+
+    fn typed(
+        &mut self,
+        family: &ExportedFamily<'_>,
+        name: &str,
+        kind: &str,
+        write: fn(&mut Self, &str, Row<'_>, &Descriptor),
+    ) {
+        let descriptor = family.descriptor();
+        let suffixes = prometheus::suffixes(descriptor.kind());
+        if suffixes.iter().any(|suffix| self.names.contains(&format!("{name}{suffix}"))) {
+            return self.skip(descriptor, TAKEN, family.len() as u64);
+        }
+        self.names.extend(suffixes.iter().map(|suffix| format!("{name}{suffix}")));
+        self.head(descriptor, name, kind);
+        for part in family.parts() {
+            for series in part.family().series() {
+                write(self, name, Row { scope: part.scope(), series }, descriptor);
+            }
+        }
+    }
+
+    /// The lines before the samples.
+    fn head(&mut self, descriptor: &Descriptor, name: &str, kind: &str) {
+        self.encoded.families += 1;
+        let open = self.format == Format::OpenMetrics;
+        // In 0.0.4 a counter's family has the name of its samples.
+        let suffix = if kind == "counter" && !open { "_total" } else { "" };
+        if !descriptor.help().is_empty() {
+            push!(self.out, "# HELP {name}{suffix} ");
+            write::escaped(self.out, descriptor.help(), open);
+            self.out.push('\n');
+        }
+        push!(self.out, "# TYPE {name}{suffix} {kind}\n");
+        let unit = prometheus::unit_word(descriptor).filter(|word| open && name.ends_with(word.as_str()));
+        if let Some(unit) = unit {
+            push!(self.out, "# UNIT {name} {unit}\n");
+        }
+    }
+
+    /// Name and labels of a sample; its value comes next.
+    fn begin(&mut self, name: &str, suffix: &str, row: Row<'_>, extra: Option<(&str, f64)>) {
+        self.encoded.samples += 1;
+        self.out.push_str(name);
+        self.out.push_str(suffix);
+        let mut first = true;
+        for (key, value) in row.scope.labels().chain(row.series.labels().iter()) {
+            write::label(self.out, &mut first, key, value);
+        }
+        if let Some((key, bound)) = extra {
+            self.out.push(if first { '{' } else { ',' });
+            first = false;
+            push!(self.out, "{key}=\"");
+            write::float(self.out, bound);
+            self.out.push('"');
+        }
+        self.out.push_str(if first { " " } else { "} " });
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, row: Row<'_>, value: Number) {
+        self.begin(name, suffix, row, None);
+        write::number(self.out, value);
+        self.out.push('\n');
+    }
+
+    fn created(&mut self, name: &str, row: Row<'_>) {
+        if self.format == Format::OpenMetrics {
+            self.begin(name, "_created", row, None);
+            write::seconds(self.out, row.series.started());
+            self.out.push('\n');
+        }
+    }
+
+    fn counter(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {
+        let value = match row.series.value() {
+            ValueRef::Counter(count) => Number::U64(count),
+            ValueRef::FloatCounter(sum) => Number::F64(sum),
+            _ => return self.skip(descriptor, UNKNOWN, 1),
+        };
+        self.sample(name, "_total", row, value);
+        self.created(name, row);
+    }
+
+    fn gauge(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {
+        let value = match row.series.value() {
+            ValueRef::Gauge(value) => Number::F64(value),
+            ValueRef::UpDown(value) => Number::I64(value),
+            _ => return self.skip(descriptor, UNKNOWN, 1),
+        };
+        self.sample(name, "", row, value);
+    }
+
+    fn histogram(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {
+        let Some(histogram) = row.series.value().histogram() else {
+            return self.skip(descriptor, UNKNOWN, 1);
+        };
+        let mut count = 0;
+        let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
+        for (bound, below) in bounds.zip(histogram.cumulative()) {
+            count = below;
+            self.begin(name, "_bucket", row, Some(("le", bound)));
+            push!(self.out, "{below}\n");
+        }
+        if self.can_sum(histogram) {
+            self.sample(name, "_sum", row, Number::F64(histogram.sum()));
+            self.sample(name, "_count", row, Number::U64(count));
+        } else {
+            self.skip(descriptor, NEGATIVE, 1);
+        }
+        self.created(name, row);
+    }
+
+    /// Whether the format has a sum for these observations: in OpenMetrics a sum only rises.
+    fn can_sum(&self, histogram: HistogramRef<'_>) -> bool {
+        let rises = histogram.bounds().first().is_none_or(|bound| *bound >= 0.0)
+            && histogram.min().is_none_or(|min| min >= 0.0);
+        rises || self.format != Format::OpenMetrics
+    }
+
+    fn average(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {
+        let ValueRef::Average { sum, count, .. } = row.series.value() else {
+            return self.skip(descriptor, UNKNOWN, 1);
+        };
+        if sum >= 0.0 || self.format != Format::OpenMetrics {
+            self.sample(name, "_sum", row, Number::F64(sum));
+        } else {
+            self.skip(descriptor, NEGATIVE, 1);
+        }
+        self.sample(name, "_count", row, Number::U64(count));
+        self.created(name, row);
+    }
+
+    /// A family for each field, in the order of their names.
+    fn fields(&mut self, family: &ExportedFamily<'_>, name: &str) {
+        let descriptor = family.descriptor();
+        let mut fields = BTreeSet::new();
+        for series in family.parts().iter().flat_map(|part| part.family().series()) {
+            if let ValueRef::Fields(present) = series.value() {
+                fields.extend(present.iter().map(|(field, _)| field.clone()));
+            }
+        }
+        for field in fields {
+            let of_field = |row: &Row<'_>| row.series.value().field(field.as_str());
+            let name = format!("{name}_{field}");
+            let rows = || {
+                let parts = family.parts().iter();
+                parts
+                    .flat_map(|part| part.family().series().map(|series| Row { scope: part.scope(), series }))
+            };
+            if !self.names.insert(name.clone()) {
+                let rows = rows().filter(|row| of_field(row).is_some()).count();
+                self.skip(descriptor, TAKEN, rows as u64);
+                continue;
+            }
+            self.head(descriptor, &name, "gauge");
+            for row in rows() {
+                if let Some(value) = of_field(&row) {
+                    self.sample(&name, "", row, value);
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self, descriptor: &Descriptor, reason: &'static str, samples: u64) {
+        let metric = descriptor.name().as_str();
+        let skipped = &mut self.encoded.skipped;
+        match skipped.iter_mut().find(|known| known.metric == metric && known.reason == reason) {
+            Some(known) => known.samples += samples,
+            None => skipped.push(Skipped { metric: metric.to_owned(), reason, samples }),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The text formats that Prometheus scrapes: 0.0.4 and OpenMetrics 1.0.
+//!
+//! | kind | Prometheus type | samples |
+//! |---|---|---|
+//! | counter, counter of fractions | `counter` | `_total`, in OpenMetrics with `_created` |
+//! | gauge, up-down counter | `gauge` | the name alone |
+//! | histogram | `histogram` | `_bucket` with `le`, `_sum`, `_count`, in OpenMetrics with `_created` |
+//! | average | `summary` without quantiles | `_sum`, `_count`, in OpenMetrics with `_created` |
+//! | custom fields | a `gauge` for each field | the name, `_` and the field's |
+//!
+//! Dots become `_`, and the unit's word ends the name: `document.save.duration` in seconds is `document_save_duration_seconds`. Integers are
+//! printed in full, floats with the fewest digits that read back equal. The overflow series has the label `otel_metric_overflow="true"`.
+//! Series stand in the order of the metrics' names, then of the recorders' creation, then of their own, so two encodings of a snapshot are
+//! equal byte for byte.
+
+mod encode;
+mod format;
+mod write;
+
+pub use encode::Encoded;
+pub use encode::Encoder;
+pub use encode::Skipped;
+pub use format::Format;

@@ -1,0 +1,112 @@
+//! Numbers, labels and texts as the formats write them.
+
+use crate::model::clock::Timestamp;
+use crate::model::snapshot::Number;
+use std::fmt::Write;
+
+/// Writes into a string, which does not fail.
+macro_rules! push {
+    ($out:expr, $($arguments:tt)*) => {{
+        let written = write!($out, $($arguments)*);
+        debug_assert!(written.is_ok(), "a string takes everything");
+    }};
+}
+pub(super) use push;
+
+pub(super) fn number(out: &mut String, number: Number) {
+    match number {
+        Number::U64(value) => push!(out, "{value}"),
+        Number::I64(value) => push!(out, "{value}"),
+        Number::F64(value) => float(out, value),
+    }
+}
+
+/// The fewest digits that read back equal; always recognisable as a float.
+pub(super) fn float(out: &mut String, value: f64) {
+    if value.is_nan() {
+        out.push_str("NaN");
+    } else if value.is_infinite() {
+        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+    } else {
+        push!(out, "{value:?}");
+    }
+}
+
+/// Seconds since the Unix epoch, to the nanosecond.
+pub(super) fn seconds(out: &mut String, time: Timestamp) {
+    let nanos = time.unix_nanos();
+    push!(out, "{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+}
+
+/// One label; with a comma before it, if it is not the first. A blank value is an absent label.
+pub(super) fn label(out: &mut String, first: &mut bool, key: &str, value: &str) {
+    if value.is_empty() {
+        return;
+    }
+    out.push(if std::mem::take(first) { '{' } else { ',' });
+    // Keys of ours have dots; a user's key has none.
+    key.chars().for_each(|c| out.push(if c == '.' { '_' } else { c }));
+    out.push_str("=\"");
+    escaped(out, value, true);
+    out.push('"');
+}
+
+/// A text on one line: `\` and line ends escaped, and quotes where they would end it.
+pub(super) fn escaped(out: &mut String, text: &str, quotes: bool) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || quotes && c == '"') {
+        let (plain, from) = rest.split_at(at);
+        out.push_str(plain);
+        out.push('\\');
+        // All three are one byte long.
+        let (special, after) = from.split_at(1);
+        out.push_str(if special == "\n" { "n" } else { special });
+        rest = after;
+    }
+    out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut String)) -> String {
+        let mut out = String::new();
+        write(&mut out);
+        out
+    }
+
+    #[test]
+    fn numbers_read_back_exactly() {
+        let text = |value| written(|out| number(out, value));
+        assert_eq!(text(Number::U64(u64::MAX)), "18446744073709551615");
+        assert_eq!(text(Number::I64(i64::MIN)), "-9223372036854775808");
+        for value in
+            [0.0, -0.0, 0.1, 1.0, 1e300, f64::MAX, f64::MIN_POSITIVE, 5e-324, 9_007_199_254_740_993.0]
+        {
+            let text = text(Number::F64(value));
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits(), "{text}");
+        }
+        assert_eq!(
+            ["NaN", "+Inf", "-Inf"],
+            [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|v| text(v.into()))
+        );
+        assert_eq!(
+            written(|out| seconds(out, Timestamp::from_unix_nanos(1_700_000_000_000_000_001))),
+            "1700000000.000000001"
+        );
+    }
+
+    #[test]
+    fn texts_stay_on_their_line_and_within_their_quotes() {
+        assert_eq!(written(|out| escaped(out, "a\\b\n\"c\"é\u{2028}", true)), "a\\\\b\\n\\\"c\\\"é\u{2028}");
+        assert_eq!(written(|out| escaped(out, "\"\\n", false)), "\"\\\\n");
+        let labels = written(|out| {
+            let mut first = true;
+            label(out, &mut first, "a.b", "\"");
+            label(out, &mut first, "blank", "");
+            label(out, &mut first, "c", "d");
+        });
+        assert_eq!(labels, "{a_b=\"\\\"\",c=\"d\"");
+    }
+}

@@ -1,0 +1,173 @@
+//! A parser of both text formats, written from their descriptions and by nothing of the encoder's; strict where they are.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+#[derive(Debug)]
+pub struct Exposition {
+    pub samples: Vec<Sample>,
+    help: HashMap<String, String>,
+}
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "each test of the formats uses a part of it")]
+pub struct Sample {
+    pub name: String,
+    labels: Vec<(String, String)>,
+    /// The value as it is written.
+    pub text: String,
+    pub value: f64,
+}
+
+#[allow(dead_code, reason = "each test of the formats uses a part of it")]
+impl Sample {
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    pub fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
+    }
+}
+
+impl Exposition {
+    pub fn help(&self, family: &str) -> Option<&str> {
+        self.help.get(family).map(String::as_str)
+    }
+}
+
+/// Reads an exposition; the first mistake, with its line.
+pub fn parse(text: &str) -> Result<Exposition, String> {
+    let open = text.ends_with("# EOF\n");
+    let mut parsed = Exposition { samples: Vec::new(), help: HashMap::new() };
+    let (mut types, mut seen): (HashMap<String, String>, HashSet<String>) = Default::default();
+    let mut family = String::new();
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err("the last line does not end".to_owned());
+    }
+    let lines: Vec<_> = text.split_terminator('\n').collect();
+    for (number, line) in lines.iter().enumerate() {
+        let fail = |why: &str| Err(format!("line {}: {why}: {line}", number + 1));
+        if *line == "# EOF" {
+            if number + 1 != lines.len() {
+                return fail("text behind the end");
+            }
+        } else if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').ok_or("HELP without a text")?;
+            let help = unescape(help, open)?;
+            if parsed.help.insert(name.to_owned(), help).is_some() {
+                return fail("a second HELP");
+            }
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').ok_or("TYPE without a type")?;
+            if !["counter", "gauge", "histogram", "summary"].contains(&kind) || !is_name(name) {
+                return fail("no such type, or no name");
+            }
+            if types.insert(name.to_owned(), kind.to_owned()).is_some() {
+                return fail("a second TYPE");
+            }
+            name.clone_into(&mut family);
+        } else if let Some(rest) = line.strip_prefix("# UNIT ") {
+            let (name, unit) = rest.split_once(' ').ok_or("UNIT without a unit")?;
+            if !open || name != family || !name.ends_with(unit) {
+                return fail("a unit that does not fit");
+            }
+        } else {
+            let sample = sample(line)?;
+            let kind = types.get(&family).map(String::as_str).unwrap_or_default();
+            let suffix = sample.name.strip_prefix(family.as_str()).unwrap_or("?");
+            let allowed: &[&str] = match (kind, open) {
+                ("counter", true) => &["_total", "_created"],
+                ("counter" | "gauge", _) => &[""],
+                ("histogram", false) => &["_bucket", "_sum", "_count"],
+                ("histogram", true) => &["_bucket", "_sum", "_count", "_created"],
+                ("summary", false) => &["_sum", "_count"],
+                ("summary", true) => &["_sum", "_count", "_created"],
+                _ => &[],
+            };
+            if !allowed.contains(&suffix) {
+                return fail("a sample that does not belong to its family");
+            }
+            let mut labels = sample.labels.clone();
+            labels.sort();
+            if labels.windows(2).any(|pair| pair[0].0 == pair[1].0)
+                || !seen.insert(format!("{}{labels:?}", sample.name))
+            {
+                return fail("twice the same");
+            }
+            parsed.samples.push(sample);
+        }
+    }
+    Ok(parsed)
+}
+
+fn sample(line: &str) -> Result<Sample, String> {
+    let end = line.find(['{', ' ']).ok_or("a sample without a value")?;
+    let (name, mut rest) = line.split_at(end);
+    let mut labels = Vec::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        loop {
+            let (key, after) = rest.split_once("=\"").ok_or("a label without a value")?;
+            let mut end = None;
+            let mut escaped = false;
+            for (at, c) in after.char_indices() {
+                if !escaped && c == '"' {
+                    end = Some(at);
+                    break;
+                }
+                escaped = c == '\\' && !escaped;
+            }
+            let end = end.ok_or("a value without an end")?;
+            if !is_name(key) {
+                return Err(format!("no key: {key}"));
+            }
+            labels.push((key.to_owned(), unescape(&after[..end], true)?));
+            rest = &after[end + 1..];
+            match rest.chars().next() {
+                Some(',') => rest = &rest[1..],
+                Some('}') => break,
+                _ => return Err(format!("neither , nor }}: {rest}")),
+            }
+        }
+        rest = &rest[1..];
+    }
+    let text = rest.strip_prefix(' ').ok_or("no space before the value")?;
+    let value = match text {
+        "+Inf" => f64::INFINITY,
+        "-Inf" => f64::NEG_INFINITY,
+        "NaN" => f64::NAN,
+        number if number.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) => {
+            number.parse().map_err(|_| format!("no number: {number}"))?
+        }
+        other => return Err(format!("no number: {other}")),
+    };
+    if !is_name(name) {
+        return Err(format!("no name: {name}"));
+    }
+    Ok(Sample { name: name.to_owned(), labels, text: text.to_owned(), value })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn unescape(text: &str, quotes: bool) -> Result<String, String> {
+    let mut plain = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        plain.push(match c {
+            '"' if quotes => return Err(format!("a quote within: {text}")),
+            '\\' => match chars.next() {
+                Some('n') => '\n',
+                Some('\\') => '\\',
+                Some('"') if quotes => '"',
+                other => return Err(format!("no escape: {other:?}")),
+            },
+            c => c,
+        });
+    }
+    Ok(plain)
+}

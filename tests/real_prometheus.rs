@@ -1,0 +1,372 @@
+//! The real thing: `promtool`, Prometheus itself and the reference parser of OpenMetrics read what is written, and read it equal.
+//!
+//! A program that is missing is told as not checked, with how to get it. Servers are children of the test, on loopback.
+#![cfg(all(feature = "prometheus", target_os = "linux", not(miri)))]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+#[path = "prometheus/parser.rs"]
+#[allow(dead_code, reason = "the other test of the formats uses the rest")]
+mod parser;
+mod support;
+
+use crate::parser::Exposition;
+use crate::parser::parse;
+use crate::support::PATIENCE;
+use crate::support::running;
+use crate::support::scaled;
+use mvx_metrics::MetricEvent;
+use mvx_metrics::MetricsRuntime;
+use mvx_metrics::Unit;
+use mvx_metrics::export::prometheus::Encoder;
+use mvx_metrics::export::prometheus::Format;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+/// Prometheus looks for its targets every five seconds.
+const SERVER_PATIENCE: Duration = Duration::from_secs(60);
+
+struct Save {
+    user: String,
+    bytes: u64,
+    seconds: f64,
+}
+
+impl MetricEvent for Save {
+    fn event_type(&self) -> &'static str {
+        "save"
+    }
+}
+
+/// Two recorders of every kind of metric, with awkward labels and large numbers.
+fn busy() -> MetricsRuntime {
+    let runtime = running("real");
+    for (id, factor) in [("left", 1), ("right \"\\{,}", 1_000_000_007)] {
+        let recorder = runtime
+            .recorder::<Save>(id)
+            .entity("document storage")
+            .counter("document.saves", |c| {
+                c.help("Documents\nsaved, by \"user\".").label("user", |e| e.user.as_str().into())
+            })
+            .counter("document.written", |c| c.help("Bytes.").unit(Unit::Bytes).value(|e| Some(e.bytes)))
+            .gauge("document.last", |g| {
+                g.help("The last one.").unit(Unit::Seconds).value(|e| Some(-e.seconds))
+            })
+            .up_down("document.open", |u| u.help("Open now.").value(|_| Some(-3)))
+            .average("document.size", |a| a.help("Sizes.").unit(Unit::Bytes).value(|e| Some(e.bytes as f64)))
+            .histogram("document.save.duration", |h| {
+                let h = h.help("How long.").unit(Unit::Seconds).bounds(&[0.001, 1.0, 2.5e9]);
+                h.value(|e| Some(e.seconds)).label("user", |e| e.user.as_str().into())
+            })
+            .create()
+            .unwrap();
+        for (n, user) in
+            ["ann", "", "b\"\\\nb", "é日本\u{202e}", "{,=}# EOF", "\ttab \r return"].into_iter().enumerate()
+        {
+            let event = Save {
+                user: user.to_owned(),
+                bytes: (1 << 33) + n as u64 * factor,
+                seconds: 0.000_75 * factor as f64,
+            };
+            recorder.try_register_event(event).unwrap();
+        }
+        recorder.flush_blocking(PATIENCE).unwrap();
+    }
+    runtime
+}
+
+fn text(runtime: &MetricsRuntime, format: Format) -> String {
+    let mut text = String::new();
+    let encoded = Encoder::new(format).encode(&runtime.collect(), &mut text);
+    assert_eq!(encoded.skipped(), []);
+    text
+}
+
+/// Says what was not checked, past the harness, which hides what a passing test prints.
+fn not_checked(what: &str, how: &str) {
+    let printed = writeln!(std::io::stderr(), "NOT CHECKED IN PART: {what}; to get it: {how}");
+    assert!(printed.is_ok(), "skipped in silence: {what}");
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+fn fed(command: &mut Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be run");
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // What it does not read is not needed: it has refused the text before.
+        scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// Every sample by its name and labels.
+fn samples(exposition: &Exposition) -> BTreeMap<(String, BTreeMap<String, String>), f64> {
+    exposition.samples.iter().map(|sample| ((sample.name.clone(), sample.labels()), sample.value)).collect()
+}
+
+#[test]
+fn promtool_accepts_the_classic_text() {
+    let Some(promtool) = program("promtool") else {
+        return not_checked("promtool reads the text format", "apt-get install prometheus");
+    };
+    let text = text(&busy(), Format::Text);
+    let check = |text: &str| fed(Command::new(&promtool).args(["check", "metrics"]), text);
+    let accepted = check(&text);
+    assert!(accepted.status.success(), "{accepted:?}\n{text}");
+    // It does say no.
+    assert!(
+        !check(&text.replacen("# TYPE document_open gauge", "# TYPE document_open counted", 1))
+            .status
+            .success()
+    );
+    assert!(!check(&text.replacen("\\\"", "\"", 1)).status.success());
+}
+
+/// Prints every sample as a line of JSON.
+const READER: &str = "\
+import json, sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.stdin.buffer.read().decode()):
+    for s in family.samples:
+        print(json.dumps([s.name, s.labels, repr(float(s.value)), family.type, family.unit, family.documentation]))
+";
+
+#[test]
+fn the_reference_parser_reads_open_metrics_equal() {
+    let python = std::env::var("MVX_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    if !has.is_ok_and(|status| status.success()) {
+        return not_checked(
+            "the reference parser reads OpenMetrics",
+            "pip install prometheus_client, and MVX_PYTHON if it is not python3's",
+        );
+    }
+    let text = text(&busy(), Format::OpenMetrics);
+    let read = |text: &str| fed(Command::new(&python).args(["-c", READER]), text);
+    let output = read(&text);
+    assert!(output.status.success(), "{output:?}\n{text}");
+    let mut found = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let (name, labels, value, kind, unit, help): (
+            String,
+            BTreeMap<String, String>,
+            String,
+            String,
+            String,
+            String,
+        ) = serde_json::from_str(line).unwrap();
+        let value: f64 = value.parse().unwrap();
+        if name == "document_saves_total" {
+            assert_eq!((kind.as_str(), help.as_str()), ("counter", "Documents\nsaved, by \"user\"."));
+        }
+        if name == "document_save_duration_seconds_bucket" {
+            assert_eq!((kind.as_str(), unit.as_str()), ("histogram", "seconds"));
+        }
+        assert!(found.insert((name, labels), value).is_none(), "{line}");
+    }
+    assert_eq!(found, samples(&parse(&text).unwrap()));
+    assert!(!read(text.trim_end_matches("# EOF\n")).status.success(), "it says no to a cut text");
+}
+
+/// A child that is ended with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Serves `/metrics` in the format that is asked for, and `/text` in the classic one, until the listener's test is over.
+fn serve(listener: &TcpListener, runtime: &MetricsRuntime, over: &std::sync::atomic::AtomicBool) {
+    while !over.load(std::sync::atomic::Ordering::Acquire) {
+        let Ok((mut stream, _)) = listener.accept() else { continue };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head);
+        let accept = head.lines().find_map(|line| line.strip_prefix("Accept: ")).unwrap_or_default();
+        let format = if head.starts_with("GET /text") { Format::Text } else { Format::negotiate(accept) };
+        let body = text(runtime, format);
+        let (kind, length) = (format.content_type(), body.len());
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+    }
+}
+
+/// The body of an answer of Prometheus's API.
+fn get(port: u16, path: &str) -> Option<serde_json::Value> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// What Prometheus holds of a job.
+fn held(port: u16, job: &str) -> BTreeMap<(String, BTreeMap<String, String>), f64> {
+    let query = format!("/api/v1/query?query=%7Bjob%3D%22{job}%22%2Crecorder%21%3D%22%22%7D");
+    let answer = get(port, &query).unwrap_or_default();
+    let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+    series
+        .into_iter()
+        .map(|series| {
+            let mut labels: BTreeMap<String, String> =
+                serde_json::from_value(series["metric"].clone()).unwrap();
+            let name = labels.remove("__name__").unwrap();
+            labels.retain(|key, _| key != "job" && key != "instance");
+            ((name, labels), series["value"][1].as_str().unwrap().parse().unwrap())
+        })
+        .collect()
+}
+
+/// Prometheus, scraping these jobs (name, path, target) every second until this is dropped; and the port of its API.
+fn scraping(
+    prometheus: PathBuf,
+    dir: &std::path::Path,
+    jobs: &[(&str, &str, std::net::SocketAddr)],
+) -> (Server, u16) {
+    let port = free_port();
+    let mut config = "global: {scrape_interval: 1s}\nscrape_configs:\n".to_owned();
+    for (name, path, target) in jobs {
+        config += &format!(
+            "  - {{job_name: {name}, metrics_path: {path}, static_configs: [{{targets: ['{target}']}}]}}\n"
+        );
+    }
+    std::fs::write(dir.join("prometheus.yml"), config).unwrap();
+    let server = Command::new(prometheus)
+        .current_dir(dir)
+        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    (Server(server.unwrap()), port)
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Set for the child that serves: the port.
+const SERVED: &str = "MVX_SERVED_PORT";
+
+/// In the child: counts and serves until it is killed.
+fn count_and_serve(port: u16) -> ! {
+    let runtime = running("killed");
+    let recorder = runtime.recorder::<Save>("one").counter("events", |c| c).create().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&listener, &runtime, &over));
+        loop {
+            recorder.register_event(Save { user: String::new(), bytes: 1, seconds: 1.0 });
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    })
+}
+
+/// The values of a query over the last minutes, in steps of a second, oldest first.
+fn course(port: u16, query: &str) -> Vec<f64> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let path = format!("/api/v1/query_range?query={query}&start={}&end={now}&step=1", now - 120);
+    let answer = get(port, &path).unwrap_or_default();
+    let values = answer["data"]["result"][0]["values"].as_array().cloned().unwrap_or_default();
+    values.iter().map(|pair| pair[1].as_str().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_program_that_is_killed_and_started_again_never_counts_backwards_for_prometheus() {
+    const NAME: &str = "a_program_that_is_killed_and_started_again_never_counts_backwards_for_prometheus";
+    if let Ok(port) = std::env::var(SERVED) {
+        count_and_serve(port.parse().unwrap());
+    }
+    let Some(prometheus) = program("prometheus") else {
+        return not_checked(
+            "Prometheus sees a program killed and started again",
+            "apt-get install prometheus",
+        );
+    };
+    let (dir, target) = (tempfile::tempdir().unwrap(), free_port());
+    let (_server, port) =
+        scraping(prometheus, dir.path(), &[("one", "/metrics", ([127, 0, 0, 1], target).into())]);
+    let lives = scaled(4).min(50) as usize;
+    let starts = || {
+        let mut starts = course(port, "events_created");
+        starts.dedup();
+        starts
+    };
+    for life in 1..=lives {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(SERVED, target.to_string())
+            .stdout(Stdio::null())
+            .spawn();
+        // Killed when it goes out of scope: as soon as a scrape has seen it.
+        let _child = Server(child.unwrap());
+        let end = Instant::now() + SERVER_PATIENCE;
+        while starts().len() < life.min(100) {
+            assert!(Instant::now() < end, "life {life}: {:?}", starts());
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+    let starts = starts();
+    assert!(starts.windows(2).all(|pair| pair[0] < pair[1]), "each life starts later: {starts:?}");
+    let increases = course(port, "increase(events_total%5B5s%5D)");
+    assert!(!increases.is_empty() && increases.iter().all(|increase| *increase >= 0.0), "{increases:?}");
+    let resets = course(port, "resets(events_total%5B2m%5D)");
+    assert!(resets.last().is_some_and(|resets| *resets < lives as f64), "{resets:?}");
+}
+
+#[test]
+fn prometheus_itself_scrapes_every_value_in_both_formats() {
+    let Some(prometheus) = program("prometheus") else {
+        return not_checked("Prometheus scrapes both formats", "apt-get install prometheus");
+    };
+    let (runtime, over) = (busy(), std::sync::atomic::AtomicBool::new(false));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let target = listener.local_addr().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&listener, &runtime, &over));
+        let _over = support::Over(&over);
+        let jobs = [("open", "/metrics", target), ("text", "/text", target)];
+        let (_server, port) = scraping(prometheus, dir.path(), &jobs);
+        let end = Instant::now() + SERVER_PATIENCE;
+        for (name, format) in [("open", Format::OpenMetrics), ("text", Format::Text)] {
+            let expected = samples(&parse(&text(&runtime, format)).unwrap());
+            while held(port, name) != expected {
+                assert!(Instant::now() < end, "{name}: {:#?}\nis not {expected:#?}", held(port, name));
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        }
+        drop(_over);
+        // Wakes the thread that serves, so that it sees the end.
+        let _ = TcpStream::connect(target);
+    });
+}
