@@ -62,7 +62,8 @@ fn recorders_of_no_group_are_one_part_whatever_their_events_and_a_named_group_is
     let runtime = running("folded");
     let (left, right) = (measured(runtime.recorder("left")), measured(runtime.recorder("right")));
     let named = measured(runtime.recorder::<Number>("named").group(" disks "));
-    let other = runtime.recorder::<Other>("other").counter("reads", |c| c.label("parity", |_| Label::from(1_u64)));
+    let other =
+        runtime.recorder::<Other>("other").counter("reads", |c| c.label("parity", |_| Label::from(1_u64)));
     let other = other.create().unwrap();
     record(&left, [1, 2, 30]);
     record(&right, [3, 500]);
@@ -78,7 +79,10 @@ fn recorders_of_no_group_are_one_part_whatever_their_events_and_a_named_group_is
     let counts = |at: usize, parity| {
         reads[at].family().find(&[("parity", parity)]).and_then(|series| series.value().counter())
     };
-    assert_eq!((counts(0, "0"), counts(0, "1"), counts(1, "0"), counts(1, "1")), (Some(3), Some(3), None, Some(1)));
+    assert_eq!(
+        (counts(0, "0"), counts(0, "1"), counts(1, "0"), counts(1, "1")),
+        (Some(3), Some(3), None, Some(1))
+    );
     assert_eq!(reads[0].scope(), &Scope::Group { name: None });
     assert_eq!(reads[0].scope().labels().count(), 0);
     assert_eq!(reads[1].scope().labels().collect::<Vec<_>>(), [("group", "disks")]);
@@ -104,7 +108,8 @@ fn what_a_removed_recorder_counted_stays_with_its_start_and_its_levels_go() {
     runtime.stop_and_remove("first", PATIENCE).unwrap();
     let between = runtime.collect();
     assert_eq!((between.recorders().len(), total(&between, "reads")), (0, 4));
-    let names: Vec<_> = between.families(Fold::Group).iter().map(|f| f.descriptor().name().to_string()).collect();
+    let names: Vec<_> =
+        between.families(Fold::Group).iter().map(|f| f.descriptor().name().to_string()).collect();
     assert_eq!(names, ["reads", "sizes"]);
     assert!(between.families(Fold::Recorder).is_empty());
 
@@ -148,8 +153,10 @@ fn totals_never_go_backwards_and_lose_nothing_while_ten_thousand_recorders_come_
                     for round in 0..ROUNDS {
                         let builder = runtime.recorder::<Number>(&format!("{thread}-{round}"));
                         let builder = if round % 3 == 0 { builder.group("third") } else { builder };
-                        let guard =
-                            builder.counter("reads", |c| c).counter("bytes", |c| c.value(|e| Some(e.0))).create_owned();
+                        let guard = builder
+                            .counter("reads", |c| c)
+                            .counter("bytes", |c| c.value(|e| Some(e.0)))
+                            .create_owned();
                         let guard = guard.unwrap();
                         (0..EVENTS).for_each(|_| guard.register_event(Number(2)));
                         if round % 16 == 0 {
@@ -209,9 +216,11 @@ fn bad_groups_and_limits_are_refused_with_what_to_do_instead() {
         let error = MetricsRuntime::builder("x").exported_cardinality(limit).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidLimit);
     }
-    let reserved = runtime.recorder::<Number>("y").counter("reads", |c| c.label("group", |_| Label::from(1_u64)));
+    let reserved =
+        runtime.recorder::<Number>("y").counter("reads", |c| c.label("group", |_| Label::from(1_u64)));
     assert_eq!(reserved.create().unwrap_err().kind(), ErrorKind::InvalidName);
-    let max = runtime.recorder::<Number>("max").gauge("load", |g| g.value(|e| Some(e.0)).fold(GaugeFold::Max));
+    let max =
+        runtime.recorder::<Number>("max").gauge("load", |g| g.value(|e| Some(e.0)).fold(GaugeFold::Max));
     max.create().unwrap();
     let sum = runtime.recorder::<Number>("sum").gauge("load", |g| g.value(|e| Some(e.0)));
     assert_eq!(sum.create().unwrap_err().kind(), ErrorKind::MetricConflict);

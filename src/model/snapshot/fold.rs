@@ -247,20 +247,20 @@ impl Values {
     /// Adds a row of `other` to one of these; false if the result is out of range, which changes as much as fits.
     fn add_row(&mut self, row: usize, other: &Self, series: usize) -> bool {
         let fitted = match (self, other) {
-            (Self::Counter(ours), Self::Counter(theirs)) => ours.get_mut(row).zip(theirs.get(series)).map(
-                |(ours, theirs)| {
+            (Self::Counter(ours), Self::Counter(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| {
                     let sum = ours.checked_add(*theirs);
                     *ours = sum.unwrap_or(u64::MAX);
                     sum.is_some()
-                },
-            ),
-            (Self::UpDown(ours), Self::UpDown(theirs)) => ours.get_mut(row).zip(theirs.get(series)).map(
-                |(ours, theirs)| {
+                })
+            }
+            (Self::UpDown(ours), Self::UpDown(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| {
                     let sum = ours.checked_add(*theirs);
                     *ours = ours.saturating_add(*theirs);
                     sum.is_some()
-                },
-            ),
+                })
+            }
             (Self::FloatCounter(ours), Self::FloatCounter(theirs)) => {
                 ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| ours.merge(theirs))
             }

@@ -7,7 +7,9 @@ fn counters(series: &[(&str, u64)]) -> Family {
     let mut family = Family::new(Descriptor::builder("hits", Kind::Counter).label("code").build().unwrap());
     let mut writer = FamilyWriter::whole(&mut family);
     for (code, count) in series {
-        writer.started(Timestamp::from_unix_nanos(*count)).counter(&LabelSet::new([("code", *code)]).unwrap(), *count);
+        writer
+            .started(Timestamp::from_unix_nanos(*count))
+            .counter(&LabelSet::new([("code", *code)]).unwrap(), *count);
     }
     drop(writer);
     family

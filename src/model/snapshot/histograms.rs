@@ -180,11 +180,14 @@ impl Histograms {
         }
         moments.min = moments.min.min(theirs.min);
         moments.max = moments.max.max(theirs.max);
-        let (ours, theirs) = (row * self.width..(row + 1) * self.width, series * self.width..(series + 1) * self.width);
+        let (ours, theirs) =
+            (row * self.width..(row + 1) * self.width, series * self.width..(series + 1) * self.width);
         self.room = 0;
         if let (Counts::Narrow(counts), Counts::Narrow(others)) = (&mut self.counts, &other.counts) {
-            let (cells, others) =
-                (counts.get_mut(ours.clone()).unwrap_or_default(), others.get(theirs.clone()).unwrap_or_default());
+            let (cells, others) = (
+                counts.get_mut(ours.clone()).unwrap_or_default(),
+                others.get(theirs.clone()).unwrap_or_default(),
+            );
             let mut fits = true;
             for (cell, other) in cells.iter().zip(others) {
                 fits &= cell.checked_add(*other).is_some();
