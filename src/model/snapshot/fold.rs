@@ -281,5 +281,4 @@ impl Values {
 }
 
 #[cfg(test)]
-#[path = "fold_tests.rs"]
 mod tests;

@@ -40,7 +40,7 @@ fn what_finds_no_room_is_in_the_overflow_series_and_is_named() {
     let folded = folded(&[counters(&[("a", 1), ("b", 2)]), counters(&[("", 4), ("a", 8), ("d", 16)])], 2);
     let family = folded.family();
     assert_eq!((family.len(), count(family, "a"), count(family, "b")), (3, Some(9), Some(2)));
-    let overflow = family.series().find(crate::SeriesRef::is_overflow).unwrap();
+    let overflow = family.series().find(|series| series.is_overflow()).unwrap();
     assert_eq!((overflow.value().counter(), folded.past_limit()), (Some(20), 2));
     assert!(folded.examples()[1].contains('d'), "{:?}", folded.examples());
 }
