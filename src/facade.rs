@@ -48,6 +48,7 @@ pub use crate::model::snapshot::DescriptorBuilder;
 pub use crate::model::snapshot::ExactSum;
 pub use crate::model::snapshot::Family;
 pub use crate::model::snapshot::FamilyWriter;
+pub use crate::model::snapshot::GaugeFold;
 pub use crate::model::snapshot::HistogramRef;
 pub use crate::model::snapshot::InUnit;
 pub use crate::model::snapshot::Kind;

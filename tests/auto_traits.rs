@@ -169,6 +169,7 @@ fn what_is_read_crosses_threads_and_can_be_kept() {
     cloned::<mvx_metrics::Part<'static>>();
     copied::<mvx_metrics::Scope<'static>>();
     copied::<mvx_metrics::Fold>();
+    copied::<mvx_metrics::GaugeFold>();
     cloned::<Descriptor>();
     cloned::<Family>();
     cloned::<LabelSet>();

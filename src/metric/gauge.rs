@@ -9,6 +9,7 @@ use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::FamilyWriter;
+use crate::model::snapshot::GaugeFold;
 use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
@@ -48,6 +49,22 @@ impl<E: 'static> Gauge<E> {
 }
 
 impl<E: 'static> GaugeBuilder<E> {
+    /// How the gauges of several recorders are shown as one, where recorders are folded into groups; their sum unless said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::{Gauge, GaugeFold, Metric};
+    ///
+    /// let age = Gauge::<f64>::builder("queue.age").value(|e| Some(*e)).fold(GaugeFold::Max).build()?;
+    /// assert_eq!(age.descriptor().gauge_fold(), GaugeFold::Max);
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn fold(mut self, rule: GaugeFold) -> Self {
+        self.descriptor = self.descriptor.gauge_fold(rule);
+        self
+    }
+
     /// Checks everything and makes the gauge.
     ///
     /// # Errors

@@ -20,6 +20,12 @@ pub const DEFAULT_CARDINALITY: u32 = 2_000;
 /// The largest cardinality limit that can be asked for.
 pub const MAX_CARDINALITY: u32 = 1 << 20;
 
+/// Series of one metric over all recorders of a runtime, as it is exported, unless the runtime's builder says otherwise.
+pub const DEFAULT_EXPORTED_CARDINALITY: u32 = 10_000;
+
+/// Groups of recorders that can be named in a runtime.
+pub const MAX_GROUPS: usize = 1_000;
+
 /// Label keys of one metric.
 pub const MAX_LABELS: usize = 16;
 

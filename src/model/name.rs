@@ -28,7 +28,7 @@ pub struct FieldName(Arc<str>);
 pub struct RecorderId(Arc<str>);
 
 /// Keys that an export format or a recorder's own labels need for themselves.
-const RESERVED_KEYS: [&str; 4] = ["le", "quantile", "recorder", "entity"];
+const RESERVED_KEYS: [&str; 5] = ["le", "quantile", "recorder", "entity", "group"];
 
 impl MetricName {
     /// Checks and keeps a metric name.
@@ -68,7 +68,7 @@ impl LabelKey {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidName`] when the key is empty, too long, has other characters, starts with `__`, or is one of
-    /// the reserved `le`, `quantile`, `recorder` and `entity`.
+    /// the reserved `le`, `quantile`, `recorder`, `entity` and `group`.
     ///
     /// # Examples
     ///

@@ -74,6 +74,7 @@ pub struct RecorderBuilder<E: MetricEvent, H = InRuntime> {
     pub(crate) home: H,
     id: String,
     entity: Option<String>,
+    group: Option<String>,
     capacity: u32,
     policy: OverflowPolicy,
     slots: Vec<Slot<E>>,
@@ -118,6 +119,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
             home,
             id: id.to_owned(),
             entity: None,
+            group: None,
             capacity,
             policy,
             slots: Vec::new(),
@@ -131,6 +133,33 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
     /// The entity that the recorder measures, if it is to be called otherwise than the recorder's id.
     pub fn entity(mut self, entity: &str) -> Self {
         self.entity = Some(entity.to_owned());
+        self
+    }
+
+    /// The group with whose recorders this one is exported as one, under the label `group`.
+    ///
+    /// Recorders that name none are one group: those of one metric are added up whatever their ids are. See
+    /// [`Fold::Group`](crate::Fold::Group). The name is any text without control characters; up to
+    /// [`MAX_GROUPS`](crate::limits::MAX_GROUPS) can be named in a runtime, so a group is no place for ids of users.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::{Fold, prelude::*};
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.recorder::<Saved>("disk-1").group("disks").counter("document.saves", |c| c).create()?;
+    /// runtime.recorder::<Saved>("disk-2").group("disks").counter("document.saves", |c| c).create()?;
+    /// let snapshot = runtime.collect();
+    /// let families = snapshot.families(Fold::Group);
+    /// assert_eq!(families[0].parts().len(), 1);
+    /// assert_eq!(families[0].parts()[0].scope().labels().next(), Some(("group", "disks")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn group(mut self, name: &str) -> Self {
+        self.group = Some(name.to_owned());
         self
     }
 
@@ -291,7 +320,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
             Some(entity) => RecorderId::new(&entity)?.as_str().into(),
             None => id.as_str().into(),
         };
-        let identity = Arc::new(Identity { id, entity, epoch: home.next_epoch() });
+        let group = self.group.map(|name| home.hub().groups.name(&name)).transpose()?;
+        let identity = Arc::new(Identity { id, entity, epoch: home.next_epoch(), group });
         let descriptors: Vec<_> = self.slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();
         let kind = match self.policy {
             OverflowPolicy::DropNewest => Kind::Ring,

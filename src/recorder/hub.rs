@@ -6,6 +6,7 @@ use crate::queue::ready::Erase;
 use crate::queue::ready::Node;
 use crate::queue::ready::ReadyList;
 use crate::recorder::catalogue::Catalogue;
+use crate::recorder::groups::Groups;
 use crate::recorder::hooks::Executor;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::journal::Journal;
@@ -41,6 +42,7 @@ pub(crate) struct Hub {
     /// Whose time it is here, for whoever has no worker's desk at hand; set before the first recorder is there.
     clock: OnceLock<Arc<dyn Clock>>,
     pub(crate) catalogue: Catalogue,
+    pub(crate) groups: Groups,
     pub(crate) journal: Arc<Journal>,
     born: Birth,
 }
@@ -68,6 +70,7 @@ impl Hub {
             executor: OnceLock::new(),
             clock: OnceLock::new(),
             catalogue: Catalogue::default(),
+            groups: Groups::default(),
             born: Birth::here(),
         }
     }

@@ -38,4 +38,6 @@ pub(crate) struct Identity {
     pub(crate) id: RecorderId,
     pub(crate) entity: Arc<str>,
     pub(crate) epoch: Epoch,
+    /// The group that it is exported with, if its builder named one.
+    pub(crate) group: Option<Arc<str>>,
 }

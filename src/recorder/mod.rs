@@ -10,6 +10,7 @@ mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod factory;
+pub(crate) mod groups;
 pub(crate) mod handle;
 pub(crate) mod hooks;
 pub(crate) mod hosted;

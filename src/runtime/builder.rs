@@ -40,6 +40,7 @@ pub struct RuntimeBuilder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hooks: HookFactory,
     pub(crate) listeners: Listeners,
+    pub(crate) exported_cardinality: u32,
 }
 
 impl RuntimeBuilder {
@@ -51,6 +52,7 @@ impl RuntimeBuilder {
             clock: Arc::new(SystemClock::new()),
             hooks: HookFactory::default(),
             listeners: Listeners::default(),
+            exported_cardinality: limits::DEFAULT_EXPORTED_CARDINALITY,
         }
     }
 
@@ -64,6 +66,14 @@ impl RuntimeBuilder {
     /// The policy of a recorder whose own builder names none.
     pub fn default_overflow(mut self, policy: OverflowPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// How many series of one metric are exported over all recorders, from 1 to [`MAX_CARDINALITY`](crate::limits::MAX_CARDINALITY);
+    /// [`DEFAULT_EXPORTED_CARDINALITY`](crate::limits::DEFAULT_EXPORTED_CARDINALITY) unless said. Further series share one overflow
+    /// series, and totals stay right. See [`RuntimeSnapshot::cardinality`](crate::RuntimeSnapshot::cardinality).
+    pub fn exported_cardinality(mut self, series: u32) -> Self {
+        self.exported_cardinality = series;
         self
     }
 
@@ -163,13 +173,21 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidId`] for a blank namespace (it names the threads), [`ErrorKind::InvalidLimit`] for a default
-    /// capacity out of range.
+    /// capacity or an exported cardinality out of range.
     pub fn build(self) -> Result<MetricsRuntime, Error> {
         let namespace = RecorderId::new(&self.namespace).map_err(|cause| {
             let message = "the runtime's namespace is blank or not writable; name the runtime after your application, as in \"shop\"";
             Error::new(ErrorKind::InvalidId, message).with_source(cause)
         })?;
         check_capacity(self.capacity)?;
+        if !(1..=limits::MAX_CARDINALITY).contains(&self.exported_cardinality) {
+            let message = format!(
+                "an exported cardinality of {} is out of range; give a number from 1 to {}",
+                self.exported_cardinality,
+                limits::MAX_CARDINALITY
+            );
+            return Err(Error::new(ErrorKind::InvalidLimit, message));
+        }
         Ok(MetricsRuntime::new(namespace, self))
     }
 }

@@ -223,11 +223,13 @@ impl MetricsRuntime {
 
     pub(crate) fn new(namespace: RecorderId, settings: RuntimeBuilder) -> Self {
         let journal = Journal::new(Some(namespace.clone()), settings.listeners.clone());
+        let control = Arc::new(Control::new(journal));
+        control.hub.groups.limit_series(settings.exported_cardinality);
         let inner = Arc::new(Inner {
             namespace,
             built_at: settings.clock.now(),
             settings,
-            control: Arc::new(Control::new(journal)),
+            control,
             registry: Registry::default(),
             incarnations: AtomicU64::new(0),
             life: Mutex::new(Life::new()),

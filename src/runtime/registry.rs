@@ -31,6 +31,9 @@ struct State {
     held: Option<Arc<dyn Hosted>>,
 }
 
+/// What a removal leaves behind.
+pub(crate) type Gone = (Option<Arc<dyn Hosted>>, Option<Arc<dyn Hosted>>);
+
 struct Entry {
     recorder: Arc<dyn Hosted>,
     /// Somebody removes it; until that is done the id is taken and the recorder can still be found.
@@ -69,11 +72,14 @@ impl Registry {
 
     /// Every recorder, in the order of creation.
     pub(crate) fn all(&self) -> Vec<Arc<dyn Hosted>> {
-        let Some(state) = self.read() else { return Vec::new() };
-        let recorders = state.recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect();
         // Sorted outside the lock, which removals wait for.
-        drop(state);
-        in_order(recorders)
+        in_order(self.list())
+    }
+
+    /// Every recorder, in any order.
+    pub(crate) fn list(&self) -> Vec<Arc<dyn Hosted>> {
+        let Some(state) = self.read() else { return Vec::new() };
+        state.recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect()
     }
 
     /// Nothing in a child that was forked off while one of its parent's threads was in here.
@@ -107,17 +113,15 @@ impl Registry {
     }
 
     /// Ends a removal: the id is free.
-    pub(crate) fn end_removal(&self, recorder: &Arc<dyn Hosted>) {
+    ///
+    /// What it gives back is to be dropped outside of every lock: they may be the last owners of a user's metrics.
+    pub(crate) fn end_removal(&self, recorder: &Arc<dyn Hosted>) -> Gone {
         let held = recorder.calls().now().is_some().then(|| Arc::clone(recorder));
-        let (removed, before) = {
-            let mut state = self.state.lock();
-            let removed = state.recorders.remove(&recorder.identity().id);
-            let gone = state.held.as_ref().is_some_and(|held| held.calls().now().is_none());
-            let before = if gone || held.is_some() { std::mem::replace(&mut state.held, held) } else { None };
-            (removed, before)
-        };
-        // Dropped outside the lock: they may be the last owners of a user's metrics.
-        drop((removed, before));
+        let mut state = self.state.lock();
+        let removed = state.recorders.remove(&recorder.identity().id).map(|entry| entry.recorder);
+        let gone = state.held.as_ref().is_some_and(|held| held.calls().now().is_none());
+        let before = if gone || held.is_some() { std::mem::replace(&mut state.held, held) } else { None };
+        (removed, before)
     }
 
     /// The recorder that is in user code at this moment, if one is.

@@ -60,7 +60,11 @@ pub(crate) fn begin(inner: &Arc<Inner>, recorder: Arc<dyn Hosted>) -> Operation<
 fn end(inner: &Inner, recorder: &Arc<dyn Hosted>, result: Result<(), Error>) -> Result<Accounts, Error> {
     recorder.retire();
     inner.tell_all(recorder.last_look());
-    inner.registry.end_removal(recorder);
+    // Everything accepted is settled and published, or given up: nothing comes after this.
+    let last = recorder.snapshot();
+    let gone = inner.control.hub.groups.retire(&last, || inner.registry.end_removal(recorder));
+    // After the lock: it may hold a user's metrics.
+    drop(gone);
     inner.control.note_removal();
     let accounts = recorder.accounts();
     recorder.note(match &result {

@@ -57,6 +57,33 @@ impl fmt::Display for Kind {
     }
 }
 
+/// How the gauges of several recorders are shown as one, where recorders are folded into [groups](crate::Fold::Group).
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::{Descriptor, GaugeFold, Kind};
+///
+/// let oldest = Descriptor::builder("queue.age", Kind::Gauge).gauge_fold(GaugeFold::Max).build()?;
+/// assert_eq!(oldest.gauge_fold(), GaugeFold::Max);
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GaugeFold {
+    /// Their sum, as if added without rounding and rounded once.
+    #[default]
+    Sum,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// How many recorders have a value.
+    Count,
+    /// The one whose recorder published its state last.
+    Last,
+}
+
 /// Name, kind, unit, help, labels, bounds and limit of a metric; the same for its whole life.
 ///
 /// # Examples
@@ -80,6 +107,7 @@ pub struct Descriptor {
     /// Borrowed from the preset, where it is one: every recorder would have a copy of its own.
     bounds: Cow<'static, [f64]>,
     cardinality: u32,
+    gauge_fold: GaugeFold,
 }
 
 impl Descriptor {
@@ -93,6 +121,7 @@ impl Descriptor {
             labels: Vec::new(),
             bounds: Cow::Borrowed(&[]),
             cardinality: DEFAULT_CARDINALITY,
+            gauge_fold: GaugeFold::Sum,
         }
     }
 
@@ -131,7 +160,12 @@ impl Descriptor {
         self.cardinality
     }
 
-    /// Whether kind, unit, labels and bounds are equal, so that two metrics of one name can be told as one.
+    /// How the gauges of several recorders are shown as one; without meaning for every other kind.
+    pub fn gauge_fold(&self) -> GaugeFold {
+        self.gauge_fold
+    }
+
+    /// Whether kind, unit, labels, bounds and the fold of gauges are equal, so that two metrics of one name can be told as one.
     ///
     /// Help and cardinality limit may differ.
     pub fn same_shape(&self, other: &Self) -> bool {
@@ -152,6 +186,9 @@ impl Descriptor {
         }
         if self.bounds != other.bounds {
             found.push(format!("bounds {:?} against {:?}", self.bounds, other.bounds));
+        }
+        if self.gauge_fold != other.gauge_fold {
+            found.push(format!("fold {:?} against {:?}", self.gauge_fold, other.gauge_fold));
         }
         (!found.is_empty()).then(|| found.join(", "))
     }
@@ -198,6 +235,7 @@ pub struct DescriptorBuilder {
     labels: Vec<String>,
     bounds: Cow<'static, [f64]>,
     cardinality: u32,
+    gauge_fold: GaugeFold,
 }
 
 impl DescriptorBuilder {
@@ -234,6 +272,12 @@ impl DescriptorBuilder {
     /// How many series there can be; further label sets share one overflow series.
     pub fn cardinality(mut self, limit: u32) -> Self {
         self.cardinality = limit;
+        self
+    }
+
+    /// How the gauges of several recorders are shown as one; their sum unless said.
+    pub fn gauge_fold(mut self, rule: GaugeFold) -> Self {
+        self.gauge_fold = rule;
         self
     }
 
@@ -286,6 +330,7 @@ impl DescriptorBuilder {
             labels: labels.into(),
             bounds: self.bounds,
             cardinality: self.cardinality,
+            gauge_fold: self.gauge_fold,
         }))
     }
 }

@@ -171,6 +171,44 @@ impl Histograms {
         }
     }
 
+    /// Adds a row of another metric's histograms to one of these; false if the sum is out of range, and then nothing is added.
+    pub(super) fn add_row(&mut self, row: usize, other: &Self, series: usize) -> bool {
+        let Some(moments) = self.moments.get_mut(row) else { return true };
+        let Some(theirs) = other.moments.get(series) else { return true };
+        if self.width != other.width || !moments.sum.merge(&theirs.sum) {
+            return false;
+        }
+        moments.min = moments.min.min(theirs.min);
+        moments.max = moments.max.max(theirs.max);
+        let (ours, theirs) =
+            (row * self.width..(row + 1) * self.width, series * self.width..(series + 1) * self.width);
+        self.room = 0;
+        if let (Counts::Narrow(counts), Counts::Narrow(others)) = (&mut self.counts, &other.counts) {
+            let (cells, others) = (
+                counts.get_mut(ours.clone()).unwrap_or_default(),
+                others.get(theirs.clone()).unwrap_or_default(),
+            );
+            let mut fits = true;
+            for (cell, other) in cells.iter().zip(others) {
+                fits &= cell.checked_add(*other).is_some();
+            }
+            if fits {
+                cells.iter_mut().zip(others).for_each(|(cell, other)| *cell += *other);
+                return true;
+            }
+        }
+        self.widen();
+        let others = match &other.counts {
+            Counts::Narrow(counts) => Buckets::Narrow(counts.get(theirs).unwrap_or_default()),
+            Counts::Wide(counts) => Buckets::Wide(counts.get(theirs).unwrap_or_default()),
+        };
+        if let Counts::Wide(counts) = &mut self.counts {
+            let cells = counts.get_mut(ours).unwrap_or_default();
+            cells.iter_mut().zip(others.iter()).for_each(|(cell, other)| *cell = cell.saturating_add(other));
+        }
+        true
+    }
+
     pub(super) fn get<'a>(&'a self, series: usize, bounds: &'a [f64]) -> Option<HistogramRef<'a>> {
         let row = series * self.width..(series + 1) * self.width;
         let buckets = match &self.counts {

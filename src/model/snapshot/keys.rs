@@ -36,6 +36,23 @@ impl SeriesKeys {
         self.len
     }
 
+    /// How many labels each series has.
+    pub(super) fn width(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Notes that a series was observed from `started` on, if that is earlier than what is known.
+    pub(super) fn begin_earlier(&mut self, series: usize, started: Timestamp) {
+        if self.started(series) <= started {
+            return;
+        }
+        if let Some(chunk) = self.chunks.get_mut(series / CHUNK) {
+            if let Some(known) = Arc::make_mut(chunk).started.get_mut(series % CHUNK) {
+                *known = started;
+            }
+        }
+    }
+
     /// Appends a series with one value per label, in their order.
     ///
     /// While a reader's cut shares the last chunk, that chunk is copied first: at most once per cut.

@@ -29,11 +29,12 @@ use std::sync::Arc;
 pub struct ExportedFamily<'a> {
     descriptor: Arc<Descriptor>,
     parts: Vec<Part<'a>>,
+    left_out: u64,
 }
 
 impl<'a> ExportedFamily<'a> {
     pub(in crate::runtime) fn new(descriptor: Arc<Descriptor>) -> Self {
-        Self { descriptor, parts: Vec::new() }
+        Self { descriptor, parts: Vec::new(), left_out: 0 }
     }
 
     pub(in crate::runtime) fn push(&mut self, part: Part<'a>) {
@@ -48,6 +49,17 @@ impl<'a> ExportedFamily<'a> {
     /// Whose series they are.
     pub fn parts(&self) -> &[Part<'a>] {
         &self.parts
+    }
+
+    pub(in crate::runtime) fn leave_out(&mut self, series: u64) {
+        self.left_out = self.left_out.saturating_add(series);
+    }
+
+    /// Series that found no room within the runtime's
+    /// [`exported_cardinality`](crate::RuntimeBuilder::exported_cardinality): they are added up in an overflow series, or, where
+    /// they cannot be added, not shown.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// How many series the parts have in all.

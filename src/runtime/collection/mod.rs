@@ -1,17 +1,18 @@
 //! What exporters read: the state of a whole runtime, by metric.
 
+mod by_group;
+mod by_recorder;
 pub(crate) mod exported;
 pub(crate) mod scope;
 
 use crate::model::clock::Timestamp;
+use crate::recorder::groups::Retired;
+use crate::recorder::hosted::Hosted;
 use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
-use crate::runtime::collection::exported::Part;
-use crate::runtime::collection::scope::Scope;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// How the recorders of a runtime are shown by an exporter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,6 +21,12 @@ pub enum Fold {
     /// Each recorder by itself, told apart by the label `recorder`.
     #[default]
     Recorder,
+    /// Each group as one recorder: counts, buckets and sums are added, gauges folded by their
+    /// [`GaugeFold`](crate::GaugeFold). Recorders that name no [group](crate::RecorderBuilder::group) are one group, so a metric of
+    /// theirs has one part. What removed recorders have counted is among it; their levels (gauges and up-down counters) are not.
+    ///
+    /// A custom metric of free fields cannot be added: it has a part for each recorder, as in [`Fold::Recorder`].
+    Group,
 }
 
 /// The state of every recorder of a runtime, taken for an exporter.
@@ -58,15 +65,23 @@ pub struct RuntimeSnapshot {
     started: Timestamp,
     taken_at: Timestamp,
     recorders: Vec<Snapshot>,
+    retired: Arc<Retired>,
+    limit: usize,
 }
 
 impl RuntimeSnapshot {
     pub(in crate::runtime) fn take(runtime: &Inner) -> Self {
+        let read = |list: &Vec<Arc<dyn Hosted>>| list.iter().map(|recorder| recorder.snapshot()).collect();
+        let (retired, _, recorders) = runtime.control.hub.groups.view(|| runtime.registry.list(), read);
+        let mut recorders: Vec<Snapshot> = recorders;
+        recorders.sort_by_cached_key(|recorder| recorder.epoch().incarnation);
         Self {
             namespace: runtime.namespace.as_str().into(),
             started: runtime.built_at,
             taken_at: runtime.settings.clock.now(),
-            recorders: runtime.registry.all().iter().map(|recorder| recorder.snapshot()).collect(),
+            recorders,
+            retired,
+            limit: runtime.settings.exported_cardinality as usize,
         }
     }
 
@@ -90,27 +105,16 @@ impl RuntimeSnapshot {
         self.recorders.iter()
     }
 
-    /// Every metric once, by name, with a part for each recorder that has it; in the order of their names, the parts in the order of
-    /// creation. Costs a look at each metric of each recorder; copies no values.
+    /// Every metric once, by name, with a part for each recorder or group that has it; in the order of their names, the parts in the
+    /// order of creation, groups in that of their names.
+    ///
+    /// By recorder it costs a look at each metric of each recorder, and copies no values. By group it costs an addition for each series
+    /// of each recorder.
     pub fn families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
         match fold {
-            Fold::Recorder => self.by_recorder(),
+            Fold::Recorder => by_recorder::families(&self.recorders, self.limit),
+            Fold::Group => by_group::families(&self.recorders, &self.retired, self.limit),
         }
-    }
-
-    fn by_recorder(&self) -> Vec<ExportedFamily<'_>> {
-        let mut families: BTreeMap<&str, ExportedFamily<'_>> = BTreeMap::new();
-        for recorder in &self.recorders {
-            for metric in recorder.metrics() {
-                let family = metric.family();
-                let scope = Scope::of_recorder(recorder);
-                families
-                    .entry(family.name().as_str())
-                    .or_insert_with(|| ExportedFamily::new(family.descriptor().clone()))
-                    .push(Part::new(scope, Cow::Borrowed(family)));
-            }
-        }
-        families.into_values().collect()
     }
 }
 

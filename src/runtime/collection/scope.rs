@@ -36,6 +36,11 @@ pub enum Scope<'a> {
         /// Which life of the id.
         epoch: Epoch,
     },
+    /// All recorders of a group, those that are gone included.
+    Group {
+        /// Its name; `None` for all recorders that name no group.
+        name: Option<&'a str>,
+    },
     /// The runtime itself, or its process.
     Runtime,
 }
@@ -47,14 +52,16 @@ impl<'a> Scope<'a> {
 
     /// The labels that tell this scope's series from others, sorted by key; they are reserved, so no metric has one of them.
     ///
-    /// A recorder has `recorder`, and `entity` where that is another word than its id. The runtime has none.
+    /// A recorder has `recorder`, and `entity` where that is another word than its id. A group has `group`, if it has a name. The
+    /// runtime has none.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let (entity, recorder) = match *self {
+        let (first, second) = match *self {
             Self::Recorder { id, entity, .. } => {
                 ((entity != id.as_str()).then_some(("entity", entity)), Some(("recorder", id.as_str())))
             }
+            Self::Group { name } => (name.map(|name| ("group", name)), None),
             Self::Runtime => (None, None),
         };
-        entity.into_iter().chain(recorder)
+        first.into_iter().chain(second)
     }
 }

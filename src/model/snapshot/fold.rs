@@ -1,0 +1,284 @@
+//! Series of several recorders folded into one family.
+
+use crate::model::clock::Timestamp;
+use crate::model::snapshot::columns::Column;
+use crate::model::snapshot::columns::Values;
+use crate::model::snapshot::descriptor::Descriptor;
+use crate::model::snapshot::descriptor::GaugeFold;
+use crate::model::snapshot::descriptor::Kind;
+use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::family::Family;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// How many series that found no room are kept as examples.
+const EXAMPLES: usize = 5;
+
+/// A family in the making: what any number of families of one shape come to together.
+///
+/// Counts, buckets, extremes and integer sums are exact, sums of fractions are kept exactly until they are read. A gauge is folded by
+/// the rule of its descriptor. The order of the families makes no difference but for the order of the series.
+#[derive(Clone, Debug)]
+pub(crate) struct Folded {
+    family: Family,
+    /// Series beside the overflow series.
+    limit: usize,
+    /// Which row each label set has; made when the rows of two families first differ, and then complete up to `indexed`.
+    rows: HashMap<Box<str>, usize>,
+    indexed: usize,
+    key: String,
+    /// The sum of each row of a gauge that is folded by its sum: the column holds it rounded.
+    sums: Vec<ExactSum>,
+    /// When each row of a gauge was stated, for the last by time.
+    stated: Vec<Timestamp>,
+    past_limit: u64,
+    examples: Vec<String>,
+}
+
+impl Folded {
+    /// Nothing yet; room for `limit` series beside the overflow series.
+    pub(crate) fn new(descriptor: Arc<Descriptor>, limit: usize) -> Self {
+        Self {
+            family: Family::new(descriptor),
+            limit,
+            rows: HashMap::new(),
+            indexed: 0,
+            key: String::new(),
+            sums: Vec::new(),
+            stated: Vec::new(),
+            past_limit: 0,
+            examples: Vec::new(),
+        }
+    }
+
+    /// Whether metrics of this kind can be folded at all: free fields mean what their metric says.
+    pub(crate) fn takes(kind: Kind) -> bool {
+        kind != Kind::Fields
+    }
+
+    /// Whether what was counted stays when its recorder goes: a level goes with what it was the level of.
+    pub(crate) fn keeps(kind: Kind) -> bool {
+        !matches!(kind, Kind::Gauge | Kind::UpDown | Kind::Fields)
+    }
+
+    pub(crate) fn family(&self) -> &Family {
+        &self.family
+    }
+
+    pub(crate) fn into_family(self) -> Family {
+        self.family
+    }
+
+    /// How many series found no room and were added to the overflow series, once for each time.
+    pub(crate) fn past_limit(&self) -> u64 {
+        self.past_limit
+    }
+
+    /// Some of those, by their labels.
+    #[allow(dead_code, reason = "for the report of cardinality, which is to come")]
+    pub(crate) fn examples(&self) -> &[String] {
+        &self.examples
+    }
+
+    /// Adds a family of the same shape, whose state is of the time `at`; false if it has another shape, or cannot be folded.
+    pub(crate) fn add(&mut self, other: &Family, at: Timestamp) -> bool {
+        let same = Arc::ptr_eq(&self.family.descriptor, &other.descriptor)
+            || self.family.descriptor.same_shape(&other.descriptor);
+        if !same || !Self::takes(other.descriptor.kind()) {
+            return false;
+        }
+        let overflow = other.keys.overflow();
+        for series in 0..other.len() {
+            let started = other.keys.started(series);
+            let row = if overflow == Some(series) {
+                self.overflow_row(started)
+            } else {
+                self.row_of(other, series, started)
+            };
+            self.add_value(row, &other.values, series, at);
+        }
+        self.family.overflowed = self.family.overflowed.saturating_add(other.overflowed);
+        self.family.saturated = self.family.saturated.saturating_add(other.saturated);
+        self.family.faults = self.family.faults.saturating_add(other.faults);
+        true
+    }
+
+    /// The row of these labels, which may be the overflow series'.
+    fn row_of(&mut self, other: &Family, series: usize, started: Timestamp) -> usize {
+        let found = if self.is_row_of(series, other, series) {
+            Some(series)
+        } else if other.keys.width() == 0 {
+            self.find_blank()
+        } else {
+            self.look_up(other, series)
+        };
+        if let Some(row) = found {
+            self.family.keys.begin_earlier(row, started);
+            return row;
+        }
+        let room = self.family.len() - usize::from(self.family.keys.overflow().is_some());
+        if room >= self.limit {
+            self.past_limit = self.past_limit.saturating_add(1);
+            if self.examples.len() < EXAMPLES {
+                self.examples.push(other.keys.labels(series).to_string());
+            }
+            return self.overflow_row(started);
+        }
+        let keys = &other.keys;
+        // Labels are text wherever they come from.
+        let values = (0..keys.width())
+            .map(|position| std::str::from_utf8(keys.value(series, position)).unwrap_or_default());
+        let row = self.family.keys.push(values, started);
+        self.make_row();
+        row
+    }
+
+    /// Whether `row` is the row of these labels: it mostly is where `row == series`, as recorders of one kind meet their labels alike.
+    fn is_row_of(&self, row: usize, other: &Family, series: usize) -> bool {
+        let ours = &self.family.keys;
+        row < ours.len()
+            && ours.overflow() != Some(row)
+            && (0..ours.width())
+                .all(|position| ours.value(row, position) == other.keys.value(series, position))
+    }
+
+    fn find_blank(&self) -> Option<usize> {
+        (0..self.family.len()).find(|row| self.family.keys.overflow() != Some(*row))
+    }
+
+    #[cold]
+    fn look_up(&mut self, other: &Family, series: usize) -> Option<usize> {
+        for row in self.indexed..self.family.len() {
+            if self.family.keys.overflow() != Some(row) {
+                write_key(&mut self.key, &self.family, row);
+                self.rows.insert(self.key.as_str().into(), row);
+            }
+        }
+        self.indexed = self.family.len();
+        write_key(&mut self.key, other, series);
+        self.rows.get(self.key.as_str()).copied()
+    }
+
+    fn overflow_row(&mut self, started: Timestamp) -> usize {
+        let row = self.family.keys.push_overflow(started);
+        self.family.keys.begin_earlier(row, started);
+        self.make_row();
+        row
+    }
+
+    fn make_row(&mut self) {
+        let rows = self.family.len();
+        self.family.values.extend_to(rows);
+        if self.family.descriptor.kind() == Kind::Gauge {
+            self.sums.resize(rows, ExactSum::default());
+            self.stated.resize(rows, Timestamp::default());
+        }
+    }
+
+    fn add_value(&mut self, row: usize, values: &Values, series: usize, at: Timestamp) {
+        let fits = match (&mut self.family.values, values) {
+            (Values::Gauge(ours), Values::Gauge(theirs)) => {
+                let (Some(ours), Some(value), Some(sum), Some(stated)) =
+                    (ours.get_mut(row), theirs.get(series), self.sums.get_mut(row), self.stated.get_mut(row))
+                else {
+                    return;
+                };
+                let first = std::mem::replace(stated, at.max(*stated).max(FIRST)) == Timestamp::default();
+                fold_gauge(self.family.descriptor.gauge_fold(), ours, *value, sum, first, at >= *stated)
+            }
+            (ours, theirs) => ours.add_row(row, theirs, series),
+        };
+        if !fits {
+            self.family.saturated = self.family.saturated.saturating_add(1);
+        }
+    }
+}
+
+/// The earliest time at which a gauge can be told to be stated.
+const FIRST: Timestamp = Timestamp::from_unix_nanos(1);
+
+fn fold_gauge(
+    rule: GaugeFold,
+    ours: &mut f64,
+    value: f64,
+    sum: &mut ExactSum,
+    first: bool,
+    latest: bool,
+) -> bool {
+    match rule {
+        GaugeFold::Sum => {
+            let fits = sum.add(value);
+            *ours = sum.value();
+            return fits;
+        }
+        GaugeFold::Min => *ours = if first { value } else { ours.min(value) },
+        GaugeFold::Max => *ours = if first { value } else { ours.max(value) },
+        GaugeFold::Count => *ours += 1.0,
+        GaugeFold::Last if first || latest => *ours = value,
+        GaugeFold::Last => {}
+    }
+    true
+}
+
+/// Label values one after another, each behind its length: no two label sets have one key.
+fn write_key(key: &mut String, family: &Family, series: usize) {
+    key.clear();
+    for position in 0..family.keys.width() {
+        let value = std::str::from_utf8(family.keys.value(series, position)).unwrap_or_default();
+        let _ = write!(key, "{}:{value}", value.len());
+    }
+}
+
+impl Values {
+    /// Appends rows without observations until there are `rows`.
+    fn extend_to(&mut self, rows: usize) {
+        match self {
+            Self::Counter(column) => column.resize(rows, 0),
+            Self::FloatCounter(column) => column.resize(rows, ExactSum::default()),
+            Self::Gauge(column) => column.resize(rows, 0.0),
+            Self::UpDown(column) => column.resize(rows, 0),
+            Self::Histogram(column) => (column.len()..rows).for_each(|_| column.push()),
+            Self::Average(column) => column.resize_with(rows, Default::default),
+            Self::Fields(column) => column.resize_with(rows, Default::default),
+        }
+    }
+
+    /// Adds a row of `other` to one of these; false if the result is out of range, which changes as much as fits.
+    fn add_row(&mut self, row: usize, other: &Self, series: usize) -> bool {
+        let fitted = match (self, other) {
+            (Self::Counter(ours), Self::Counter(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| {
+                    let sum = ours.checked_add(*theirs);
+                    *ours = sum.unwrap_or(u64::MAX);
+                    sum.is_some()
+                })
+            }
+            (Self::UpDown(ours), Self::UpDown(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| {
+                    let sum = ours.checked_add(*theirs);
+                    *ours = ours.saturating_add(*theirs);
+                    sum.is_some()
+                })
+            }
+            (Self::FloatCounter(ours), Self::FloatCounter(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| ours.merge(theirs))
+            }
+            (Self::Average(ours), Self::Average(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| {
+                    let fits = ours.sum.merge(&theirs.sum);
+                    if fits {
+                        ours.count = ours.count.saturating_add(theirs.count);
+                    }
+                    fits
+                })
+            }
+            (Self::Histogram(ours), Self::Histogram(theirs)) => Some(ours.add_row(row, theirs, series)),
+            _ => None,
+        };
+        fitted.unwrap_or(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;
