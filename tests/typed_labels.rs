@@ -1,5 +1,6 @@
 //! Typed labels: `#[derive(Labels)]` and `#[derive(LabelValue)]`, and what instruments make of them.
 #![cfg(all(feature = "runtime", feature = "derive"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use mvx_metrics::Batch;
 use mvx_metrics::Context;
