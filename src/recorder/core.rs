@@ -23,6 +23,7 @@ use crate::recorder::calls::Call;
 use crate::recorder::calls::Calls;
 use crate::recorder::calls::UserCall;
 use crate::recorder::calls::Watched;
+use crate::recorder::catalogue::Owner;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hooks::Hooks;
 use crate::recorder::hooks::Phase;
@@ -322,7 +323,7 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let (operation, done) = Operation::new(None);
         let descriptor = [Arc::clone(slot.descriptor())];
         let mut unheard = None;
-        let declared = self.hub.catalogue.declare(&self.identity.id, &descriptor, || {
+        let declared = self.hub.catalogue.declare(&Owner::Recorder(self.identity.id.clone()), &descriptor, || {
             let mut mailbox = self.mailbox.lock();
             // Nothing is ever spent by a metric.
             mailbox.put(Command::Register { slot, done }, &mut Spent::new()).map_err(|command| {
