@@ -139,6 +139,33 @@ fn a_held_program_has_printed_and_lives_until_it_is_interrupted() {
     assert_eq!(program.finish().code, Some(0));
 }
 
+#[cfg(feature = "prometheus")]
+#[test]
+fn metrics_are_served_while_it_works_and_holds_and_the_port_is_free_afterwards() {
+    use std::io::Read;
+    use std::io::Write;
+    let fixture = Fixture::whole();
+    let arguments = ["--json", "--hold=3600", "--serve=127.0.0.1:0"].map(Path::new);
+    let arguments: Vec<_> = [fixture.path()].into_iter().chain(arguments).collect();
+    let mut program = Program::start(&arguments);
+    let line = program.error_line();
+    let address = line.strip_prefix("serving http://").and_then(|rest| rest.strip_suffix("/metrics"));
+    let address: std::net::SocketAddr = address.expect(&line).parse().unwrap();
+    let object: serde_json::Value = serde_json::from_str(&program.line()).unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let stored = answer
+        .lines()
+        .filter(|line| line.starts_with("document_saves_total{") && line.contains("\"success\""));
+    let sum: u64 = stored.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(Some(sum), object["files_stored"].as_u64(), "{answer}");
+    program.interrupt();
+    assert_eq!(program.finish().code, Some(0));
+    assert!(std::net::TcpListener::bind(address).is_ok(), "the port is free");
+}
+
 #[test]
 fn a_temporary_storage_is_gone_at_the_end() {
     let (fixture, temporary) = (Fixture::whole(), tempfile::tempdir().unwrap());
@@ -164,7 +191,8 @@ fn what_cannot_be_begun_is_refused_with_a_message() {
     let nowhere = Path::new("/nowhere/at/all");
     let file = Path::new(file!());
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    let cases: [(&[&Path], &str); 5] = [
+    let cases: [(&[&Path], &str); 6] = [
+        (&[Path::new("--serve=here")], "such as 127.0.0.1:9464"),
         (&[nowhere], "/nowhere/at/all"),
         (&[&file], "is not a directory"),
         (&[Path::new("--threads=0"), Path::new("--tasks=0")], "at least 1"),
@@ -176,6 +204,11 @@ fn what_cannot_be_begun_is_refused_with_a_message() {
         assert_eq!((run.code, run.output.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(run.errors.contains(message), "{arguments:?}: {}", run.errors);
     }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("--serve={}", taken.local_addr().unwrap());
+    let run = Program::start(&[Path::new(&taken)]).finish();
+    assert_eq!((run.code, run.output.as_str()), (Some(1), ""));
+    assert!(run.errors.contains("cannot serve at 127.0.0.1"), "{}", run.errors);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Args {
     pub into: Option<PathBuf>,
     pub json: bool,
     pub hold: Option<Duration>,
+    /// Where `/metrics` is served.
+    pub serve: Option<SocketAddr>,
     pub threads: usize,
     pub tasks: usize,
 }
@@ -36,6 +39,7 @@ Options:
   --tasks N          tokio tasks that store, 0 to 256 [default: 4]
   --json             print one line of JSON to standard output instead; the progress goes to standard error
   --hold SECONDS     stay alive that long afterwards, with the metrics runtime running; Ctrl-C ends it
+  --serve ADDR       serve /metrics to Prometheus meanwhile, such as at 127.0.0.1:0; prints `serving http://...`
   -h, --help         print this
 
 A file that cannot be stored is counted with its cause, and is no failure of the program. Duplicates count as stored.
@@ -51,14 +55,22 @@ const MOST: usize = 256;
 pub fn parse(mut parser: lexopt::Parser) -> Result<Asked, lexopt::Error> {
     use lexopt::prelude::*;
     let mut directory = None;
-    let mut args =
-        Args { directory: PathBuf::new(), into: None, json: false, hold: None, threads: 4, tasks: 4 };
+    let mut args = Args {
+        directory: PathBuf::new(),
+        into: None,
+        json: false,
+        hold: None,
+        serve: None,
+        threads: 4,
+        tasks: 4,
+    };
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Asked::Help),
             Long("json") => args.json = true,
             Long("into") => args.into = Some(parser.value()?.into()),
             Long("hold") => args.hold = Some(parser.value()?.parse_with(seconds)?),
+            Long("serve") => args.serve = Some(parser.value()?.parse_with(address)?),
             Long("threads") => args.threads = parser.value()?.parse_with(workers)?,
             Long("tasks") => args.tasks = parser.value()?.parse_with(workers)?,
             Value(path) if directory.is_none() => directory = Some(PathBuf::from(path)),
@@ -75,6 +87,12 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Asked, lexopt::Error> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| "write a number of seconds that is not negative, such as 60".to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "write an address and a port, such as 127.0.0.1:9464; port 0 takes a free one".to_owned()
+    })
 }
 
 fn workers(text: &str) -> Result<usize, String> {

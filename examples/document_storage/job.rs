@@ -6,6 +6,7 @@ use crate::json;
 use crate::recorders::Recorders;
 use crate::recorders::Snapshots;
 use crate::report;
+use crate::serve::serve;
 use crate::storage::DocumentStorage;
 use crate::totals::Totals;
 use crate::view;
@@ -22,6 +23,7 @@ use std::error::Error;
 use std::fs;
 use std::io;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,6 +96,10 @@ pub fn run(args: &Args) -> Result<Ending, Box<dyn Error>> {
     let storage = DocumentStorage::open(&place.path)?.measured_by(Arc::new(recorders.storage.clone()));
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut interrupts = tokio.block_on(async { Interrupts::listen() })?;
+    if let Some(asked) = args.serve {
+        let served = tokio.block_on(serve(asked, metrics.clone()));
+        say_where(served.map_err(|error| format!("cannot serve at {asked}: {error}"))?, args.json)?;
+    }
 
     let begun = Instant::now();
     let mut crew = Crew::begin(&tokio, &recorders, storage, &directory, &place.path, args)?;
@@ -306,6 +312,12 @@ fn print(
         writeln!(out, "storage: {place}")?;
     }
     out.flush()
+}
+
+/// Tells the address where whoever started the program looks first; JSON has its stream for itself.
+fn say_where(address: SocketAddr, json: bool) -> io::Result<()> {
+    let line = format!("serving http://{address}/metrics");
+    if json { writeln!(io::stderr(), "{line}") } else { writeln!(io::stdout(), "{line}") }
 }
 
 /// Nothing to do, and nothing done: the runtime stays as it is, and can be read.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Where to look: `storage.rs` is the production code and knows a sink alone, `events.rs` says what can happen,
-//! `recorders.rs` what is measured of it, and `totals.rs` reads snapshots. The rest is a program around them.
+//! `recorders.rs` what is measured of it, `totals.rs` reads snapshots, and `serve.rs` shows them to Prometheus. The rest is a program around them.
 
 mod args;
 mod events;
@@ -15,6 +15,7 @@ mod job;
 mod json;
 mod recorders;
 mod report;
+mod serve;
 mod storage;
 mod totals;
 mod view;

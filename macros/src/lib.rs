@@ -5,6 +5,8 @@
 
 mod attrs;
 mod event;
+mod labels;
+mod marks;
 mod mistakes;
 mod name;
 
@@ -145,4 +147,62 @@ use syn::parse_macro_input;
 pub fn derive_metric_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     event::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Implements `LabelFields` for a struct whose fields are labels, to be given to an instrument's `.labels::<..>(..)`.
+///
+/// ```
+/// use mvx_metrics::{LabelValue, Labels};
+///
+/// #[derive(LabelValue)]
+/// enum Outcome { Success, Failure }
+///
+/// #[derive(Labels)]
+/// struct SaveLabels<'e> {
+///     outcome: Outcome,
+///     #[label(name = "storage")]
+///     backend: &'e str,
+///     #[label(skip)]
+///     attempts: u32,
+/// }
+///
+/// assert_eq!(<SaveLabels as mvx_metrics::LabelFields>::KEYS, ["outcome", "storage"]);
+/// ```
+///
+/// | attribute | on | effect |
+/// |---|---|---|
+/// | `#[label(name = "...")]` | field | the label's key, instead of the field's name |
+/// | `#[label(skip)]` | field | no label |
+/// | `#[label(crate = "...")]` | type | the path of `mvx_metrics`, if it was renamed or is re-exported |
+///
+/// Each field's type is a `LabelValue`: an enum that derives it, `bool`, integers, texts, references to and `Option` of these.
+/// Lifetimes are those of the event from which the labels are made. Type parameters must be `LabelValue + 'static`.
+///
+/// # Errors
+///
+/// Compile errors at their place: a key that is no label key or is reserved, two fields of one key, a tuple struct's field without a
+/// name, an enum or a union, unknown or repeated keys.
+///
+/// Without the feature `runtime` there are no labels, and the derive expands to nothing.
+#[proc_macro_derive(Labels, attributes(label))]
+pub fn derive_labels(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    labels::derive_labels(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Implements `LabelValue` for an enum: each variant is a label value, its name in snake case.
+///
+/// `#[label(name = "...")]` on a variant gives it another value, and is needed where the variant has fields, because these do not
+/// show in the label. `#[label(crate = "...")]` on the type is the path of `mvx_metrics`.
+///
+/// # Errors
+///
+/// Compile errors at their place: structs and unions, two variants of one value, values of more than 1,024 bytes, unknown or repeated
+/// keys.
+///
+/// Without the feature `runtime` there are no labels, and the derive expands to nothing.
+#[proc_macro_derive(LabelValue, attributes(label))]
+pub fn derive_label_value(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    labels::derive_value(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -35,6 +35,9 @@ pub const MAX_SOURCE_METRICS: usize = 128;
 /// Label keys of one metric.
 pub const MAX_LABELS: usize = 16;
 
+/// Label sets of a typed set of labels that are found by their index; sets of more are found by hash.
+pub const MAX_DENSE_LABELS: usize = 4_096;
+
 /// Bounds of one explicit-bucket histogram.
 pub const MAX_BOUNDS: usize = 512;
 
