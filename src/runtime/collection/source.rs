@@ -129,7 +129,11 @@ impl Sources {
     /// What every source gave last.
     pub(in crate::runtime) fn given(&self) -> Vec<Arc<Vec<Family>>> {
         let entries = self.list();
-        entries.iter().map(|entry| Arc::clone(&entry.given.lock())).filter(|given| !given.is_empty()).collect()
+        entries
+            .iter()
+            .map(|entry| Arc::clone(&entry.given.lock()))
+            .filter(|given| !given.is_empty())
+            .collect()
     }
 
     fn list(&self) -> Vec<Arc<Entry>> {
@@ -149,7 +153,8 @@ impl Entry {
         }
         let Some(well) = source else { return false };
         *due = now.saturating_add(self.interval);
-        let mut families: Vec<_> = descriptors.iter().map(|descriptor| Family::new(Arc::clone(descriptor))).collect();
+        let mut families: Vec<_> =
+            descriptors.iter().map(|descriptor| Family::new(Arc::clone(descriptor))).collect();
         self.running_since.store(now.unix_nanos().max(1), Ordering::Relaxed);
         let mut writer = SourceWriter { families: &mut families, now };
         let result = call_user(|| well.collect(&mut writer));
@@ -196,7 +201,10 @@ pub(in crate::runtime) fn add(
     let name = RecorderId::new(name)?;
     let descriptors = call_user(|| source.descriptors()).map_err(|payload| {
         drop_quietly(payload);
-        Error::new(ErrorKind::HookFailed, format!("source {name} panicked over its descriptors; mend it, and add it again"))
+        Error::new(
+            ErrorKind::HookFailed,
+            format!("source {name} panicked over its descriptors; mend it, and add it again"),
+        )
     })?;
     if descriptors.len() > limits::MAX_SOURCE_METRICS {
         let message = format!(
@@ -226,7 +234,8 @@ pub(in crate::runtime) fn add(
             return Err(Error::new(ErrorKind::AlreadyExists, message));
         }
         if entries.len() >= limits::MAX_SOURCES {
-            let message = format!("source {name} is one too many; a runtime has at most {}", limits::MAX_SOURCES);
+            let message =
+                format!("source {name} is one too many; a runtime has at most {}", limits::MAX_SOURCES);
             return Err(Error::new(ErrorKind::LimitReached, message));
         }
         entries.push(Arc::clone(&entry));
