@@ -22,6 +22,7 @@ use crate::model::name::RecorderId;
 use crate::model::policy::OverflowPolicy;
 use crate::queue::Kind;
 use crate::queue::ready::Node;
+use crate::recorder::catalogue::Owner;
 use crate::recorder::core::Core;
 use crate::recorder::core::CoreNode;
 use crate::recorder::dispatch::Slot;
@@ -337,7 +338,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         let logged_from = self.logged_from.unwrap_or_else(|| hub.journal.logged_from());
         let core = Core::new(Arc::clone(&identity), hub, kind, capacity, metrics, now, logged_from);
         let node = Arc::new(Node::new(core));
-        home.hub().catalogue.declare(&identity.id, &descriptors, || enter(&node))?;
+        home.hub().catalogue.declare(&Owner::Recorder(identity.id.clone()), &descriptors, || enter(&node))?;
         Ok(node)
     }
 }
