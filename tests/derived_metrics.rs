@@ -1,5 +1,6 @@
 //! The metrics that `#[derive(MetricEvent)]` makes of `#[label]`, `#[value]` and `#[skip]`.
 #![cfg(all(feature = "runtime", feature = "derive"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use mvx_metrics::Kind;
 use mvx_metrics::LabelValue;
