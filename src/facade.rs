@@ -6,6 +6,8 @@ pub use crate::metric::BYTES_BOUNDS;
 pub use crate::metric::Batch;
 pub use crate::metric::Counter;
 pub use crate::metric::CounterBuilder;
+pub use crate::metric::DefineMetrics;
+pub use crate::metric::DerivedMetrics;
 pub use crate::metric::Gauge;
 pub use crate::metric::GaugeBuilder;
 pub use crate::metric::Histogram;

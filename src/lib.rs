@@ -120,14 +120,21 @@ pub mod prelude {
 pub mod __private {
     pub use crate::__mvx_metrics_if_runtime as if_runtime;
     #[cfg(feature = "runtime")]
+    pub use crate::metric::DefineMetrics;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::DerivedMetrics;
+    #[cfg(feature = "runtime")]
     pub use crate::metric::LabelFields;
     #[cfg(feature = "runtime")]
     pub use crate::metric::LabelValue;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::Measure;
     #[cfg(feature = "runtime")]
     pub use crate::metric::label_product;
     pub use crate::model::event::MetricEvent;
     #[cfg(feature = "runtime")]
     pub use crate::model::label::Label;
+    pub use core::clone::Clone;
     pub use core::marker::Send;
     pub use core::option::Option;
     pub use core::primitive::str;

@@ -7,6 +7,7 @@ mod attrs;
 mod event;
 mod labels;
 mod marks;
+mod metrics;
 mod mistakes;
 mod name;
 
@@ -67,6 +68,50 @@ use syn::parse_macro_input;
 /// Metrics are routed by these names and dashboards may show them, so keep a name when the Rust name changes: write the old
 /// one into the attribute. There is no way to leave the prefix out for one variant: one prefix for each type lets a reader
 /// find the type of an event by its name. The few types that need more are written by hand.
+///
+/// # Metrics
+///
+/// Fields can say how they are commonly measured. `.derived_metrics()` on a recorder's builder then adds a counter for each variant,
+/// named as its event type, and a metric for each value, named `event_type.field`; all have the variant's labels. What a doc
+/// comment says first is their help.
+///
+/// | attribute | on | effect |
+/// |---|---|---|
+/// | `#[label]` | field | a label of the variant's metrics, of a type that is a `LabelValue` |
+/// | `#[label(name = "...")]` | field | the same under another key |
+/// | `#[value]` | field | a histogram of a `Duration`, in seconds |
+/// | `#[value(unit = "By")]` | field | the unit as a UCUM code; `s` and `By` bring the bounds of a histogram |
+/// | `#[value(bounds = [1.0, 10.0])]` | field | the bounds of a histogram |
+/// | `#[value(kind = "gauge")]` | field | another metric: `gauge`, `counter` (the sum), `up_down`, `average` |
+/// | `#[value(name = "...")]` | field | replaces the field's part of the metric's name |
+/// | `#[skip]` | variant | no metrics of this variant |
+///
+/// A value is what a `Measure` is, or an `Option` of one, whose `None` is ignored.
+///
+/// ```
+/// use mvx_metrics::MetricEvent;
+/// use std::time::Duration;
+///
+/// #[derive(MetricEvent)]
+/// enum StorageEvent {
+///     /// Documents saved.
+///     Saved {
+///         #[label]
+///         ok: bool,
+///         #[value(unit = "By")]
+///         bytes: u64,
+///         #[value(name = "duration")]
+///         elapsed: Duration,
+///     },
+///     #[skip]
+///     Closed,
+/// }
+///
+/// let event = StorageEvent::Saved { ok: true, bytes: 1, elapsed: Duration::ZERO };
+/// assert_eq!(event.event_type(), "storage.saved"); // metrics: this, storage.saved.bytes, storage.saved.duration
+/// ```
+///
+/// Without the feature `runtime` there are no metrics, and the attributes are only checked.
 ///
 /// # Generics
 ///
@@ -143,7 +188,7 @@ use syn::parse_macro_input;
 /// ```
 ///
 /// Cost: `event_type` and `variant_index` read the discriminant; nothing is allocated or formatted.
-#[proc_macro_derive(MetricEvent, attributes(event))]
+#[proc_macro_derive(MetricEvent, attributes(event, label, value, skip))]
 pub fn derive_metric_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     event::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()

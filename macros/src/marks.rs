@@ -24,6 +24,9 @@ pub(crate) struct MarkKey {
 
 pub(crate) const NAME: MarkKey = MarkKey { word: "name", example: "name = \"...\"" };
 pub(crate) const SKIP: MarkKey = MarkKey { word: "skip", example: "skip" };
+pub(crate) const UNIT: MarkKey = MarkKey { word: "unit", example: "unit = \"s\"" };
+pub(crate) const KIND: MarkKey = MarkKey { word: "kind", example: "kind = \"gauge\"" };
+pub(crate) const BOUNDS: MarkKey = MarkKey { word: "bounds", example: "bounds = [1.0, 10.0]" };
 pub(crate) const CRATE: MarkKey = MarkKey { word: "crate", example: "crate = \"path::to::mvx_metrics\"" };
 
 /// What the attributes of one name said in one place.

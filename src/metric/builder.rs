@@ -59,6 +59,8 @@ pub struct InstrumentBuilder<E, I> {
     fields: Option<TypedSet<E>>,
     /// Whether an event has these labels, if some have not.
     present: Option<Box<dyn Keep<E>>>,
+    /// The first unit that is none.
+    mistake: Option<Error>,
     /// Whether a second set was given.
     two_sets: bool,
     value: Option<Box<dyn Read<E>>>,
@@ -91,6 +93,7 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
             labels: Vec::new(),
             fields: None,
             present: None,
+            mistake: None,
             two_sets: false,
             value: None,
             fractional: false,
@@ -194,6 +197,17 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
         self
     }
 
+    /// The same by its UCUM code, such as `s`, `By` or `{request}`; `build()` tells if it is none.
+    pub fn ucum(mut self, code: &str) -> Self {
+        match Unit::custom(code) {
+            Ok(unit) => self.unit(unit),
+            Err(error) => {
+                self.mistake.get_or_insert(error);
+                self
+            }
+        }
+    }
+
     /// One sentence for people.
     pub fn help(mut self, help: &str) -> Self {
         self.descriptor = self.descriptor.help(help);
@@ -221,6 +235,9 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
     }
 
     pub(super) fn into_parts(mut self) -> Result<Parts<E>, Error> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
         if self.two_sets || (self.fields.is_some() && !self.labels.is_empty()) {
             let message =
                 "labels are given twice: put all of them into the one struct given to `.labels::<..>(..)`";
