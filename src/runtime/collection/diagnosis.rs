@@ -69,7 +69,8 @@ impl RuntimeSnapshot {
             *recorders += usize::from(family.overflowed() > 0);
             *overflowed = overflowed.saturating_add(family.overflowed());
         }
-        let reached = counted.into_iter().filter(|(_, (series, recorders, _))| *recorders > 0 || *series > self.limit);
+        let reached =
+            counted.into_iter().filter(|(_, (series, recorders, _))| *recorders > 0 || *series > self.limit);
         reached.map(|(metric, counts)| self.report(metric, counts)).collect()
     }
 
@@ -129,7 +130,10 @@ impl RuntimeSnapshot {
     /// # }
     /// ```
     pub fn top(&self, metric: &str, k: usize) -> Vec<(&Snapshot, f64)> {
-        let all = self.recorders.iter().filter_map(|recorder| Some((recorder, weight(recorder.metric(metric)?.family())?)));
+        let all = self
+            .recorders
+            .iter()
+            .filter_map(|recorder| Some((recorder, weight(recorder.metric(metric)?.family())?)));
         let mut all: Vec<_> = all.collect();
         // Stable, so equals stay in the order of creation.
         all.sort_by(|(_, ours), (_, theirs)| theirs.total_cmp(ours));
@@ -137,7 +141,6 @@ impl RuntimeSnapshot {
         all
     }
 }
-
 
 /// All series of a family in one number; `None` if it has none, or they have no order.
 fn weight(family: &Family) -> Option<f64> {

@@ -69,10 +69,20 @@ fn of_group(group: &Group, started: Timestamp) -> [Result<Family, Error>; 8] {
         counter("mvx.events.processed", "event", "Events that every metric has seen.", accounts.processed),
         by_reason("mvx.events.rejected", "Events refused at the door.", &rejected, started),
         by_reason("mvx.events.dropped", "Accepted events that were given up.", &dropped, started),
-        level("mvx.events.pending", "event", "Accepted events whose fate is open.", accounts.pending() as i64),
+        level(
+            "mvx.events.pending",
+            "event",
+            "Accepted events whose fate is open.",
+            accounts.pending() as i64,
+        ),
         level("mvx.recorders", "recorder", "Registered recorders.", group.recorders),
         counter("mvx.recorders.removed", "recorder", "Recorders that were removed.", group.removed),
-        level("mvx.quarantined", "item", "Metrics and observers that panicked, and are left out.", group.quarantined),
+        level(
+            "mvx.quarantined",
+            "item",
+            "Metrics and observers that panicked, and are left out.",
+            group.quarantined,
+        ),
     ]
 }
 
@@ -96,7 +106,8 @@ fn counter(
     let mut writer = FamilyWriter::whole(&mut family);
     writer.started(started);
     for (reason, count) in counts {
-        let labels = if reason.is_empty() { LabelSet::empty() } else { LabelSet::new([("reason", *reason)])? };
+        let labels =
+            if reason.is_empty() { LabelSet::empty() } else { LabelSet::new([("reason", *reason)])? };
         writer.counter(&labels, *count);
     }
     drop(writer);
