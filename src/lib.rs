@@ -188,6 +188,12 @@ pub mod _guide {
         #![doc = include_str!("docs/recorders.md")]
     }
 
+    /// Recorders exported as one, limits of series, sources, and the runtime's own accounts.
+    #[cfg(feature = "runtime")]
+    pub mod groups {
+        #![doc = include_str!("docs/groups.md")]
+    }
+
     /// From start to shutdown: states, operations, stuck code, forks.
     #[cfg(feature = "runtime")]
     pub mod lifecycle {

@@ -12,9 +12,6 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// How many series that found no room are kept as examples.
-const EXAMPLES: usize = 5;
-
 /// A family in the making: what any number of families of one shape come to together.
 ///
 /// Counts, buckets, extremes and integer sums are exact, sums of fractions are kept exactly until they are read. A gauge is folded by
@@ -33,7 +30,6 @@ pub(crate) struct Folded {
     /// When each row of a gauge was stated, for the last by time.
     stated: Vec<Timestamp>,
     past_limit: u64,
-    examples: Vec<String>,
 }
 
 impl Folded {
@@ -48,7 +44,6 @@ impl Folded {
             sums: Vec::new(),
             stated: Vec::new(),
             past_limit: 0,
-            examples: Vec::new(),
         }
     }
 
@@ -73,12 +68,6 @@ impl Folded {
     /// How many series found no room and were added to the overflow series, once for each time.
     pub(crate) fn past_limit(&self) -> u64 {
         self.past_limit
-    }
-
-    /// Some of those, by their labels.
-    #[allow(dead_code, reason = "for the report of cardinality, which is to come")]
-    pub(crate) fn examples(&self) -> &[String] {
-        &self.examples
     }
 
     /// Adds a family of the same shape, whose state is of the time `at`; false if it has another shape, or cannot be folded.
@@ -120,9 +109,6 @@ impl Folded {
         let room = self.family.len() - usize::from(self.family.keys.overflow().is_some());
         if room >= self.limit {
             self.past_limit = self.past_limit.saturating_add(1);
-            if self.examples.len() < EXAMPLES {
-                self.examples.push(other.keys.labels(series).to_string());
-            }
             return self.overflow_row(started);
         }
         let keys = &other.keys;

@@ -2,9 +2,11 @@
 
 mod by_group;
 mod by_recorder;
+pub(crate) mod diagnosis;
 pub(crate) mod exported;
 pub(crate) mod scope;
 pub(crate) mod source;
+mod vitals;
 
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
@@ -19,6 +21,7 @@ use crate::runtime::collection::scope::Scope;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How the recorders of a runtime are shown by an exporter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,6 +78,7 @@ pub struct RuntimeSnapshot {
     limit: usize,
     /// What sources gave, and what was added by hand.
     read: Vec<Arc<Vec<Family>>>,
+    publication_interval: Duration,
 }
 
 impl RuntimeSnapshot {
@@ -91,6 +95,7 @@ impl RuntimeSnapshot {
             retired,
             limit: runtime.settings.exported_cardinality as usize,
             read: runtime.sources.given(),
+            publication_interval: runtime.control.publication_interval(),
         }
     }
 
@@ -128,6 +133,32 @@ impl RuntimeSnapshot {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
         }
         families
+    }
+
+    /// What the runtime says of itself, by group: where every event offered to its recorders has ended, those of removed recorders
+    /// included, as metrics named `mvx.*`, in the order of their names. Costs a look at each recorder.
+    ///
+    /// What is offered to a handle after its recorder was removed is in the accounts of the handle alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let storage = runtime.recorder::<Saved>("storage").create()?;
+    /// storage.register_event(Saved);
+    /// let snapshot = runtime.collect();
+    /// let vitals = snapshot.vitals();
+    /// let accepted = vitals.iter().find(|family| family.descriptor().name().as_str() == "mvx.events.accepted");
+    /// let series = accepted.and_then(|family| family.parts()[0].family().series().next());
+    /// assert_eq!(series.and_then(|series| series.value().counter()), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn vitals(&self) -> Vec<ExportedFamily<'_>> {
+        vitals::families(&self.recorders, &self.retired, self.started, self.publication_interval)
     }
 
     /// Adds families of the runtime or its process, which were read elsewhere: for whoever exports.
