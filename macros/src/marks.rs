@@ -153,7 +153,7 @@ pub(crate) fn label_key(
     };
     let remedy = if !is_key(&key) {
         "a label key is ASCII letters, digits and `_`, a letter or one `_` first"
-    } else if ["le", "quantile", "recorder", "entity"].contains(&key.as_str()) {
+    } else if ["le", "quantile", "recorder", "entity", "group"].contains(&key.as_str()) {
         "this key is reserved"
     } else {
         return key;
