@@ -30,6 +30,10 @@ pub use crate::model::event::EventSink;
 pub use crate::model::event::MetricEvent;
 pub use crate::model::event::NoopSink;
 #[cfg(feature = "derive")]
+pub use mvx_metrics_macros::LabelValue;
+#[cfg(feature = "derive")]
+pub use mvx_metrics_macros::Labels;
+#[cfg(feature = "derive")]
 pub use mvx_metrics_macros::MetricEvent;
 
 /// What most programs that use recorders, or write a metric of their own, need: `use mvx_metrics::prelude::*`.
@@ -47,6 +51,10 @@ pub use mvx_metrics_macros::MetricEvent;
 /// ```
 pub mod prelude {
     pub use crate::EventSink;
+    #[cfg(feature = "derive")]
+    pub use crate::LabelValue;
+    #[cfg(feature = "derive")]
+    pub use crate::Labels;
     pub use crate::MetricEvent;
     pub use crate::NoopSink;
     #[cfg(feature = "runtime")]
@@ -110,10 +118,43 @@ pub mod prelude {
 /// What derived code names. Not public API: it may change in any release, together with the macros.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::__mvx_metrics_if_runtime as if_runtime;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::DefineMetrics;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::DerivedMetrics;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::LabelFields;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::LabelValue;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::Measure;
+    #[cfg(feature = "runtime")]
+    pub use crate::metric::label_product;
     pub use crate::model::event::MetricEvent;
+    #[cfg(feature = "runtime")]
+    pub use crate::model::label::Label;
+    pub use core::clone::Clone;
     pub use core::marker::Send;
+    pub use core::option::Option;
     pub use core::primitive::str;
     pub use core::primitive::usize;
+}
+
+/// Derived code about metrics, which there is only with the feature `runtime` of this crate.
+#[cfg(feature = "runtime")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __mvx_metrics_if_runtime {
+    ($($code:tt)*) => { $($code)* };
+}
+
+/// Derived code about metrics, which there is only with the feature `runtime` of this crate.
+#[cfg(not(feature = "runtime"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __mvx_metrics_if_runtime {
+    ($($code:tt)*) => {};
 }
 
 /// The guide, chapter by chapter.
@@ -145,6 +186,12 @@ pub mod _guide {
     #[cfg(feature = "runtime")]
     pub mod recorders {
         #![doc = include_str!("docs/recorders.md")]
+    }
+
+    /// Recorders exported as one, limits of series, sources, and the runtime's own accounts.
+    #[cfg(feature = "runtime")]
+    pub mod groups {
+        #![doc = include_str!("docs/groups.md")]
     }
 
     /// From start to shutdown: states, operations, stuck code, forks.

@@ -218,3 +218,56 @@ fn a_buffer_that_was_full_once_allocates_nothing_more() {
     let offered = u64::from(CAPACITY) + 64 + rounds * BURST;
     assert_eq!(recorder.accounts().accepted, offered);
 }
+
+#[cfg(feature = "derive")]
+#[test]
+fn to_look_up_a_typed_label_set_allocates_nothing() {
+    use mvx_metrics::Batch;
+    use mvx_metrics::Context;
+    use mvx_metrics::Counter;
+    use mvx_metrics::LabelValue;
+    use mvx_metrics::Labels;
+    use mvx_metrics::Metric;
+
+    #[derive(LabelValue)]
+    enum Parity {
+        Even,
+        Odd,
+    }
+    #[derive(Labels)]
+    struct Dense {
+        parity: Parity,
+        zero: bool,
+    }
+    #[derive(Labels)]
+    struct Open {
+        parity: Parity,
+        digit: u32,
+    }
+    fn parity(number: u32) -> Parity {
+        if number % 2 == 0 { Parity::Even } else { Parity::Odd }
+    }
+
+    let dense = |e: &u32| Dense { parity: parity(*e), zero: *e == 0 };
+    let open = |e: &u32| Open { parity: parity(*e), digit: *e };
+    let mut counters = [
+        Counter::<u32>::builder("dense").labels::<Dense>(dense).build().unwrap(),
+        Counter::<u32>::builder("open").labels::<Open>(open).build().unwrap(),
+    ];
+    let numbers: Vec<u32> = (0..1_000).map(|number| number % 10).collect();
+    let context = Context::new(Timestamp::default(), 1);
+    for counter in &mut counters {
+        let mut pass = || {
+            let mut batch = Batch::new(&numbers);
+            counter.handle_batch(&mut batch, &context);
+            for number in &numbers {
+                let _ = counter.handle_event(number, &context);
+            }
+            assert_eq!(batch.accepted(), 1_000);
+        };
+        let (first, ()) = allocated_by(&mut pass);
+        assert!(first > 0, "the first pass makes the series");
+        let (second, ()) = allocated_by(pass);
+        assert_eq!(second, 0, "{counter:?}");
+    }
+}

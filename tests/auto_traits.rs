@@ -170,6 +170,8 @@ fn what_is_read_crosses_threads_and_can_be_kept() {
     copied::<mvx_metrics::Scope<'static>>();
     copied::<mvx_metrics::Fold>();
     copied::<mvx_metrics::GaugeFold>();
+    cloned::<mvx_metrics::SourceStatus>();
+    cloned::<mvx_metrics::CardinalityReport>();
     cloned::<Descriptor>();
     cloned::<Family>();
     cloned::<LabelSet>();

@@ -225,3 +225,94 @@ fn bad_groups_and_limits_are_refused_with_what_to_do_instead() {
     let sum = runtime.recorder::<Number>("sum").gauge("load", |g| g.value(|e| Some(e.0)));
     assert_eq!(sum.create().unwrap_err().kind(), ErrorKind::MetricConflict);
 }
+
+#[test]
+fn vitals_account_for_every_event_by_group_those_of_removed_recorders_included() {
+    let runtime = running("vitals");
+    let left = measured(runtime.recorder::<Number>("left").group("disks"));
+    let right = measured(runtime.recorder::<Number>("right").group("disks").capacity(4));
+    record(&left, 0..5);
+    record(&right, 0..3);
+    right.stop().wait(PATIENCE).unwrap();
+    right.register_event(Number(1));
+    let bad = runtime
+        .recorder::<Number>("bad")
+        .counter("odd", |c| c.value(|e| Some(1 / (e.0 % 2))))
+        .create()
+        .unwrap();
+    record(&bad, [2]);
+    let told = |snapshot: &RuntimeSnapshot| {
+        let mut told = Vec::new();
+        for family in snapshot.vitals() {
+            for part in family.parts() {
+                let scope: Vec<_> = part.scope().labels().map(|(_, value)| value).collect();
+                for series in part.family().series() {
+                    let labels: Vec<_> = series.labels().iter().map(|(_, value)| value).collect();
+                    let name = family.descriptor().name().as_str().trim_start_matches("mvx.");
+                    let value = series.value();
+                    let value = value
+                        .counter()
+                        .map(|count| count as f64)
+                        .or(value.up_down().map(|level| level as f64));
+                    let value = value.or(value_of(series.value())).unwrap();
+                    told.push((format!("{name}{scope:?}{labels:?}").replace('"', ""), value));
+                }
+            }
+        }
+        told
+    };
+    let now = told(&runtime.collect());
+    let get = |told: &[(String, f64)], key: &str| {
+        told.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+    };
+    for (key, value) in [
+        ("events.accepted[disks][]", 8.0),
+        ("events.processed[disks][]", 8.0),
+        ("events.rejected[disks][closed]", 1.0),
+        ("events.dropped[disks][deadline]", 0.0),
+        ("events.pending[disks][]", 0.0),
+        ("recorders[disks][]", 2.0),
+        ("recorders[][]", 1.0),
+        ("quarantined[][]", 1.0),
+        ("quarantined[disks][]", 0.0),
+    ] {
+        assert_eq!(get(&now, key), Some(value), "{key} in {now:?}");
+    }
+    assert_eq!(now.len(), 2 * (6 + 8) + 1, "{now:?}");
+    assert!(get(&now, "publication.interval[][]").unwrap() > 0.0);
+    runtime.stop_and_remove("left", PATIENCE).unwrap();
+    let after = told(&runtime.collect());
+    assert_eq!(get(&after, "events.accepted[disks][]"), Some(8.0));
+    assert_eq!(
+        (get(&after, "recorders[disks][]"), get(&after, "recorders.removed[disks][]")),
+        (Some(1.0), Some(1.0))
+    );
+}
+
+fn value_of(value: mvx_metrics::ValueRef<'_>) -> Option<f64> {
+    value.gauge()
+}
+
+#[test]
+fn the_report_of_cardinality_names_the_label_without_bound_and_the_top_names_who_has_most() {
+    let runtime = MetricsRuntime::builder("many").exported_cardinality(12).build().unwrap();
+    runtime.start().unwrap();
+    for (id, from) in [("a", 0), ("b", 100)] {
+        let builder =
+            runtime.recorder::<Number>(id).counter("fine", |c| c.label("parity", |e| Label::from(e.0 % 2)));
+        let builder = builder.counter("own", |c| c.label("n", |e| Label::from(e.0)).cardinality(3));
+        let builder = builder
+            .counter("all", |c| c.label("n", |e| Label::from(e.0)).label("parity", |e| Label::from(e.0 % 2)));
+        record(&builder.create().unwrap(), from..from + 7 + from / 100);
+    }
+    let snapshot = runtime.collect();
+    let report = snapshot.cardinality();
+    let [all, own] = &report[..] else { panic!("{report:?}") };
+    assert_eq!((all.metric.as_str(), all.series, all.recorders, all.past_exported), ("all", 15, 0, true));
+    assert_eq!((all.label.as_ref().unwrap().as_str(), all.values, all.examples.len()), ("n", 15, 5));
+    assert_eq!((own.metric.as_str(), own.recorders, own.overflowed, own.past_exported), ("own", 2, 9, false));
+    let top: Vec<_> =
+        snapshot.top("fine", 5).iter().map(|(recorder, most)| (recorder.id().to_string(), *most)).collect();
+    assert_eq!(top, [("b".to_owned(), 8.0), ("a".to_owned(), 7.0)]);
+    assert!(snapshot.top("fine", 0).is_empty() && snapshot.top("missing", 3).is_empty());
+}

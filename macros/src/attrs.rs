@@ -117,11 +117,11 @@ fn unknown_key(key: &Ident, place: Place) -> String {
 
 /// One `key = value` as written.
 pub(crate) struct Entry {
-    key: Ident,
-    value: Value,
+    pub(crate) key: Ident,
+    pub(crate) value: Value,
 }
 
-enum Value {
+pub(crate) enum Value {
     Missing,
     Literal(Lit),
     /// Anything else, kept for its span only.

@@ -2,6 +2,8 @@
 
 use crate::attrs::Place;
 use crate::attrs::Settings;
+use crate::metrics;
+use crate::metrics::Measured;
 use crate::mistakes::Mistakes;
 use crate::name;
 use crate::name::Flaw;
@@ -26,6 +28,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut mistakes = Mistakes::default();
     let declared = parse(input, &mut mistakes);
     let names = check(&declared, &mut mistakes);
+    metrics::check(&measured(&declared, &names), &mut mistakes);
     mistakes.none_in(names).map(|names| expand(&declared, &names))
 }
 
@@ -38,13 +41,22 @@ struct Declared<'a> {
 }
 
 enum Kind<'a> {
-    Struct,
+    Struct(Measured<'a>),
     Enum(Vec<Variant<'a>>),
 }
 
 struct Variant<'a> {
     ident: &'a Ident,
     settings: Settings,
+    measured: Measured<'a>,
+}
+
+/// Event types, and what is measured of each.
+fn measured<'a>(declared: &'a Declared<'_>, names: &'a [String]) -> Vec<(&'a String, &'a Measured<'a>)> {
+    match &declared.kind {
+        Kind::Struct(measured) => names.iter().map(|name| (name, measured)).collect(),
+        Kind::Enum(variants) => names.iter().zip(variants.iter().map(|variant| &variant.measured)).collect(),
+    }
 }
 
 fn parse<'a>(input: &'a DeriveInput, mistakes: &mut Mistakes) -> Declared<'a> {
@@ -60,14 +72,14 @@ fn parse<'a>(input: &'a DeriveInput, mistakes: &mut Mistakes) -> Declared<'a> {
     let kind = match &input.data {
         Data::Struct(data) => {
             parse_fields(&data.fields, mistakes);
-            Kind::Struct
+            Kind::Struct(metrics::read(&input.attrs, &data.fields, false, mistakes))
         }
         Data::Enum(data) => Kind::Enum(data.variants.iter().map(|v| parse_variant(v, mistakes)).collect()),
         Data::Union(data) => {
             let remedy =
                 "a union cannot tell what happened: make it an `enum` with a variant for each kind of event";
             mistakes.at(&data.union_token, remedy);
-            Kind::Struct
+            Kind::Struct(metrics::read(&[], &Fields::Unit, false, mistakes))
         }
     };
     Declared { ident: &input.ident, generics: &input.generics, settings, kind }
@@ -76,7 +88,8 @@ fn parse<'a>(input: &'a DeriveInput, mistakes: &mut Mistakes) -> Declared<'a> {
 fn parse_variant<'a>(variant: &'a syn::Variant, mistakes: &mut Mistakes) -> Variant<'a> {
     let settings = Settings::read(&variant.attrs, Place::Variant, mistakes);
     parse_fields(&variant.fields, mistakes);
-    Variant { ident: &variant.ident, settings }
+    let measured = metrics::read(&variant.attrs, &variant.fields, true, mistakes);
+    Variant { ident: &variant.ident, settings, measured }
 }
 
 fn parse_fields(fields: &Fields, mistakes: &mut Mistakes) {
@@ -98,7 +111,7 @@ fn check(declared: &Declared<'_>, mistakes: &mut Mistakes) -> Vec<String> {
     let type_name = declared.ident.unraw().to_string();
     let prefix = part(declared.ident, &declared.settings, name::prefix(&type_name), name::check, mistakes);
     match &declared.kind {
-        Kind::Struct => vec![prefix],
+        Kind::Struct(_) => vec![prefix],
         Kind::Enum(variants) => check_variants(&prefix, variants, mistakes),
     }
 }
@@ -107,7 +120,7 @@ fn check_variants(prefix: &str, variants: &[Variant<'_>], mistakes: &mut Mistake
     let mut owners: HashMap<String, &Ident> = HashMap::with_capacity(variants.len());
     let mut names = Vec::with_capacity(variants.len());
     for variant in variants {
-        let Variant { ident, settings } = variant;
+        let Variant { ident, settings, .. } = variant;
         let default = name::snake_case(&ident.unraw().to_string());
         let part = part(ident, settings, default, name::check_part, mistakes);
         let full = format!("{prefix}.{part}");
@@ -168,7 +181,16 @@ fn expand(declared: &Declared<'_>, names: &[String]) -> TokenStream {
     let Declared { ident, generics, .. } = declared;
     let private = private(&declared.settings);
     let (impl_generics, ty_generics, _) = generics.split_for_impl();
-    let where_clause = where_clause(generics, &private);
+    let measured = measured(declared, names);
+    let derived_where = metrics::bounds(measured.iter().map(|(_, measured)| *measured), &private);
+    let derived_where = where_clause(generics, &private, &derived_where);
+    let where_clause = where_clause(generics, &private, &[]);
+    let paths: Vec<TokenStream> = match &declared.kind {
+        Kind::Struct(_) => vec![quote!(Self)],
+        Kind::Enum(variants) => variants.iter().map(|Variant { ident, .. }| quote!(Self::#ident)).collect(),
+    };
+    let kinds: Vec<_> = measured.into_iter().zip(paths).map(|((name, of), path)| (name, of, path)).collect();
+    let definitions = metrics::expand(&kinds, &private);
     let event_type = by_variant(&declared.kind, names);
     let indices: Vec<Literal> = (0..names.len()).map(Literal::usize_unsuffixed).collect();
     let variant_index = by_variant(&declared.kind, &indices);
@@ -188,6 +210,17 @@ fn expand(declared: &Declared<'_>, names: &[String]) -> TokenStream {
                 #variant_index
             }
         }
+
+        #private::if_runtime! {
+            #[automatically_derived]
+            #[allow(deprecated, unreachable_patterns)]
+            impl #impl_generics #private::DerivedMetrics for #ident #ty_generics #derived_where {
+                fn define<__D: #private::DefineMetrics<Self>>(metrics: __D) -> __D {
+                    #definitions
+                    metrics
+                }
+            }
+        }
     }
 }
 
@@ -201,17 +234,21 @@ fn private(settings: &Settings) -> TokenStream {
 
 /// A generic event is an event whenever it can be sent and borrows nothing. Said of `Self`, this is exact; a bound on each
 /// parameter would ask too little for `Arc<T>` and too much for `PhantomData<fn() -> T>`.
-fn where_clause(generics: &Generics, private: &TokenStream) -> TokenStream {
+///
+/// `of_fields` is what is asked of the fields' types beside.
+fn where_clause(generics: &Generics, private: &TokenStream, of_fields: &[TokenStream]) -> TokenStream {
     let written = generics.where_clause.iter().flat_map(|clause| &clause.predicates);
     let sendable = generics.type_params().next().map(|_| quote!(Self: #private::Send + 'static));
-    let predicates: Vec<TokenStream> = written.map(ToTokens::to_token_stream).chain(sendable).collect();
+    let of_fields = of_fields.iter().filter(|_| generics.type_params().next().is_some()).cloned();
+    let written = written.map(ToTokens::to_token_stream);
+    let predicates: Vec<TokenStream> = written.chain(sendable).chain(of_fields).collect();
     if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) }
 }
 
 /// One value for each variant. A `match` over literals instead of an index into `EVENT_TYPES`: it has no panic to compile.
 fn by_variant(kind: &Kind<'_>, values: &[impl ToTokens]) -> TokenStream {
     match kind {
-        Kind::Struct => quote!(#(#values)*),
+        Kind::Struct(_) => quote!(#(#values)*),
         Kind::Enum(variants) if variants.is_empty() => quote!(match *self {}),
         Kind::Enum(variants) => {
             let idents = variants.iter().map(|variant| variant.ident);

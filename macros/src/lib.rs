@@ -5,6 +5,9 @@
 
 mod attrs;
 mod event;
+mod labels;
+mod marks;
+mod metrics;
 mod mistakes;
 mod name;
 
@@ -65,6 +68,50 @@ use syn::parse_macro_input;
 /// Metrics are routed by these names and dashboards may show them, so keep a name when the Rust name changes: write the old
 /// one into the attribute. There is no way to leave the prefix out for one variant: one prefix for each type lets a reader
 /// find the type of an event by its name. The few types that need more are written by hand.
+///
+/// # Metrics
+///
+/// Fields can say how they are commonly measured. `.derived_metrics()` on a recorder's builder then adds a counter for each variant,
+/// named as its event type, and a metric for each value, named `event_type.field`; all have the variant's labels. What a doc
+/// comment says first is their help.
+///
+/// | attribute | on | effect |
+/// |---|---|---|
+/// | `#[label]` | field | a label of the variant's metrics, of a type that is a `LabelValue` |
+/// | `#[label(name = "...")]` | field | the same under another key |
+/// | `#[value]` | field | a histogram of a `Duration`, in seconds |
+/// | `#[value(unit = "By")]` | field | the unit as a UCUM code; `s` and `By` bring the bounds of a histogram |
+/// | `#[value(bounds = [1.0, 10.0])]` | field | the bounds of a histogram |
+/// | `#[value(kind = "gauge")]` | field | another metric: `gauge`, `counter` (the sum), `up_down`, `average` |
+/// | `#[value(name = "...")]` | field | replaces the field's part of the metric's name |
+/// | `#[skip]` | variant | no metrics of this variant |
+///
+/// A value is what a `Measure` is, or an `Option` of one, whose `None` is ignored.
+///
+/// ```
+/// use mvx_metrics::MetricEvent;
+/// use std::time::Duration;
+///
+/// #[derive(MetricEvent)]
+/// enum StorageEvent {
+///     /// Documents saved.
+///     Saved {
+///         #[label]
+///         ok: bool,
+///         #[value(unit = "By")]
+///         bytes: u64,
+///         #[value(name = "duration")]
+///         elapsed: Duration,
+///     },
+///     #[skip]
+///     Closed,
+/// }
+///
+/// let event = StorageEvent::Saved { ok: true, bytes: 1, elapsed: Duration::ZERO };
+/// assert_eq!(event.event_type(), "storage.saved"); // metrics: this, storage.saved.bytes, storage.saved.duration
+/// ```
+///
+/// Without the feature `runtime` there are no metrics, and the attributes are only checked.
 ///
 /// # Generics
 ///
@@ -141,8 +188,66 @@ use syn::parse_macro_input;
 /// ```
 ///
 /// Cost: `event_type` and `variant_index` read the discriminant; nothing is allocated or formatted.
-#[proc_macro_derive(MetricEvent, attributes(event))]
+#[proc_macro_derive(MetricEvent, attributes(event, label, value, skip))]
 pub fn derive_metric_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     event::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Implements `LabelFields` for a struct whose fields are labels, to be given to an instrument's `.labels::<..>(..)`.
+///
+/// ```
+/// use mvx_metrics::{LabelValue, Labels};
+///
+/// #[derive(LabelValue)]
+/// enum Outcome { Success, Failure }
+///
+/// #[derive(Labels)]
+/// struct SaveLabels<'e> {
+///     outcome: Outcome,
+///     #[label(name = "storage")]
+///     backend: &'e str,
+///     #[label(skip)]
+///     attempts: u32,
+/// }
+///
+/// assert_eq!(<SaveLabels as mvx_metrics::LabelFields>::KEYS, ["outcome", "storage"]);
+/// ```
+///
+/// | attribute | on | effect |
+/// |---|---|---|
+/// | `#[label(name = "...")]` | field | the label's key, instead of the field's name |
+/// | `#[label(skip)]` | field | no label |
+/// | `#[label(crate = "...")]` | type | the path of `mvx_metrics`, if it was renamed or is re-exported |
+///
+/// Each field's type is a `LabelValue`: an enum that derives it, `bool`, integers, texts, references to and `Option` of these.
+/// Lifetimes are those of the event from which the labels are made. Type parameters must be `LabelValue + 'static`.
+///
+/// # Errors
+///
+/// Compile errors at their place: a key that is no label key or is reserved, two fields of one key, a tuple struct's field without a
+/// name, an enum or a union, unknown or repeated keys.
+///
+/// Without the feature `runtime` there are no labels, and the derive expands to nothing.
+#[proc_macro_derive(Labels, attributes(label))]
+pub fn derive_labels(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    labels::derive_labels(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Implements `LabelValue` for an enum: each variant is a label value, its name in snake case.
+///
+/// `#[label(name = "...")]` on a variant gives it another value, and is needed where the variant has fields, because these do not
+/// show in the label. `#[label(crate = "...")]` on the type is the path of `mvx_metrics`.
+///
+/// # Errors
+///
+/// Compile errors at their place: structs and unions, two variants of one value, values of more than 1,024 bytes, unknown or repeated
+/// keys.
+///
+/// Without the feature `runtime` there are no labels, and the derive expands to nothing.
+#[proc_macro_derive(LabelValue, attributes(label))]
+pub fn derive_label_value(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    labels::derive_value(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

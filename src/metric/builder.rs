@@ -2,13 +2,17 @@
 
 use crate::metric::Interests;
 use crate::metric::batch::Piece;
+use crate::metric::label_fields::LabelFields;
 use crate::metric::measure::Amount;
 use crate::metric::measure::Measure;
+use crate::metric::selector::Fields;
 use crate::metric::selector::Keep;
 use crate::metric::selector::Kept;
 use crate::metric::selector::Read;
 use crate::metric::selector::Select;
+use crate::metric::selector::SelectFields;
 use crate::metric::selector::Values;
+use crate::metric::series::Selectors;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -51,12 +55,22 @@ use std::sync::Arc;
 pub struct InstrumentBuilder<E, I> {
     pub(super) descriptor: DescriptorBuilder,
     labels: Vec<(String, Box<dyn Select<E>>)>,
+    /// All labels of a typed set, with its keys.
+    fields: Option<TypedSet<E>>,
+    /// Whether an event has these labels, if some have not.
+    present: Option<Box<dyn Keep<E>>>,
+    /// The first unit that is none.
+    mistake: Option<Error>,
+    /// Whether a second set was given.
+    two_sets: bool,
     value: Option<Box<dyn Read<E>>>,
     fractional: bool,
     keep: Option<Box<dyn Keep<E>>>,
     interests: Interests,
     instrument: PhantomData<fn() -> I>,
 }
+
+type TypedSet<E> = (Box<dyn SelectFields<E>>, &'static [&'static str]);
 
 /// What every instrument knows beside its series.
 pub(super) struct Intake<E> {
@@ -66,17 +80,21 @@ pub(super) struct Intake<E> {
     value: Option<Box<dyn Read<E>>>,
 }
 
-/// An intake, and the label selectors in the order of the descriptor's keys.
+/// An intake, and how events name their series.
 pub(super) struct Parts<E> {
     pub(super) intake: Intake<E>,
-    pub(super) selectors: Box<[Box<dyn Select<E>>]>,
+    pub(super) selectors: Selectors<E>,
 }
 
-impl<E, I> InstrumentBuilder<E, I> {
+impl<E: 'static, I> InstrumentBuilder<E, I> {
     pub(super) fn new(name: &str, kind: Kind) -> Self {
         Self {
             descriptor: Descriptor::builder(name, kind),
             labels: Vec::new(),
+            fields: None,
+            present: None,
+            mistake: None,
+            two_sets: false,
             value: None,
             fractional: false,
             keep: None,
@@ -92,6 +110,58 @@ impl<E, I> InstrumentBuilder<E, I> {
     {
         self.descriptor = self.descriptor.label(key);
         self.labels.push((key.to_owned(), Box::new(select)));
+        self
+    }
+
+    /// All labels, as the fields of one type: `#[derive(Labels)]` on a struct, and a closure that makes it from an event.
+    ///
+    /// Name the type, as in `.labels::<SaveLabels>(|e| SaveLabels { .. })`: without it the compiler cannot infer the closure. With
+    /// `.labels::<Option<SaveLabels>>(..)`, events for which the closure answers `None` are ignored; it is called twice then.
+    ///
+    /// `build()` refuses a second set, and closures for single labels beside a set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "derive")] {
+    /// use mvx_metrics::{Context, Counter, Family, FamilyWriter, LabelValue, Labels, Metric, Timestamp};
+    ///
+    /// #[derive(Clone, Copy, LabelValue)]
+    /// enum Outcome { Success, Failure }
+    ///
+    /// #[derive(Labels)]
+    /// struct SaveLabels<'e> { outcome: Outcome, backend: &'e str }
+    ///
+    /// struct Saved { outcome: Outcome, backend: String }
+    ///
+    /// let mut saves = Counter::<Saved>::builder("document.saves")
+    ///     .labels::<SaveLabels>(|e| SaveLabels { outcome: e.outcome, backend: &e.backend })
+    ///     .build()?;
+    /// let saved = Saved { outcome: Outcome::Success, backend: "s3".into() };
+    /// let _ = saves.handle_event(&saved, &Context::new(Timestamp::default(), 1));
+    ///
+    /// let mut family = Family::new(saves.descriptor().clone());
+    /// saves.snapshot(&mut FamilyWriter::whole(&mut family));
+    /// let series = family.find(&[("backend", "s3"), ("outcome", "success")]);
+    /// assert_eq!(series.and_then(|series| series.value().counter()), Some(1));
+    /// # let _ = Outcome::Failure;
+    /// # }
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn labels<L: LabelFields + 'static>(
+        mut self,
+        select: impl for<'a> Fn(&'a E) -> L::At<'a> + Send + Sync + 'static,
+    ) -> Self {
+        for key in L::KEYS {
+            self.descriptor = self.descriptor.label(key);
+        }
+        self.two_sets |= self.fields.is_some();
+        let select = Arc::new(select);
+        if L::OPTIONAL {
+            let select = Arc::clone(&select);
+            self.present = Some(Box::new(move |event: &E| select(event).is_present()));
+        }
+        self.fields = Some((Box::new(Fields::<L, _> { select, fields: PhantomData }), L::KEYS));
         self
     }
 
@@ -127,6 +197,17 @@ impl<E, I> InstrumentBuilder<E, I> {
         self
     }
 
+    /// The same by its UCUM code, such as `s`, `By` or `{request}`; `build()` tells if it is none.
+    pub fn ucum(mut self, code: &str) -> Self {
+        match Unit::custom(code) {
+            Ok(unit) => self.unit(unit),
+            Err(error) => {
+                self.mistake.get_or_insert(error);
+                self
+            }
+        }
+    }
+
     /// One sentence for people.
     pub fn help(mut self, help: &str) -> Self {
         self.descriptor = self.descriptor.help(help);
@@ -154,10 +235,31 @@ impl<E, I> InstrumentBuilder<E, I> {
     }
 
     pub(super) fn into_parts(mut self) -> Result<Parts<E>, Error> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        if self.two_sets || (self.fields.is_some() && !self.labels.is_empty()) {
+            let message =
+                "labels are given twice: put all of them into the one struct given to `.labels::<..>(..)`";
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
         let descriptor = self.descriptor.build()?;
-        self.labels.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let selectors = self.labels.into_iter().map(|(_, select)| select).collect();
-        let intake = Intake { descriptor, interests: self.interests, keep: self.keep, value: self.value };
+        let keep: Option<Box<dyn Keep<E>>> = match (self.keep, self.present) {
+            (Some(keep), Some(present)) => Some(Box::new(move |e: &E| keep.one(e) && present.one(e))),
+            (keep, present) => keep.or(present),
+        };
+        let selectors = match self.fields {
+            Some((select, keys)) if !keys.is_empty() => {
+                let mut order: Vec<usize> = (0..keys.len()).collect();
+                order.sort_by_key(|position| keys.get(*position));
+                Selectors::Fields(select, order.into())
+            }
+            _ => {
+                self.labels.sort_by(|(left, _), (right, _)| left.cmp(right));
+                Selectors::Each(self.labels.into_iter().map(|(_, select)| select).collect())
+            }
+        };
+        let intake = Intake { descriptor, interests: self.interests, keep, value: self.value };
         Ok(Parts { intake, selectors })
     }
 }

@@ -26,6 +26,10 @@ use std::time::Duration;
 /// assert_eq!(Pages(3).number(), 3_u64.into());
 /// assert_eq!(Duration::from_millis(1500).number(), 1.5.into());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no value that can be measured",
+    note = "values are integers, `f32`, `f64`, `Duration`, or a type of your own that is a `Measure`"
+)]
 pub trait Measure {
     /// Whether there are values between two integers; decides how a counter adds them up.
     const FRACTIONAL: bool;

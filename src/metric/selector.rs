@@ -10,10 +10,15 @@ use crate::metric::index::Identity;
 use crate::metric::index::Index;
 use crate::metric::index::Recalled;
 use crate::metric::index::same_texts;
+use crate::metric::label_fields::LabelFields;
 use crate::metric::measure::Amount;
 use crate::metric::measure::Measured;
 use crate::model::label::Label;
+use crate::model::limits::MAX_DENSE_LABELS;
+use crate::model::limits::MAX_LABELS;
 use crate::model::snapshot::SeriesKeys;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// How an event names the value of one label.
 pub(super) trait Select<E>: Send {
@@ -31,6 +36,29 @@ pub(super) trait Select<E>: Send {
         keys: &SeriesKeys,
         into: &mut Rows,
     ) -> Option<Label<'a>>;
+}
+
+/// How an event names all labels of its series together.
+pub(super) trait SelectFields<E>: Send {
+    /// How many label sets there are, if they are found by their index.
+    fn dense(&self) -> Option<usize>;
+
+    fn index(&self, event: &E) -> usize;
+
+    /// The series of some events as far as the table knows them: the first event of which it does not.
+    fn rows<'a>(&self, events: Events<'a, E>, table: &[u32], into: &mut Rows) -> Option<&'a E>;
+
+    /// Shows the labels of one event, in the order of the fields.
+    fn with_labels(&self, event: &E, show: &mut dyn FnMut(&[Label<'_>]));
+}
+
+/// The place of a label set of which no series is known yet.
+pub(super) const NO_ROW: u32 = u32::MAX;
+
+/// A closure that makes labels `L` of an event.
+pub(super) struct Fields<L, F> {
+    pub(super) select: Arc<F>,
+    pub(super) fields: PhantomData<fn() -> L>,
 }
 
 /// How an event tells its value, if it has one.
@@ -145,6 +173,54 @@ where
             false
         });
         unknown
+    }
+}
+
+impl<E, L, F> SelectFields<E> for Fields<L, F>
+where
+    L: LabelFields,
+    F: for<'a> Fn(&'a E) -> L::At<'a> + Send + Sync,
+{
+    fn dense(&self) -> Option<usize> {
+        L::CARDINALITY.filter(|sets| *sets <= MAX_DENSE_LABELS)
+    }
+
+    #[inline]
+    fn index(&self, event: &E) -> usize {
+        (self.select)(event).index()
+    }
+
+    fn rows<'a>(&self, events: Events<'a, E>, table: &[u32], into: &mut Rows) -> Option<&'a E> {
+        let mut unknown = None;
+        let Rows { rows, len, at } = into;
+        let (mut at, mut len) = (Noted::new(at), Noted::new(len));
+        events.until(|index_in_run, event| {
+            at.now = index_in_run;
+            match table.get((self.select)(event).index()) {
+                Some(&row) if row != NO_ROW => {
+                    if let Some(place) = rows.get_mut(len.now) {
+                        *place = row;
+                    }
+                    len.now += 1;
+                    false
+                }
+                _ => {
+                    unknown = Some(event);
+                    true
+                }
+            }
+        });
+        unknown
+    }
+
+    fn with_labels(&self, event: &E, show: &mut dyn FnMut(&[Label<'_>])) {
+        let fields = (self.select)(event);
+        let mut labels = [Label::Absent; MAX_LABELS];
+        let count = L::KEYS.len().min(MAX_LABELS);
+        for (position, label) in labels.iter_mut().enumerate().take(count) {
+            *label = fields.label(position);
+        }
+        show(labels.get(..count).unwrap_or_default());
     }
 }
 

@@ -6,8 +6,10 @@ use crate::metric::index::Index;
 use crate::metric::index::Recalled;
 use crate::metric::index::same_texts;
 use crate::metric::selector::Labelled;
+use crate::metric::selector::NO_ROW;
 use crate::metric::selector::Rows;
 use crate::metric::selector::Select;
+use crate::metric::selector::SelectFields;
 use crate::model::label::Label;
 use crate::model::limits::MAX_LABELS;
 use crate::model::snapshot::Column;
@@ -20,14 +22,24 @@ use std::sync::Arc;
 
 /// The series of one instrument, each with a row of the column `C`.
 pub(super) struct Series<E, C> {
-    selectors: Box<[Box<dyn Select<E>>]>,
+    selectors: Selectors<E>,
     descriptor: Arc<Descriptor>,
     /// Made by the first event: of many recorders, most never have one.
     known: Option<Box<Known<C>>>,
 }
 
+/// How an event names its series.
+pub(super) enum Selectors<E> {
+    /// One closure per label, in the order of the descriptor's keys.
+    Each(Box<[Box<dyn Select<E>>]>),
+    /// One closure for all labels, and the fields in the order of the descriptor's keys.
+    Fields(Box<dyn SelectFields<E>>, Box<[usize]>),
+}
+
 /// The series that there are.
 struct Known<C> {
+    /// The series by the index of their labels, where these have one; made by the first event.
+    dense: Box<[u32]>,
     /// Made with the first labelled series.
     index: Option<Box<Index>>,
     live: Live<C>,
@@ -35,7 +47,7 @@ struct Known<C> {
 }
 
 impl<E, C: Column> Series<E, C> {
-    pub(super) fn new(descriptor: Arc<Descriptor>, selectors: Box<[Box<dyn Select<E>>]>) -> Self {
+    pub(super) fn new(descriptor: Arc<Descriptor>, selectors: Selectors<E>) -> Self {
         Self { selectors, descriptor, known: None }
     }
 
@@ -45,7 +57,10 @@ impl<E, C: Column> Series<E, C> {
     #[inline]
     pub(super) fn row(&mut self, event: &E, context: &Context) -> usize {
         let known = Known::made(&mut self.known, &self.descriptor);
-        let row = known.row_by(&self.selectors, event, context);
+        let row = match &self.selectors {
+            Selectors::Each(selectors) => known.row_by(selectors, event, context),
+            Selectors::Fields(select, order) => known.row_by_fields(&**select, order, event, context),
+        };
         known.live.touch(row, context.cut());
         row
     }
@@ -53,8 +68,9 @@ impl<E, C: Column> Series<E, C> {
     /// The one row of an instrument without labels, which counts as changed; made if it is new.
     #[inline]
     pub(super) fn only_row(&mut self, context: &Context) -> Option<usize> {
-        if !self.selectors.is_empty() {
-            return None;
+        match &self.selectors {
+            Selectors::Each(selectors) if selectors.is_empty() => {}
+            _ => return None,
         }
         let known = Known::made(&mut self.known, &self.descriptor);
         let row = known.unlabelled(context);
@@ -66,7 +82,15 @@ impl<E, C: Column> Series<E, C> {
     pub(super) fn rows(&mut self, piece: &mut Piece<'_, E>, context: &Context) -> Rows {
         let mut rows = Rows::new();
         let known = Known::made(&mut self.known, &self.descriptor);
-        match &*self.selectors {
+        let selectors = match &self.selectors {
+            Selectors::Each(selectors) => &**selectors,
+            Selectors::Fields(select, order) => {
+                rows_by_fields((&**select, order), known, piece, &mut rows, context);
+                known.live.touch_all(rows.iter(), context.cut());
+                return rows;
+            }
+        };
+        match selectors {
             [] => (0..piece.count()).for_each(|_| rows.push(known.unlabelled(context))),
             [only] => rows_by_one(&**only, known, piece, &mut rows, context),
             [first, second] => rows_by_two([&**first, &**second], known, piece, &mut rows, context),
@@ -148,6 +172,38 @@ fn rows_by_one<E, C: Column>(
     }
 }
 
+/// Where labels have an index, the loop over the events stops at a label set that has no series yet.
+fn rows_by_fields<E, C: Column>(
+    (select, order): (&dyn SelectFields<E>, &[usize]),
+    known: &mut Known<C>,
+    piece: &mut Piece<'_, E>,
+    rows: &mut Rows,
+    context: &Context,
+) {
+    if select.dense().is_none() {
+        let events = piece.events(0);
+        let one_by_one = |rows: &mut Rows| {
+            events.each(|index, event| {
+                rows.at = index;
+                rows.push(known.row_by_fields(select, order, event, context));
+            });
+        };
+        piece.attempt(rows, |rows| rows.at, one_by_one);
+        return;
+    }
+    let mut start = 0;
+    loop {
+        let (events, table) = (piece.events(start), &*known.dense);
+        let unknown = piece.attempt(rows, |rows| rows.at, |rows| select.rows(events, table, rows));
+        let Some(Some(event)) = unknown else { return };
+        let make = |rows: &mut Rows| rows.push(known.row_by_fields(select, order, event, context));
+        if piece.attempt(rows, |rows| rows.at, make).is_none() {
+            return;
+        }
+        start = rows.at + 1;
+    }
+}
+
 impl<C: Column> Known<C> {
     #[inline]
     fn made<'k>(known: &'k mut Option<Box<Self>>, descriptor: &Descriptor) -> &'k mut Self {
@@ -157,7 +213,7 @@ impl<C: Column> Known<C> {
     #[cold]
     fn new(descriptor: &Descriptor) -> Self {
         let limit = descriptor.cardinality() as usize;
-        Self { index: None, live: Live::new(descriptor, C::of(descriptor)), limit }
+        Self { dense: Box::default(), index: None, live: Live::new(descriptor, C::of(descriptor)), limit }
     }
 
     #[inline]
@@ -187,6 +243,73 @@ impl<C: Column> Known<C> {
             }
             selectors => self.row_of_many(selectors, event, context),
         }
+    }
+
+    #[inline]
+    fn row_by_fields<E>(
+        &mut self,
+        select: &dyn SelectFields<E>,
+        order: &[usize],
+        event: &E,
+        context: &Context,
+    ) -> usize {
+        let Some(sets) = select.dense() else { return self.row_by_labels(select, order, event, context) };
+        let index = select.index(event);
+        match self.dense.get(index) {
+            Some(&row) if row != NO_ROW => row as usize,
+            _ => self.make_dense(sets, index, (select, order), event, context),
+        }
+    }
+
+    /// The series of a label set that was not seen by its index yet. The overflow series has no index, as it has no labels of its own.
+    #[cold]
+    fn make_dense<E>(
+        &mut self,
+        sets: usize,
+        index: usize,
+        (select, order): (&dyn SelectFields<E>, &[usize]),
+        event: &E,
+        context: &Context,
+    ) -> usize {
+        let row = self.row_by_labels(select, order, event, context);
+        if self.dense.is_empty() {
+            self.dense = vec![NO_ROW; sets].into();
+        }
+        if self.live.keys().overflow() != Some(row) {
+            if let Some(place) = self.dense.get_mut(index) {
+                *place = row as u32;
+            }
+        }
+        row
+    }
+
+    /// The series of labels that are not found by an index.
+    #[inline(never)]
+    fn row_by_labels<E>(
+        &mut self,
+        select: &dyn SelectFields<E>,
+        order: &[usize],
+        event: &E,
+        context: &Context,
+    ) -> usize {
+        let mut row = 0;
+        select.with_labels(event, &mut |fields| {
+            let mut labels = [&Label::Absent; MAX_LABELS];
+            let mut wanted = [Identity::default(); MAX_LABELS];
+            let fields = order.iter().filter_map(|position| fields.get(*position));
+            for ((label, wanted), field) in labels.iter_mut().zip(&mut wanted).zip(fields) {
+                *label = field;
+                *wanted = Identity::of(field);
+            }
+            let labels = labels.get(..order.len()).unwrap_or_default();
+            let wanted = wanted.get(..order.len()).unwrap_or_default();
+            row = match self.index.as_ref().and_then(|index| index.recall(wanted)) {
+                Some(Recalled::Surely(row)) => row,
+                Some(Recalled::Perhaps(row)) if same_texts(labels, self.live.keys(), row) => row,
+                _ => self.row_by_text(labels, wanted, context),
+            };
+        });
+        row
     }
 
     #[inline(never)]

@@ -26,8 +26,17 @@ pub const DEFAULT_EXPORTED_CARDINALITY: u32 = 10_000;
 /// Groups of recorders that can be named in a runtime.
 pub const MAX_GROUPS: usize = 1_000;
 
+/// Sources of a runtime.
+pub const MAX_SOURCES: usize = 64;
+
+/// Metrics of one source.
+pub const MAX_SOURCE_METRICS: usize = 128;
+
 /// Label keys of one metric.
 pub const MAX_LABELS: usize = 16;
+
+/// Label sets of a typed set of labels that are found by their index; sets of more are found by hash.
+pub const MAX_DENSE_LABELS: usize = 4_096;
 
 /// Bounds of one explicit-bucket histogram.
 pub const MAX_BOUNDS: usize = 512;

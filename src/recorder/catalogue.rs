@@ -29,7 +29,23 @@ struct Names {
 
 struct Entry {
     descriptor: Arc<Descriptor>,
-    owner: RecorderId,
+    owner: Owner,
+}
+
+/// Who declares a metric.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    Recorder(RecorderId),
+    Source(RecorderId),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recorder(id) => write!(f, "recorder {id}"),
+            Self::Source(name) => write!(f, "source {name}"),
+        }
+    }
 }
 
 impl Catalogue {
@@ -39,7 +55,7 @@ impl Catalogue {
     /// registry's or the mailbox's lock and runs no user code.
     pub(crate) fn declare(
         &self,
-        owner: &RecorderId,
+        owner: &Owner,
         metrics: &[Arc<Descriptor>],
         enter: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -83,7 +99,7 @@ fn written_names(descriptor: &Descriptor) -> impl Iterator<Item = String> {
     suffixes.map(move |suffix| format!("{family}{suffix}")).chain([neutral])
 }
 
-fn check(entry: &Entry, descriptor: &Arc<Descriptor>, owner: &RecorderId) -> Result<(), Error> {
+fn check(entry: &Entry, descriptor: &Arc<Descriptor>, owner: &Owner) -> Result<(), Error> {
     let there = &entry.descriptor;
     if Arc::ptr_eq(there, descriptor) {
         return Ok(());
@@ -93,7 +109,7 @@ fn check(entry: &Entry, descriptor: &Arc<Descriptor>, owner: &RecorderId) -> Res
         None => Ok(()),
         Some(differences) => {
             let message = format!(
-                "metric {here} of recorder {owner} differs from the one of recorder {other}: {differences}; give it the same shape or another name"
+                "metric {here} of {owner} differs from the one of {other}: {differences}; give it the same shape or another name"
             );
             Err(Error::new(ErrorKind::MetricConflict, message))
         }

@@ -23,6 +23,7 @@ use crate::recorder::calls::Call;
 use crate::recorder::calls::Calls;
 use crate::recorder::calls::UserCall;
 use crate::recorder::calls::Watched;
+use crate::recorder::catalogue::Owner;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::hooks::Hooks;
 use crate::recorder::hooks::Phase;
@@ -322,14 +323,15 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         let (operation, done) = Operation::new(None);
         let descriptor = [Arc::clone(slot.descriptor())];
         let mut unheard = None;
-        let declared = self.hub.catalogue.declare(&self.identity.id, &descriptor, || {
-            let mut mailbox = self.mailbox.lock();
-            // Nothing is ever spent by a metric.
-            mailbox.put(Command::Register { slot, done }, &mut Spent::new()).map_err(|command| {
-                unheard = Some(command);
-                if mailbox.is_open() { too_many_commands() } else { self.gone() }
-            })
-        });
+        let declared =
+            self.hub.catalogue.declare(&Owner::Recorder(self.identity.id.clone()), &descriptor, || {
+                let mut mailbox = self.mailbox.lock();
+                // Nothing is ever spent by a metric.
+                mailbox.put(Command::Register { slot, done }, &mut Spent::new()).map_err(|command| {
+                    unheard = Some(command);
+                    if mailbox.is_open() { too_many_commands() } else { self.gone() }
+                })
+            });
         // Outside the catalogue's lock: it drops the user's metric.
         drop(unheard);
         match declared {

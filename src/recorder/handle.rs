@@ -367,10 +367,12 @@ impl<E: MetricEvent> Recorder<E> {
     /// # Errors
     ///
     /// The operation ends in [`ErrorKind::MetricConflict`](crate::ErrorKind::MetricConflict) if the recorder has a metric of
-    /// this name, or another recorder of the runtime has one of another shape; in
+    /// this name, or a constant label of the key of one of its labels, or another recorder of the runtime has one of another shape; in
     /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if [`MAX_COMMANDS`](crate::limits::MAX_COMMANDS) changes wait.
     pub fn register_metric(&self, metric: impl Metric<E>) -> Operation {
-        match Slot::new(metric) {
+        let checked = Slot::new(metric)
+            .and_then(|slot| self.node.identity().check_labels(slot.descriptor()).map(|()| slot));
+        match checked {
             Ok(slot) => self.node.register(slot),
             Err(error) => Operation::done(Err(error)),
         }

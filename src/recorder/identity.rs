@@ -1,7 +1,11 @@
 //! Who a recorder is, and which of its lives this is.
 
 use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::label::LabelSet;
 use crate::model::name::RecorderId;
+use crate::model::snapshot::Descriptor;
 use std::sync::Arc;
 
 /// Tells one life of a recorder from another: the process's start and the count of recorders made in it.
@@ -40,4 +44,24 @@ pub(crate) struct Identity {
     pub(crate) epoch: Epoch,
     /// The group that it is exported with, if its builder named one.
     pub(crate) group: Option<Arc<str>>,
+    /// Labels of every series that the recorder has, kept once.
+    pub(crate) constant_labels: LabelSet,
+}
+
+impl Identity {
+    /// Refuses a metric that has a label of its own by the key of a constant one.
+    pub(crate) fn check_labels(&self, descriptor: &Descriptor) -> Result<(), Error> {
+        let own = descriptor.label_keys();
+        let twice = self.constant_labels.iter().find(|(key, _)| own.iter().any(|own| own.as_str() == *key));
+        match twice {
+            None => Ok(()),
+            Some((key, _)) => {
+                let message = format!(
+                    "metric {} has a label `{key}`, which is a constant label of the recorder: give one of them another key",
+                    descriptor.name()
+                );
+                Err(Error::new(ErrorKind::MetricConflict, message))
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod catalogue;
 pub(crate) mod core;
+mod define;
 mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;

@@ -3,6 +3,7 @@
 use crate::model::accounts::Accounts;
 use crate::model::accounts::Tally;
 use crate::model::clock::Timestamp;
+use crate::model::label::LabelSet;
 use crate::model::name::RecorderId;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::HistogramRef;
@@ -75,6 +76,12 @@ impl Snapshot {
     /// The entity the recorder measures; its id, unless the builder named another.
     pub fn entity(&self) -> &str {
         &self.cut.identity.entity
+    }
+
+    /// The labels that every series of the recorder has beside its own; see
+    /// [`constant_label`](crate::RecorderBuilder::constant_label).
+    pub fn constant_labels(&self) -> &LabelSet {
+        &self.cut.identity.constant_labels
     }
 
     /// Which life of this id this is.

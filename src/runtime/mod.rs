@@ -46,6 +46,7 @@ use crate::recorder::operation::Operation;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
 use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::source::Sources;
 use crate::runtime::life::Life;
 use crate::runtime::liveness::Liveness;
 use crate::runtime::registry::Registry;
@@ -137,6 +138,7 @@ pub(crate) struct Inner {
     pub(crate) built_at: Timestamp,
     pub(crate) control: Arc<Control>,
     pub(crate) registry: Registry,
+    pub(crate) sources: Sources,
     incarnations: AtomicU64,
     pub(crate) life: Mutex<Life>,
 }
@@ -231,6 +233,7 @@ impl MetricsRuntime {
             settings,
             control,
             registry: Registry::default(),
+            sources: Sources::default(),
             incarnations: AtomicU64::new(0),
             life: Mutex::new(Life::new()),
         });

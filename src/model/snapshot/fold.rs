@@ -12,9 +12,6 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// How many series that found no room are kept as examples.
-const EXAMPLES: usize = 5;
-
 /// A family in the making: what any number of families of one shape come to together.
 ///
 /// Counts, buckets, extremes and integer sums are exact, sums of fractions are kept exactly until they are read. A gauge is folded by
@@ -33,7 +30,6 @@ pub(crate) struct Folded {
     /// When each row of a gauge was stated, for the last by time.
     stated: Vec<Timestamp>,
     past_limit: u64,
-    examples: Vec<String>,
 }
 
 impl Folded {
@@ -48,7 +44,6 @@ impl Folded {
             sums: Vec::new(),
             stated: Vec::new(),
             past_limit: 0,
-            examples: Vec::new(),
         }
     }
 
@@ -75,12 +70,6 @@ impl Folded {
         self.past_limit
     }
 
-    /// Some of those, by their labels.
-    #[allow(dead_code, reason = "for the report of cardinality, which is to come")]
-    pub(crate) fn examples(&self) -> &[String] {
-        &self.examples
-    }
-
     /// Adds a family of the same shape, whose state is of the time `at`; false if it has another shape, or cannot be folded.
     pub(crate) fn add(&mut self, other: &Family, at: Timestamp) -> bool {
         let same = Arc::ptr_eq(&self.family.descriptor, &other.descriptor)
@@ -88,6 +77,12 @@ impl Folded {
         if !same || !Self::takes(other.descriptor.kind()) {
             return false;
         }
+        self.add_alike(other, at);
+        true
+    }
+
+    /// The same for a family that is known to have the same shape: looking costs more than adding where there are very many.
+    pub(crate) fn add_alike(&mut self, other: &Family, at: Timestamp) {
         let overflow = other.keys.overflow();
         for series in 0..other.len() {
             let started = other.keys.started(series);
@@ -101,7 +96,6 @@ impl Folded {
         self.family.overflowed = self.family.overflowed.saturating_add(other.overflowed);
         self.family.saturated = self.family.saturated.saturating_add(other.saturated);
         self.family.faults = self.family.faults.saturating_add(other.faults);
-        true
     }
 
     /// The row of these labels, which may be the overflow series'.
@@ -120,9 +114,6 @@ impl Folded {
         let room = self.family.len() - usize::from(self.family.keys.overflow().is_some());
         if room >= self.limit {
             self.past_limit = self.past_limit.saturating_add(1);
-            if self.examples.len() < EXAMPLES {
-                self.examples.push(other.keys.labels(series).to_string());
-            }
             return self.overflow_row(started);
         }
         let keys = &other.keys;

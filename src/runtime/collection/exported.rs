@@ -73,6 +73,19 @@ impl<'a> ExportedFamily<'a> {
     }
 }
 
+/// Adds a part to the family of its name, which is made where it stands by name if there is none.
+pub(super) fn enter<'a>(families: &mut Vec<ExportedFamily<'a>>, scope: Scope<'a>, family: Cow<'a, Family>) {
+    let found =
+        families.binary_search_by(|shown| shown.descriptor.name().as_str().cmp(family.name().as_str()));
+    let at = found.unwrap_or_else(|at| {
+        families.insert(at, ExportedFamily::new(Arc::clone(family.descriptor())));
+        at
+    });
+    if let Some(shown) = families.get_mut(at) {
+        shown.push(Part::new(scope, family));
+    }
+}
+
 /// The series of one scope in an [`ExportedFamily`].
 ///
 /// # Examples

@@ -2,17 +2,26 @@
 
 mod by_group;
 mod by_recorder;
+pub(crate) mod diagnosis;
 pub(crate) mod exported;
 pub(crate) mod scope;
+pub(crate) mod source;
+mod vitals;
 
 use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::snapshot::Family;
 use crate::recorder::groups::Retired;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
+use crate::runtime::collection::scope::Scope;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How the recorders of a runtime are shown by an exporter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -67,6 +76,9 @@ pub struct RuntimeSnapshot {
     recorders: Vec<Snapshot>,
     retired: Arc<Retired>,
     limit: usize,
+    /// What sources gave, and what was added by hand.
+    read: Vec<Arc<Vec<Family>>>,
+    publication_interval: Duration,
 }
 
 impl RuntimeSnapshot {
@@ -82,6 +94,8 @@ impl RuntimeSnapshot {
             recorders,
             retired,
             limit: runtime.settings.exported_cardinality as usize,
+            read: runtime.sources.given(),
+            publication_interval: runtime.control.publication_interval(),
         }
     }
 
@@ -111,10 +125,78 @@ impl RuntimeSnapshot {
     /// By recorder it costs a look at each metric of each recorder, and copies no values. By group it costs an addition for each series
     /// of each recorder.
     pub fn families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
-        match fold {
+        let mut families = match fold {
             Fold::Recorder => by_recorder::families(&self.recorders, self.limit),
             Fold::Group => by_group::families(&self.recorders, &self.retired, self.limit),
+        };
+        for family in self.read.iter().flat_map(|given| given.iter()) {
+            exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
         }
+        families
+    }
+
+    /// What the runtime says of itself, by group: where every event offered to its recorders has ended, those of removed recorders
+    /// included, as metrics named `mvx.*`, in the order of their names. Costs a look at each recorder.
+    ///
+    /// What is offered to a handle after its recorder was removed is in the accounts of the handle alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let storage = runtime.recorder::<Saved>("storage").create()?;
+    /// storage.register_event(Saved);
+    /// let snapshot = runtime.collect();
+    /// let vitals = snapshot.vitals();
+    /// let accepted = vitals.iter().find(|family| family.descriptor().name().as_str() == "mvx.events.accepted");
+    /// let series = accepted.and_then(|family| family.parts()[0].family().series().next());
+    /// assert_eq!(series.and_then(|series| series.value().counter()), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn vitals(&self) -> Vec<ExportedFamily<'_>> {
+        vitals::families(&self.recorders, &self.retired, self.started, self.publication_interval)
+    }
+
+    /// Adds families of the runtime or its process, which were read elsewhere: for whoever exports.
+    ///
+    /// Adding copies nothing. A family of a name that a recorder or a source has is a part of that metric, under
+    /// [`Scope::Runtime`](crate::Scope::Runtime).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::MetricConflict`] if one of them differs in shape from a metric of its name; nothing is added then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::{Descriptor, Family, Fold, Kind, MetricsRuntime};
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let mut snapshot = runtime.collect();
+    /// snapshot.add(vec![Family::new(Descriptor::builder("edge.requests", Kind::Counter).build()?)])?;
+    /// assert_eq!(snapshot.families(Fold::Group)[0].descriptor().name().as_str(), "edge.requests");
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn add(&mut self, families: Vec<Family>) -> Result<(), Error> {
+        let of_recorders = self.recorders.iter().flat_map(|recorder| recorder.cut.metrics.iter());
+        let known = of_recorders.map(|metric| &metric.family);
+        for there in known.chain(self.read.iter().flat_map(|given| given.iter())) {
+            let same = families.iter().find(|family| family.name() == there.name());
+            let differences = same.and_then(|here| there.descriptor().differences(here.descriptor()));
+            if let Some(differences) = differences {
+                let message = format!(
+                    "the family {} that is added differs from the metric of that name: {differences}; give it another name",
+                    there.name()
+                );
+                return Err(Error::new(ErrorKind::MetricConflict, message));
+            }
+        }
+        self.read.push(Arc::new(families));
+        Ok(())
     }
 }
 

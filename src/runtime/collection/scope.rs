@@ -1,5 +1,7 @@
 //! Whose series an exporter shows.
 
+use crate::model::label::LabelSet;
+use crate::model::label::Labels;
 use crate::model::name::RecorderId;
 use crate::recorder::identity::Epoch;
 use crate::recorder::view::Snapshot;
@@ -35,6 +37,8 @@ pub enum Scope<'a> {
         entity: &'a str,
         /// Which life of the id.
         epoch: Epoch,
+        /// The labels that its builder gave to all of its series.
+        constant_labels: &'a LabelSet,
     },
     /// All recorders of a group, those that are gone included.
     Group {
@@ -47,21 +51,32 @@ pub enum Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(in crate::runtime) fn of_recorder(recorder: &'a Snapshot) -> Self {
-        Self::Recorder { id: recorder.id(), entity: recorder.entity(), epoch: recorder.epoch() }
+        Self::Recorder {
+            id: recorder.id(),
+            entity: recorder.entity(),
+            epoch: recorder.epoch(),
+            constant_labels: recorder.constant_labels(),
+        }
     }
 
-    /// The labels that tell this scope's series from others, sorted by key; they are reserved, so no metric has one of them.
+    /// The labels that tell this scope's series from others, sorted by key; no metric has one of them.
     ///
-    /// A recorder has `recorder`, and `entity` where that is another word than its id. A group has `group`, if it has a name. The
+    /// A recorder has its constant labels, `recorder`, and `entity` where that is another word than its id. A group has `group`, if it has a name. The
     /// runtime has none.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let (first, second) = match *self {
-            Self::Recorder { id, entity, .. } => {
-                ((entity != id.as_str()).then_some(("entity", entity)), Some(("recorder", id.as_str())))
+        let none = Labels::new(&[], "", 0, &[]);
+        let (first, second, constant) = match *self {
+            Self::Recorder { id, entity, constant_labels, .. } => {
+                let entity = (entity != id.as_str()).then_some(("entity", entity));
+                (entity, Some(("recorder", id.as_str())), constant_labels.as_labels())
             }
-            Self::Group { name } => (name.map(|name| ("group", name)), None),
-            Self::Runtime => (None, None),
+            Self::Group { name } => (name.map(|name| ("group", name)), None, none),
+            Self::Runtime => (None, None, none),
         };
-        first.into_iter().chain(second)
+        // Merged by key: reserved keys are no constant labels' keys.
+        let before = constant.iter().filter(|(key, _)| *key < "entity");
+        let between = constant.iter().filter(|(key, _)| (&"entity"..&"recorder").contains(&key));
+        let after = constant.iter().filter(|(key, _)| *key > "recorder");
+        before.chain(first).chain(between).chain(second).chain(after)
     }
 }

@@ -37,6 +37,26 @@ enum Empty {}
 #[event(crate = "renamed_too")]
 struct Single;
 
+#[derive(::mvx_metrics::LabelValue)]
+enum Shade {
+    Option,
+    usize,
+}
+
+#[derive(::mvx_metrics::Labels)]
+struct Shades {
+    shade: Shade,
+    flag: bool,
+}
+
+#[derive(::mvx_metrics::MetricEvent)]
+struct Measured {
+    #[label]
+    shade: Shade,
+    #[value(unit = "By")]
+    bytes: u64,
+}
+
 fn main() {
     let _ = ::renamed_too::MetricEvent::event_type(&PlainEvent::u8);
     let _ = <Generic<u8, u8, u8> as ::renamed_too::MetricEvent>::EVENT_TYPES;

@@ -1,0 +1,157 @@
+//! Who has most of something, and what has too many series.
+
+use crate::model::name::LabelKey;
+use crate::model::name::MetricName;
+use crate::model::snapshot::Family;
+use crate::model::snapshot::ValueRef;
+use crate::recorder::view::Snapshot;
+use crate::runtime::collection::RuntimeSnapshot;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+/// Values of a label that a report shows.
+const EXAMPLES: usize = 5;
+
+/// A metric that has reached a limit of its series, and the label that most likely has no bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CardinalityReport {
+    /// The metric.
+    pub metric: MetricName,
+    /// Series over all recorders.
+    pub series: usize,
+    /// Recorders that have reached the limit of the metric itself.
+    pub recorders: usize,
+    /// Observations that these have added to their overflow series.
+    pub overflowed: u64,
+    /// Whether all recorders together have more series than the runtime exports of one metric.
+    pub past_exported: bool,
+    /// The label with most values; `None` if the metric has none.
+    pub label: Option<LabelKey>,
+    /// How many values it has.
+    pub values: usize,
+    /// Some of them.
+    pub examples: Vec<String>,
+}
+
+impl RuntimeSnapshot {
+    /// Every metric that has reached a limit of its series, by name: its recorders' own or the runtime's. Costs a look at every metric of
+    /// every recorder, and at every label of the metrics named.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # struct Seen(u64); impl MetricEvent for Seen { fn event_type(&self) -> &'static str { "seen" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let seen = runtime
+    ///     .recorder::<Seen>("door")
+    ///     .counter("visits", |c| c.label("user", |e| e.0.into()).cardinality(2))
+    ///     .create()?;
+    /// (0..5).for_each(|user| seen.register_event(Seen(user)));
+    /// seen.flush_blocking(Duration::from_secs(5))?;
+    /// let report = runtime.collect().cardinality();
+    /// assert_eq!((report[0].metric.as_str(), report[0].overflowed), ("visits", 3));
+    /// assert_eq!((report[0].label.as_ref().map(|key| key.as_str()), report[0].values), (Some("user"), 2));
+    /// assert_eq!(report[0].examples, ["0", "1"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cardinality(&self) -> Vec<CardinalityReport> {
+        let mut counted: BTreeMap<&MetricName, (usize, usize, u64)> = BTreeMap::new();
+        for family in self.of_recorders() {
+            let (series, recorders, overflowed) = counted.entry(family.name()).or_default();
+            *series += family.len();
+            *recorders += usize::from(family.overflowed() > 0);
+            *overflowed = overflowed.saturating_add(family.overflowed());
+        }
+        let reached =
+            counted.into_iter().filter(|(_, (series, recorders, _))| *recorders > 0 || *series > self.limit);
+        reached.map(|(metric, counts)| self.report(metric, counts)).collect()
+    }
+
+    fn report(&self, metric: &MetricName, counts: (usize, usize, u64)) -> CardinalityReport {
+        let (series, recorders, overflowed) = counts;
+        let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let families = self.of_recorders().filter(|family| family.name() == metric);
+        let mut keys: &[LabelKey] = &[];
+        for family in families {
+            keys = family.descriptor().label_keys();
+            for series in family.series().filter(|series| !series.is_overflow()) {
+                for (key, value) in series.labels().iter() {
+                    values.entry(key).or_default().insert(value);
+                }
+            }
+        }
+        let most = values.into_iter().max_by_key(|(_, values)| values.len());
+        let (key, values) = most.unwrap_or_default();
+        CardinalityReport {
+            metric: metric.clone(),
+            series,
+            recorders,
+            overflowed,
+            past_exported: series > self.limit,
+            label: keys.iter().find(|known| known.as_str() == key).cloned(),
+            values: values.len(),
+            examples: values.into_iter().take(EXAMPLES).map(str::to_owned).collect(),
+        }
+    }
+
+    fn of_recorders(&self) -> impl Iterator<Item = &Family> {
+        self.recorders.iter().flat_map(|recorder| recorder.cut.metrics.iter().map(|metric| &metric.family))
+    }
+
+    /// The `k` recorders with most of a metric, most first; of equals the older first. All series of a recorder count together: counts,
+    /// sums and levels are added, of histograms and averages the numbers of observations. Custom fields have no order, so none is named.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// for (id, saves) in [("a", 1), ("b", 3), ("c", 2)] {
+    ///     let recorder = runtime.recorder::<Saved>(id).counter("document.saves", |c| c).create()?;
+    ///     (0..saves).for_each(|_| recorder.register_event(Saved));
+    /// }
+    /// runtime.flush_blocking(Duration::from_secs(5))?;
+    /// let snapshot = runtime.collect();
+    /// let top: Vec<_> = snapshot.top("document.saves", 2).iter().map(|(r, most)| (r.id().as_str(), *most)).collect();
+    /// assert_eq!(top, [("b", 3.0), ("c", 2.0)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn top(&self, metric: &str, k: usize) -> Vec<(&Snapshot, f64)> {
+        let all = self
+            .recorders
+            .iter()
+            .filter_map(|recorder| Some((recorder, weight(recorder.metric(metric)?.family())?)));
+        let mut all: Vec<_> = all.collect();
+        // Stable, so equals stay in the order of creation.
+        all.sort_by(|(_, ours), (_, theirs)| theirs.total_cmp(ours));
+        all.truncate(k);
+        all
+    }
+}
+
+/// All series of a family in one number; `None` if it has none, or they have no order.
+fn weight(family: &Family) -> Option<f64> {
+    let weights = family.series().filter_map(|series| match series.value() {
+        ValueRef::Counter(count) => Some(count as f64),
+        ValueRef::FloatCounter(sum) => Some(sum),
+        ValueRef::Gauge(value) => Some(value),
+        ValueRef::UpDown(level) => Some(level as f64),
+        ValueRef::Histogram(histogram) => Some(histogram.count() as f64),
+        ValueRef::Average { count, .. } => Some(count as f64),
+        _ => None,
+    });
+    weights.reduce(|sum, weight| sum + weight)
+}

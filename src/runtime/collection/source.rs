@@ -1,0 +1,291 @@
+//! Sources: the one way into a collection besides events, for what is read rather than stated.
+
+use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::limits;
+use crate::model::name::RecorderId;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
+use crate::model::snapshot::FamilyWriter;
+use crate::queue::call_user;
+use crate::queue::drop_quietly;
+use crate::recorder::catalogue::Owner;
+use crate::runtime::Inner;
+use crate::runtime::MetricsRuntime;
+use crate::sync::Exclusive;
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering;
+use crate::sync::own_thread;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is read at a collection instead of being stated by events: the memory of the process, the depth of a queue.
+///
+/// It is asked at [`MetricsRuntime::refresh_sources`], at most once in the interval it was added with, by one thread at a time. It
+/// should be quick. If it panics it is quarantined: it shows nothing, and is not asked again until it is removed and added anew.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::prelude::*;
+/// use mvx_metrics::{Descriptor, Fold, Kind, LabelSet, Source, SourceWriter};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// struct Threads(Arc<Descriptor>);
+///
+/// impl Source for Threads {
+///     fn descriptors(&self) -> Vec<Arc<Descriptor>> {
+///         vec![Arc::clone(&self.0)]
+///     }
+///
+///     fn collect(&mut self, writer: &mut SourceWriter<'_>) {
+///         if let Some(mut threads) = writer.family(&self.0) {
+///             threads.gauge(&LabelSet::empty(), 4.0);
+///         }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// let threads = Descriptor::builder("process.threads", Kind::Gauge).build()?;
+/// runtime.add_source("process", Duration::from_secs(1), Threads(threads))?;
+/// assert_eq!(runtime.refresh_sources(), 1);
+/// assert_eq!(runtime.refresh_sources(), 0); // not yet again
+/// let snapshot = runtime.collect();
+/// let families = snapshot.families(Fold::Group);
+/// let series = families[0].parts()[0].family().series().next();
+/// assert_eq!(series.and_then(|series| series.value().gauge()), Some(4.0));
+/// # Ok(())
+/// # }
+/// ```
+pub trait Source: Send + 'static {
+    /// What it gives; asked once, when it is added. At most [`MAX_SOURCE_METRICS`](crate::limits::MAX_SOURCE_METRICS).
+    fn descriptors(&self) -> Vec<Arc<Descriptor>>;
+
+    /// Reads, and writes what it has read. A family that is not written is not shown.
+    fn collect(&mut self, writer: &mut SourceWriter<'_>);
+}
+
+/// What a [`Source`] writes to: a family for each of its descriptors.
+#[derive(Debug)]
+pub struct SourceWriter<'a> {
+    families: &'a mut [Family],
+    now: Timestamp,
+}
+
+impl SourceWriter<'_> {
+    /// A writer for the metric of this descriptor, or `None` if the source has not declared one of this name. Asking again starts the
+    /// family anew. Each metric is bounded by its cardinality.
+    pub fn family(&mut self, of: &Descriptor) -> Option<FamilyWriter<'_>> {
+        let family = self.families.iter_mut().find(|family| family.name() == of.name())?;
+        Some(FamilyWriter::whole(family))
+    }
+
+    /// The time of this collection, by the runtime's clock.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+/// How a source has done.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// How often it has given its families.
+    pub runs: u64,
+    /// Whether it has panicked, and is asked no more.
+    pub is_quarantined: bool,
+    /// Since when it is being asked, if it is. One that does not come back holds up nobody: others go on with what it gave last.
+    pub running_since: Option<Timestamp>,
+}
+
+#[derive(Default)]
+pub(crate) struct Sources(Mutex<Vec<Arc<Entry>>>);
+
+struct Entry {
+    name: RecorderId,
+    interval: Duration,
+    source: Exclusive<Asked>,
+    given: Mutex<Arc<Vec<Family>>>,
+    runs: AtomicU64,
+    panics: AtomicU64,
+    /// Nanoseconds since the Unix epoch; 0 if it is not running.
+    running_since: AtomicU64,
+}
+
+struct Asked {
+    source: Option<Box<dyn Source>>,
+    descriptors: Vec<Arc<Descriptor>>,
+    due: Timestamp,
+}
+
+impl Sources {
+    /// What every source gave last.
+    pub(in crate::runtime) fn given(&self) -> Vec<Arc<Vec<Family>>> {
+        let entries = self.list();
+        entries
+            .iter()
+            .map(|entry| Arc::clone(&entry.given.lock()))
+            .filter(|given| !given.is_empty())
+            .collect()
+    }
+
+    fn list(&self) -> Vec<Arc<Entry>> {
+        self.0.lock().clone()
+    }
+}
+
+impl Entry {
+    /// Asks the source if it is due, nobody else asks it, and it is well; true if it has given its families.
+    fn ask(&self, now: Timestamp) -> bool {
+        let Some(mut asked) = self.source.claim() else { return false };
+        let Asked { source, descriptors, due } = &mut *asked;
+        // A clock that was set back puts it off for an interval at most.
+        *due = (*due).min(now.saturating_add(self.interval));
+        if now < *due {
+            return false;
+        }
+        let Some(well) = source else { return false };
+        *due = now.saturating_add(self.interval);
+        let mut families: Vec<_> =
+            descriptors.iter().map(|descriptor| Family::new(Arc::clone(descriptor))).collect();
+        self.running_since.store(now.unix_nanos().max(1), Ordering::Relaxed);
+        let mut writer = SourceWriter { families: &mut families, now };
+        let result = call_user(|| well.collect(&mut writer));
+        self.running_since.store(0, Ordering::Relaxed);
+        if let Err(payload) = result {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            // What it gave before would age without anybody noticing.
+            *self.given.lock() = Arc::default();
+            drop_quietly((source.take(), payload));
+            return false;
+        }
+        families.retain(|family| !family.is_empty());
+        *self.given.lock() = Arc::new(families);
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn status(&self) -> SourceStatus {
+        let since = self.running_since.load(Ordering::Relaxed);
+        SourceStatus {
+            name: self.name.as_str().to_owned(),
+            runs: self.runs.load(Ordering::Relaxed),
+            is_quarantined: self.panics.load(Ordering::Relaxed) > 0,
+            running_since: (since > 0).then(|| Timestamp::from_unix_nanos(since)),
+        }
+    }
+}
+
+/// The last owner may be whoever collects.
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(mut asked) = self.source.claim() {
+            drop_quietly(asked.source.take());
+        }
+    }
+}
+
+pub(in crate::runtime) fn add(
+    inner: &Inner,
+    name: &str,
+    interval: Duration,
+    source: impl Source,
+) -> Result<(), Error> {
+    let name = RecorderId::new(name)?;
+    let descriptors = call_user(|| source.descriptors()).map_err(|payload| {
+        drop_quietly(payload);
+        Error::new(
+            ErrorKind::HookFailed,
+            format!("source {name} panicked over its descriptors; mend it, and add it again"),
+        )
+    })?;
+    if descriptors.len() > limits::MAX_SOURCE_METRICS {
+        let message = format!(
+            "source {name} has {} metrics; give at most {}, and the others by a second source",
+            descriptors.len(),
+            limits::MAX_SOURCE_METRICS
+        );
+        return Err(Error::new(ErrorKind::LimitReached, message));
+    }
+    let entry = Arc::new(Entry {
+        name: name.clone(),
+        interval,
+        source: Exclusive::new(Asked {
+            source: Some(Box::new(source)),
+            descriptors: descriptors.clone(),
+            due: Timestamp::default(),
+        }),
+        given: Mutex::default(),
+        runs: AtomicU64::new(0),
+        panics: AtomicU64::new(0),
+        running_since: AtomicU64::new(0),
+    });
+    inner.control.hub.catalogue.declare(&Owner::Source(name.clone()), &descriptors, || {
+        let mut entries = inner.sources.0.lock();
+        if entries.iter().any(|known| known.name == name) {
+            let message = format!("source {name} exists already; remove it first, or choose another name");
+            return Err(Error::new(ErrorKind::AlreadyExists, message));
+        }
+        if entries.len() >= limits::MAX_SOURCES {
+            let message =
+                format!("source {name} is one too many; a runtime has at most {}", limits::MAX_SOURCES);
+            return Err(Error::new(ErrorKind::LimitReached, message));
+        }
+        entries.push(Arc::clone(&entry));
+        Ok(())
+    })
+}
+
+impl MetricsRuntime {
+    /// Adds a source, which is asked at most once in `interval`. Its metrics are declared as a recorder's are.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidId`] for a blank name, [`ErrorKind::AlreadyExists`], [`ErrorKind::LimitReached`] beyond
+    /// [`MAX_SOURCES`](crate::limits::MAX_SOURCES) or [`MAX_SOURCE_METRICS`](crate::limits::MAX_SOURCE_METRICS),
+    /// [`ErrorKind::MetricConflict`], and [`ErrorKind::HookFailed`] if it panics over its descriptors. Nothing is added then.
+    pub fn add_source(&self, name: &str, interval: Duration, source: impl Source) -> Result<(), Error> {
+        add(&self.inner, name, interval, source)
+    }
+
+    /// Removes a source, with what it gave; false if there is none of this name. If it is being asked at this moment, it is dropped by
+    /// whoever asks it.
+    pub fn remove_source(&self, name: &str) -> bool {
+        let mut entries = self.inner.sources.0.lock();
+        let found = entries.iter().position(|entry| entry.name.as_str() == name.trim());
+        let removed = found.map(|at| entries.remove(at));
+        drop(entries);
+        // After the lock: it is the user's.
+        removed.is_some()
+    }
+
+    /// Asks every source that is due, on this thread, one after another; how many have given their families. What they gave is in every
+    /// [`collect`](Self::collect) from then on.
+    ///
+    /// Runs user code: call it where a slow source does no harm. On the runtime's own threads it does nothing.
+    pub fn refresh_sources(&self) -> usize {
+        if own_thread::is_own() || self.inner.control.hub.is_forked() {
+            return 0;
+        }
+        let entries = self.inner.sources.list();
+        entries.iter().filter(|entry| entry.ask(self.inner.settings.clock.now())).count()
+    }
+
+    /// How every source has done, in the order in which they were added.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.inner.sources.list().iter().map(|entry| entry.status()).collect()
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list().iter().map(|entry| entry.status())).finish()
+    }
+}

@@ -1,0 +1,130 @@
+//! What the runtime says of itself: the accounts of its recorders by group, as metrics named `mvx.*`.
+
+use crate::model::accounts::Accounts;
+use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::model::label::LabelSet;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
+use crate::model::snapshot::FamilyWriter;
+use crate::model::snapshot::Kind;
+use crate::model::unit::Unit;
+use crate::recorder::groups::Retired;
+use crate::recorder::view::Snapshot;
+use crate::runtime::collection::exported::ExportedFamily;
+use crate::runtime::collection::exported::enter;
+use crate::runtime::collection::scope::Scope;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a group has come to.
+#[derive(Default)]
+struct Group {
+    accounts: Accounts,
+    recorders: i64,
+    removed: u64,
+    quarantined: i64,
+}
+
+/// The families, in the order of their names.
+pub(super) fn families<'a>(
+    recorders: &'a [Snapshot],
+    retired: &'a Retired,
+    started: Timestamp,
+    interval: Duration,
+) -> Vec<ExportedFamily<'a>> {
+    let mut groups: BTreeMap<Option<&str>, Group> = BTreeMap::new();
+    for (name, gone) in &retired.accounts {
+        let group = groups.entry(name.as_deref()).or_default();
+        group.accounts = group.accounts.plus(gone.accounts);
+        group.removed += gone.recorders;
+    }
+    for recorder in recorders {
+        let group = groups.entry(recorder.cut.identity.group.as_deref()).or_default();
+        group.accounts = group.accounts.plus(recorder.accounts());
+        group.recorders += 1;
+        let metrics = recorder.cut.metrics.iter().filter(|metric| metric.quarantined).count() as i64;
+        group.quarantined += metrics + recorder.quarantined_observers() as i64;
+    }
+    let mut families = Vec::new();
+    for (name, group) in groups {
+        // The names are right, so nothing is left out; a test reads every one of them.
+        for family in of_group(&group, started).into_iter().flatten() {
+            enter(&mut families, Scope::Group { name }, Cow::Owned(family));
+        }
+    }
+    if let Ok(family) = publication(interval) {
+        enter(&mut families, Scope::Runtime, Cow::Owned(family));
+    }
+    families
+}
+
+fn of_group(group: &Group, started: Timestamp) -> [Result<Family, Error>; 8] {
+    let accounts = &group.accounts;
+    let (rejected, dropped) = (accounts.rejected.by_reason(), accounts.dropped.by_reason());
+    let counter = |name, thing, help, count| counter(name, thing, help, &[("", count)], started);
+    [
+        counter("mvx.events.accepted", "event", "Events taken over by recorders.", accounts.accepted),
+        counter("mvx.events.processed", "event", "Events that every metric has seen.", accounts.processed),
+        by_reason("mvx.events.rejected", "Events refused at the door.", &rejected, started),
+        by_reason("mvx.events.dropped", "Accepted events that were given up.", &dropped, started),
+        level(
+            "mvx.events.pending",
+            "event",
+            "Accepted events whose fate is open.",
+            accounts.pending() as i64,
+        ),
+        level("mvx.recorders", "recorder", "Registered recorders.", group.recorders),
+        counter("mvx.recorders.removed", "recorder", "Recorders that were removed.", group.removed),
+        level(
+            "mvx.quarantined",
+            "item",
+            "Metrics and observers that panicked, and are left out.",
+            group.quarantined,
+        ),
+    ]
+}
+
+fn by_reason(name: &str, help: &str, counts: &[(&str, u64)], started: Timestamp) -> Result<Family, Error> {
+    counter(name, "event", help, counts, started)
+}
+
+/// A counter with a series for each reason, or without labels where the reason is blank.
+fn counter(
+    name: &str,
+    thing: &str,
+    help: &str,
+    counts: &[(&str, u64)],
+    started: Timestamp,
+) -> Result<Family, Error> {
+    let mut builder = Descriptor::builder(name, Kind::Counter).unit(Unit::count_of(thing)?).help(help);
+    if counts.iter().any(|(reason, _)| !reason.is_empty()) {
+        builder = builder.label("reason");
+    }
+    let mut family = Family::new(builder.build()?);
+    let mut writer = FamilyWriter::whole(&mut family);
+    writer.started(started);
+    for (reason, count) in counts {
+        let labels =
+            if reason.is_empty() { LabelSet::empty() } else { LabelSet::new([("reason", *reason)])? };
+        writer.counter(&labels, *count);
+    }
+    drop(writer);
+    Ok(family)
+}
+
+fn level(name: &str, thing: &str, help: &str, level: i64) -> Result<Family, Error> {
+    let builder = Descriptor::builder(name, Kind::UpDown).unit(Unit::count_of(thing)?).help(help);
+    let mut family = Family::new(builder.build()?);
+    FamilyWriter::whole(&mut family).up_down(&LabelSet::empty(), level);
+    Ok(family)
+}
+
+fn publication(interval: Duration) -> Result<Family, Error> {
+    let help = "Time from one publication pass to the next while something changes.";
+    let builder = Descriptor::builder("mvx.publication.interval", Kind::Gauge).unit(Unit::Seconds).help(help);
+    let mut family = Family::new(builder.build()?);
+    FamilyWriter::whole(&mut family).gauge(&LabelSet::empty(), interval.as_secs_f64());
+    Ok(family)
+}
