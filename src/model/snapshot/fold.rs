@@ -77,6 +77,12 @@ impl Folded {
         if !same || !Self::takes(other.descriptor.kind()) {
             return false;
         }
+        self.add_alike(other, at);
+        true
+    }
+
+    /// The same for a family that is known to have the same shape: looking costs more than adding where there are very many.
+    pub(crate) fn add_alike(&mut self, other: &Family, at: Timestamp) {
         let overflow = other.keys.overflow();
         for series in 0..other.len() {
             let started = other.keys.started(series);
@@ -90,7 +96,6 @@ impl Folded {
         self.family.overflowed = self.family.overflowed.saturating_add(other.overflowed);
         self.family.saturated = self.family.saturated.saturating_add(other.saturated);
         self.family.faults = self.family.faults.saturating_add(other.faults);
-        true
     }
 
     /// The row of these labels, which may be the overflow series'.

@@ -35,7 +35,7 @@ pub(super) fn families<'a>(
             let at = groups.find(position, group, family.descriptor());
             if let Some((_, fold)) = groups.folds.get_mut(at) {
                 // The catalogue has seen to it that the shapes are equal.
-                fold.add(family, recorder.taken_at());
+                fold.add_alike(family, recorder.taken_at());
             }
         }
     }
