@@ -11,6 +11,7 @@ use crate::parser::parse;
 use crate::support::PATIENCE;
 use crate::support::running;
 use mvx_metrics::ErrorKind;
+use mvx_metrics::Fold;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
@@ -60,7 +61,7 @@ fn storage(runtime: &MetricsRuntime, id: &str) -> Recorder<Save> {
 
 fn encode(runtime: &MetricsRuntime, format: Format) -> (String, Encoded) {
     let mut text = String::new();
-    let encoded = Encoder::new(format).encode(&runtime.collect(), &mut text);
+    let encoded = Encoder::new(format).vitals(false).encode(&runtime.collect(), &mut text);
     (text, encoded)
 }
 
@@ -139,6 +140,31 @@ fn a_metric_of_many_recorders_has_one_head_and_two_encodings_are_equal() {
 }
 
 #[test]
+fn groups_are_told_apart_by_their_name_and_the_runtime_tells_of_itself() {
+    let runtime = running("groups");
+    for (id, group) in [("a", "disks"), ("b", "disks"), ("c", "tapes")] {
+        let recorder = runtime.recorder::<Save>(id).group(group).counter("saves", |c| c).create().unwrap();
+        record(&recorder, &[save("u", 1, 1.0)]);
+    }
+    for format in FORMATS {
+        let mut text = String::new();
+        let encoded = Encoder::new(format).fold(Fold::Group).encode(&runtime.collect(), &mut text);
+        assert_eq!(encoded.skipped(), []);
+        let exposition = parse(&text).unwrap();
+        let of = |name: &str| {
+            let samples = exposition.samples.iter().filter(|sample| sample.name == name);
+            samples
+                .map(|sample| (sample.label("group").unwrap().to_owned(), sample.value))
+                .collect::<Vec<_>>()
+        };
+        let counts = [("disks".to_owned(), 2.0), ("tapes".to_owned(), 1.0)];
+        assert_eq!(of("saves_total"), counts, "{text}");
+        assert_eq!(of("mvx_events_accepted_total"), counts, "{text}");
+        assert_eq!(of("mvx_recorders"), counts, "{text}");
+    }
+}
+
+#[test]
 fn the_overflow_series_has_its_own_label_and_nothing_is_lost_to_it() {
     let runtime = running("overflow");
     let recorder = runtime
@@ -198,7 +224,7 @@ fn names_that_would_be_one_in_the_text_are_refused_where_they_are_declared() {
 fn a_buffer_used_again_is_appended_to_and_grows_no_more() {
     let runtime = running("again");
     record(&storage(&runtime, "one"), &[save("u", 1, 1.0)]);
-    let (snapshot, encoder) = (runtime.collect(), Encoder::new(Format::Text));
+    let (snapshot, encoder) = (runtime.collect(), Encoder::new(Format::Text).vitals(false));
     let mut text = String::from("before\n");
     let _ = encoder.encode(&snapshot, &mut text);
     let once = text.clone();

@@ -86,7 +86,7 @@ fn busy() -> MetricsRuntime {
 
 fn text(runtime: &MetricsRuntime, format: Format) -> String {
     let mut text = String::new();
-    let encoded = Encoder::new(format).encode(&runtime.collect(), &mut text);
+    let encoded = Encoder::new(format).vitals(false).encode(&runtime.collect(), &mut text);
     assert_eq!(encoded.skipped(), []);
     text
 }
@@ -130,6 +130,9 @@ fn promtool_accepts_the_classic_text() {
     let check = |text: &str| fed(Command::new(&promtool).args(["check", "metrics"]), text);
     let accepted = check(&text);
     assert!(accepted.status.success(), "{accepted:?}\n{text}");
+    let mut with_vitals = String::new();
+    let _ = Encoder::new(Format::Text).encode(&busy().collect(), &mut with_vitals);
+    assert!(with_vitals.contains("mvx_events_accepted_total") && check(&with_vitals).status.success());
     // It does say no.
     assert!(
         !check(&text.replacen("# TYPE document_open gauge", "# TYPE document_open counted", 1))

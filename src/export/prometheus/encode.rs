@@ -39,7 +39,7 @@ use std::fmt::Write;
 /// recorder.flush_blocking(Duration::from_secs(5))?;
 ///
 /// let mut text = String::new(); // to be kept, cleared and used again: then nothing is allocated for the text
-/// let encoded = Encoder::new(Format::Text).encode(&runtime.collect(), &mut text);
+/// let encoded = Encoder::new(Format::Text).vitals(false).encode(&runtime.collect(), &mut text);
 /// assert_eq!(
 ///     text,
 ///     "# HELP document_saved_bytes_total Bytes of documents.\n\
@@ -54,12 +54,13 @@ use std::fmt::Write;
 pub struct Encoder {
     format: Format,
     fold: Fold,
+    vitals: bool,
 }
 
 impl Encoder {
-    /// An encoder for this format, which shows each recorder by itself.
+    /// An encoder for this format, which shows each recorder by itself, and what the runtime says of itself.
     pub fn new(format: Format) -> Self {
-        Self { format, fold: Fold::default() }
+        Self { format, fold: Fold::default(), vitals: true }
     }
 
     /// Shows recorders one by one or folded.
@@ -72,7 +73,7 @@ impl Encoder {
     ///
     /// let runtime = MetricsRuntime::builder("docs").build()?;
     /// let mut text = String::new();
-    /// let _ = Encoder::new(Format::OpenMetrics).fold(Fold::Recorder).encode(&runtime.collect(), &mut text);
+    /// let _ = Encoder::new(Format::OpenMetrics).fold(Fold::Group).vitals(false).encode(&runtime.collect(), &mut text);
     /// assert_eq!(text, "# EOF\n");
     /// # Ok::<(), mvx_metrics::Error>(())
     /// ```
@@ -82,15 +83,39 @@ impl Encoder {
         self
     }
 
+    /// Shows what the runtime says of itself, as `mvx_*`, or leaves it out. It is shown unless said otherwise: what was lost should not
+    /// go unseen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::export::prometheus::{Encoder, Format};
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let (mut with, mut without) = (String::new(), String::new());
+    /// let _ = Encoder::new(Format::Text).encode(&runtime.collect(), &mut with);
+    /// let _ = Encoder::new(Format::Text).vitals(false).encode(&runtime.collect(), &mut without);
+    /// assert!(with.contains("# TYPE mvx_publication_interval_seconds gauge") && without.is_empty());
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    #[must_use]
+    pub fn vitals(mut self, shown: bool) -> Self {
+        self.vitals = shown;
+        self
+    }
+
     /// Appends the exposition of a snapshot to `out`, and says how much it is and what was left out.
     ///
     /// Metrics without series are left out. Costs time in proportion to the samples; allocates a name for each metric, and otherwise
     /// only as `out` grows. It never touches a recorder.
     pub fn encode(&self, snapshot: &RuntimeSnapshot, out: &mut String) -> Encoded {
         let mut text = Text { format: self.format, out, names: HashSet::new(), encoded: Encoded::default() };
-        for family in snapshot.families(self.fold) {
-            text.family(&family);
-        }
+        let vitals = if self.vitals { snapshot.vitals() } else { Vec::new() };
+        let mut families: Vec<_> = snapshot.families(self.fold).into_iter().chain(vitals).collect();
+        // A metric of the program's goes before one of ours, and takes the name.
+        families.sort_by(|one, other| one.descriptor().name().cmp(other.descriptor().name()));
+        families.iter().for_each(|family| text.family(family));
         if self.format == Format::OpenMetrics {
             text.out.push_str("# EOF\n");
         }
