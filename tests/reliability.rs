@@ -326,7 +326,7 @@ fn stepping_library() -> Option<std::path::PathBuf> {
     places.into_iter().map(std::path::PathBuf::from).find(|path| path.exists())
 }
 
-/// Set for the child; says which clocks step: `wall`, or `all` with the monotonic one.
+/// Set for the child whose clock steps.
 #[cfg(target_os = "linux")]
 const STEPPING: &str = "MVX_STEPPING_CLOCK";
 
@@ -334,7 +334,8 @@ const STEPPING: &str = "MVX_STEPPING_CLOCK";
 #[cfg(target_os = "linux")]
 const STEPS: [i64; 8] = [3_600, -3_600, 0, -86_400, 7, -7, 3_600, 0];
 
-/// The real thing: a process whose clocks step by an hour and a day, the wall's alone or the monotonic one with it.
+/// The real thing: a process whose wall clock steps by an hour and a day. Its monotonic clock does not: the kernel's, by which every wait
+/// ends, could not be made to step with it; the clocks of the property above and below go back as well.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_of_times() {
@@ -352,41 +353,39 @@ fn a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_o
         let why = "NOT CHECKED IN PART: a machine clock that steps: libfaketime is missing; to get it: apt-get install faketime";
         return writeln!(std::io::stderr(), "{why}").unwrap();
     };
-    for clocks in ["wall", "all"] {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("offset");
-        let set = |seconds: i64| {
-            let new = dir.path().join("new");
-            std::fs::write(&new, format!("{seconds:+}\n")).unwrap();
-            std::fs::rename(&new, &file).unwrap();
-        };
-        set(0);
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", NAME, "--nocapture"]).env(STEPPING, clocks).env("LD_PRELOAD", &library);
-        child.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_TIMESTAMP_FILE", &file);
-        if clocks == "wall" {
-            child.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        }
-        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (mut orders, mut lines) =
-            (child.stdin.take().unwrap(), std::io::BufReader::new(child.stdout.take().unwrap()).lines());
-        let mut seen = Vec::new();
-        for seconds in STEPS {
-            let round = lines.by_ref().map(Result::unwrap).find(|line| line.starts_with("round "));
-            seen.push(round.expect("the child goes on"));
-            set(seconds);
-            writeln!(orders).unwrap();
-        }
-        drop(orders);
-        let rest: Vec<_> = lines.map(Result::unwrap).collect();
-        assert!(child.wait().unwrap().success(), "{clocks}: {seen:?} {rest:?}");
-        // The steps were seen where they could be: the child tells the wall's time in each round.
-        let walls: Vec<i64> =
-            seen.iter().map(|line| line.trim_start_matches("round ").parse().unwrap()).collect();
-        let steps: Vec<_> = walls.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        let (forward, back) = (steps.iter().max().unwrap(), steps.iter().min().unwrap());
-        assert!(*forward > 3_000 && *back < -3_000, "{walls:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("offset");
+    let set = |seconds: i64| {
+        let new = dir.path().join("new");
+        std::fs::write(&new, format!("{seconds:+}\n")).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+    };
+    set(0);
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", NAME, "--nocapture"]).env(STEPPING, "1").env("LD_PRELOAD", &library);
+    child
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_TIMESTAMP_FILE", &file)
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut orders, mut lines) =
+        (child.stdin.take().unwrap(), std::io::BufReader::new(child.stdout.take().unwrap()).lines());
+    let mut seen = Vec::new();
+    for seconds in STEPS {
+        let round = lines.by_ref().map(Result::unwrap).find(|line| line.starts_with("round "));
+        seen.push(round.expect("the child goes on"));
+        set(seconds);
+        writeln!(orders).unwrap();
     }
+    drop(orders);
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert!(child.wait().unwrap().success(), "{seen:?} {rest:?}");
+    // The steps were seen: the child tells the wall's time in each round.
+    let walls: Vec<i64> =
+        seen.iter().map(|line| line.trim_start_matches("round ").parse().unwrap()).collect();
+    let steps: Vec<_> = walls.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let (forward, back) = (steps.iter().max().unwrap(), steps.iter().min().unwrap());
+    assert!(*forward > 3_000 && *back < -3_000, "{walls:?}");
 }
 
 /// In the child: events and snapshots while the clocks step, a step for each line of the input.
@@ -399,7 +398,8 @@ fn under_steps() {
     let mut accepted = 0;
     for _ in STEPS {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        println!("round {wall}");
+        // On a line of its own: with a single core the harness writes the name of the test before it.
+        println!("\nround {wall}");
         std::io::stdin().read_line(&mut String::new()).unwrap();
         for n in 0..200 {
             accepted += u64::from(recorder.try_register_event(Number(n)).is_ok());
@@ -407,15 +407,11 @@ fn under_steps() {
             assert!(snapshot.version() >= version && snapshot.taken_at() >= latest, "{snapshot:?}");
             (version, latest) = (snapshot.version(), snapshot.taken_at());
         }
-        // A wait may end early by a clock that steps forward; what was accepted is processed all the same.
-        let _in_time = recorder.flush_blocking(PATIENCE);
-        until("all is processed", || recorder.accounts().pending() == 0);
+        recorder.flush_blocking(PATIENCE).unwrap();
     }
-    let _in_time = runtime.shutdown(PATIENCE);
-    until("all is settled", || recorder.accounts().is_settled());
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
     let accounts = recorder.accounts();
-    assert_eq!((accepted, accounts.accepted), (1_600, 1_600), "{accounts:?}");
-    assert_eq!(accounts.processed + accounts.dropped.deadline, accepted, "{accounts:?}");
+    assert_eq!((accepted, accounts.accepted, accounts.processed), (1_600, 1_600, 1_600), "{accounts:?}");
 }
 
 /// Instants around one moment: an hour to either side, and the ends of what can be told.
@@ -438,7 +434,16 @@ proptest! {
         let runtime = MetricsRuntime::builder("jumps").clock(clock.clone()).build().unwrap();
         runtime.start().unwrap();
         let recorder = adding(&runtime, OverflowPolicy::DropNewest);
-        (0..events).for_each(|n| recorder.register_event(Number(n)));
+        let mut latest = Timestamp::default();
+        for n in 0..events {
+            recorder.register_event(Number(n));
+            if n % 64 == 0 {
+                recorder.flush_blocking(PATIENCE).unwrap();
+                let taken_at = recorder.snapshot().taken_at();
+                prop_assert!(taken_at >= latest, "{taken_at:?} after {latest:?}");
+                latest = taken_at;
+            }
+        }
         let _looked = (runtime.liveness().stuck().is_some(), recorder.snapshot().taken_at());
         recorder.flush_blocking(PATIENCE).unwrap();
         prop_assert_eq!(recorder.snapshot().counter("sum", &[]).unwrap_or(0), events * (events - 1) / 2);

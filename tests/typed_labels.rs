@@ -303,3 +303,25 @@ fn empty_long_and_awkward_values_are_kept_as_they_are() {
     assert_eq!(cut, Some(1), "10 KB are cut at 1,024 bytes");
     assert_eq!(family.len(), awkward.len() + 1);
 }
+
+#[test]
+fn sets_of_more_than_a_few_labels_are_found_like_others() {
+    #[derive(Labels)]
+    struct Six {
+        f: u32,
+        e: u32,
+        d: u32,
+        c: u32,
+        b: u32,
+        a: u32,
+    }
+    let mut six = Counter::<u32>::builder("six")
+        .labels::<Six>(|n| Six { f: n % 2, e: 5, d: 4, c: 3, b: 2, a: 1 })
+        .build()
+        .expect("six labels");
+    let mut batch = Batch::new(&[0, 1, 2, 3, 4]);
+    six.handle_batch(&mut batch, &Context::new(Timestamp::default(), 1));
+    let expected = [(0, 3), (1, 2)]
+        .map(|(f, count)| (format!("{{a=\"1\",b=\"2\",c=\"3\",d=\"4\",e=\"5\",f=\"{f}\"}}"), count));
+    assert_eq!(shown(&six), BTreeMap::from(expected));
+}

@@ -176,6 +176,18 @@ where
     }
 }
 
+/// Up to this many labels have a place of their own size: to prepare the largest costs more than to find the series.
+pub(super) const FEW_LABELS: usize = 4;
+
+#[inline]
+fn show_labels<const N: usize>(fields: &impl LabelFields, count: usize, show: &mut dyn FnMut(&[Label<'_>])) {
+    let mut labels = [Label::Absent; N];
+    for (position, label) in labels.iter_mut().enumerate().take(count) {
+        *label = fields.label(position);
+    }
+    show(labels.get(..count).unwrap_or_default());
+}
+
 impl<E, L, F> SelectFields<E> for Fields<L, F>
 where
     L: LabelFields,
@@ -215,12 +227,12 @@ where
 
     fn with_labels(&self, event: &E, show: &mut dyn FnMut(&[Label<'_>])) {
         let fields = (self.select)(event);
-        let mut labels = [Label::Absent; MAX_LABELS];
-        let count = L::KEYS.len().min(MAX_LABELS);
-        for (position, label) in labels.iter_mut().enumerate().take(count) {
-            *label = fields.label(position);
+        let count = L::KEYS.len();
+        if count <= FEW_LABELS {
+            show_labels::<FEW_LABELS>(&fields, count, show);
+        } else {
+            show_labels::<MAX_LABELS>(&fields, count, show);
         }
-        show(labels.get(..count).unwrap_or_default());
     }
 }
 

@@ -5,6 +5,7 @@ use crate::metric::index::Identity;
 use crate::metric::index::Index;
 use crate::metric::index::Recalled;
 use crate::metric::index::same_texts;
+use crate::metric::selector::FEW_LABELS;
 use crate::metric::selector::Labelled;
 use crate::metric::selector::NO_ROW;
 use crate::metric::selector::Rows;
@@ -294,22 +295,37 @@ impl<C: Column> Known<C> {
     ) -> usize {
         let mut row = 0;
         select.with_labels(event, &mut |fields| {
-            let mut labels = [&Label::Absent; MAX_LABELS];
-            let mut wanted = [Identity::default(); MAX_LABELS];
-            let fields = order.iter().filter_map(|position| fields.get(*position));
-            for ((label, wanted), field) in labels.iter_mut().zip(&mut wanted).zip(fields) {
-                *label = field;
-                *wanted = Identity::of(field);
-            }
-            let labels = labels.get(..order.len()).unwrap_or_default();
-            let wanted = wanted.get(..order.len()).unwrap_or_default();
-            row = match self.index.as_ref().and_then(|index| index.recall(wanted)) {
-                Some(Recalled::Surely(row)) => row,
-                Some(Recalled::Perhaps(row)) if same_texts(labels, self.live.keys(), row) => row,
-                _ => self.row_by_text(labels, wanted, context),
+            row = if order.len() <= FEW_LABELS {
+                self.row_by_few::<FEW_LABELS>(fields, order, context)
+            } else {
+                self.row_by_few::<MAX_LABELS>(fields, order, context)
             };
         });
         row
+    }
+
+    /// The series of at most `N` labels, given in the order of the fields.
+    #[inline]
+    fn row_by_few<const N: usize>(
+        &mut self,
+        fields: &[Label<'_>],
+        order: &[usize],
+        context: &Context,
+    ) -> usize {
+        let mut labels = [&Label::Absent; N];
+        let mut wanted = [Identity::default(); N];
+        let fields = order.iter().filter_map(|position| fields.get(*position));
+        for ((label, wanted), field) in labels.iter_mut().zip(&mut wanted).zip(fields) {
+            *label = field;
+            *wanted = Identity::of(field);
+        }
+        let labels = labels.get(..order.len()).unwrap_or_default();
+        let wanted = wanted.get(..order.len()).unwrap_or_default();
+        match self.index.as_ref().and_then(|index| index.recall(wanted)) {
+            Some(Recalled::Surely(row)) => row,
+            Some(Recalled::Perhaps(row)) if same_texts(labels, self.live.keys(), row) => row,
+            _ => self.row_by_text(labels, wanted, context),
+        }
     }
 
     #[inline(never)]
