@@ -65,6 +65,7 @@ pub use crate::recorder::buffered::Buffered;
 pub use crate::recorder::builder::InRuntime;
 pub use crate::recorder::builder::RecorderBuilder;
 pub use crate::recorder::calls::UserCall;
+pub use crate::recorder::catalogue::CatalogueEntry;
 pub use crate::recorder::detached::Detached;
 pub use crate::recorder::detached::RecorderTask;
 pub use crate::recorder::factory::NewRecorder;

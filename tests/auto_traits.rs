@@ -172,6 +172,7 @@ fn what_is_read_crosses_threads_and_can_be_kept() {
     copied::<mvx_metrics::GaugeFold>();
     cloned::<mvx_metrics::SourceStatus>();
     cloned::<mvx_metrics::CardinalityReport>();
+    cloned::<mvx_metrics::CatalogueEntry>();
     cloned::<Descriptor>();
     cloned::<Family>();
     cloned::<LabelSet>();

@@ -48,7 +48,30 @@ impl fmt::Display for Owner {
     }
 }
 
+/// A metric of a runtime, and who declared it first.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CatalogueEntry {
+    /// What it is: name, kind, unit, bounds and label keys.
+    pub descriptor: Arc<Descriptor>,
+    /// Who declared it first: `recorder storage`, `source process`.
+    pub owner: String,
+}
+
 impl Catalogue {
+    /// Every metric that was ever declared, by name.
+    pub(crate) fn list(&self) -> Vec<CatalogueEntry> {
+        let names = self.names.lock();
+        let entries = names.metrics.values().map(|entry| CatalogueEntry {
+            descriptor: Arc::clone(&entry.descriptor),
+            owner: entry.owner.to_string(),
+        });
+        let mut entries: Vec<_> = entries.collect();
+        drop(names);
+        entries.sort_by(|ours, theirs| ours.descriptor.name().cmp(theirs.descriptor.name()));
+        entries
+    }
+
     /// Declares metrics of `owner`, together with what `enter` does: all of it, or nothing and the first conflict or failure.
     ///
     /// `enter` runs under the catalogue's lock, so no other declaration comes between the check and the entry; it takes the
@@ -75,7 +98,7 @@ impl Catalogue {
                     let entry = names.metrics.get(other).or_else(|| fresh.metrics.get(other));
                     let owner_there = entry.map_or(owner, |entry| &entry.owner);
                     let message = format!(
-                        "metric {name} of recorder {owner} and metric {other} of recorder {owner_there} are one name in Prometheus, `{written}`; rename one of them"
+                        "metric {name} of {owner} and metric {other} of {owner_there} are one name in Prometheus, `{written}`; rename one of them"
                     );
                     return Err(Error::new(ErrorKind::MetricConflict, message));
                 }

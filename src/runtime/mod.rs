@@ -33,6 +33,7 @@ use crate::recorder::builder::Home;
 use crate::recorder::builder::Host;
 use crate::recorder::builder::InRuntime;
 use crate::recorder::builder::RecorderBuilder;
+use crate::recorder::catalogue::CatalogueEntry;
 use crate::recorder::core::CoreNode;
 use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
@@ -358,6 +359,29 @@ impl MetricsRuntime {
     /// a few nanoseconds for each recorder and the sorting of their list.
     pub fn collect(&self) -> RuntimeSnapshot {
         RuntimeSnapshot::take(&self.inner)
+    }
+
+    /// Every metric that a recorder or a source has ever declared, by name. What a name means does not change while the runtime lives, so
+    /// those of removed recorders are among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+    /// let catalogue = runtime.catalogue();
+    /// assert_eq!(catalogue[0].descriptor.name().as_str(), "document.saves");
+    /// assert_eq!(catalogue[0].owner, "recorder storage");
+    /// let clash = runtime.recorder::<Saved>("other").gauge("document.saves.total", |g| g.value(|_| Some(1.0))).create();
+    /// assert!(clash.unwrap_err().to_string().contains("of recorder other and metric document.saves of recorder storage"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn catalogue(&self) -> Vec<CatalogueEntry> {
+        self.inner.control.hub.catalogue.list()
     }
 
     /// Handles of all recorders that take events of type `E`, in the order of creation.
