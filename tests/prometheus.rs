@@ -235,6 +235,47 @@ fn a_buffer_used_again_is_appended_to_and_grows_no_more() {
     assert_eq!((&text, text.capacity()), (&once, capacity));
 }
 
+/// The event of README's program.
+#[cfg(feature = "derive")]
+#[derive(MetricEvent)]
+enum StorageEvent {
+    Saved {
+        #[label]
+        ok: bool,
+        #[value(unit = "By")]
+        bytes: u64,
+        #[value]
+        elapsed: std::time::Duration,
+    },
+}
+
+#[cfg(feature = "derive")]
+#[test]
+fn the_readme_shows_what_its_program_gives() {
+    let runtime = running("docs");
+    let recorder = runtime
+        .recorder::<StorageEvent>("document_storage")
+        .derived_metrics()
+        .counter("document.bytes", |c| {
+            c.unit(Unit::Bytes).value(|StorageEvent::Saved { bytes, .. }| Some(*bytes))
+        })
+        .create()
+        .unwrap();
+    recorder.register_event(StorageEvent::Saved {
+        ok: true,
+        bytes: 5,
+        elapsed: std::time::Duration::from_millis(3),
+    });
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let (text, _) = encode(&runtime, Format::Text);
+    let readme = include_str!("../README.md");
+    let shown = readme.split_once("```text\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    assert_eq!(shown.lines().count(), 4);
+    for line in shown.lines() {
+        assert!(text.lines().any(|there| there == line), "{line}\nis not in\n{text}");
+    }
+}
+
 /// Texts with everything that a format might trip over.
 fn awkward() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
