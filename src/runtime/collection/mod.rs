@@ -164,7 +164,7 @@ impl RuntimeSnapshot {
     /// Adds families of the runtime or its process, which were read elsewhere: for whoever exports.
     ///
     /// Adding copies nothing. A family of a name that a recorder or a source has is a part of that metric, under
-    /// [`Scope::Runtime`](crate::Scope::Runtime).
+    /// [`Scope::Runtime`].
     ///
     /// # Errors
     ///
