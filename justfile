@@ -101,6 +101,10 @@ deny:
 stress:
     MVX_SCALE={{ scale }} ci/record.sh stress cargo test --release --lib --tests
 
+# The figures of the reliability bar alone, in the size of `just stress`: some minutes.
+reliability:
+    MVX_SCALE={{ scale }} ci/record.sh reliability cargo test --release --test reliability --test signals --test fork --test real_prometheus
+
 # The tests on a single core, where every hand-over needs the scheduler.
 one-core:
     cargo test --release --lib --tests --no-run
