@@ -38,7 +38,8 @@ planted() {
   find src -name '*.rs' -exec sed 's#//.*##' {} + | grep -oE 'seeded\("[^"]+"\)' | sed 's/.*"\(.*\)".*/\1/' | sort -u
 }
 
-# Runs one model; all it printed is shown at once.
+# Runs one model; all it printed is shown at once. Called through xargs.
+# shellcheck disable=SC2329
 run_model() { # test
   local output status=0
   output=$(timeout --kill-after=10 "$seconds" "$binary" "$1" --exact --nocapture 2>&1) || status=$?
