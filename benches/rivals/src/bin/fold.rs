@@ -4,6 +4,7 @@
 
 use mvx_metrics::Fold;
 use mvx_metrics::prelude::*;
+use std::io::Write;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ impl MetricEvent for Saved {
     }
 }
 
-fn main() -> Result<(), mvx_metrics::Error> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = MetricsRuntime::builder("fold").build()?;
     runtime.start()?;
     for id in 0..RECORDERS {
@@ -46,11 +47,12 @@ fn main() -> Result<(), mvx_metrics::Error> {
     }
     collects.sort();
     folds.sort();
-    println!(
+    writeln!(
+        std::io::stdout(),
         "{RECORDERS} recorders: collected in {:?}, folded in {:?} (medians of {ROUNDS})",
         collects[ROUNDS / 2],
         folds[ROUNDS / 2]
-    );
+    )?;
     runtime.shutdown(Duration::from_secs(60))?;
     Ok(())
 }
