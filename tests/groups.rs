@@ -226,6 +226,7 @@ fn bad_groups_and_limits_are_refused_with_what_to_do_instead() {
     assert_eq!(sum.create().unwrap_err().kind(), ErrorKind::MetricConflict);
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn vitals_account_for_every_event_by_group_those_of_removed_recorders_included() {
     let runtime = running("vitals");

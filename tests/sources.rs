@@ -83,6 +83,7 @@ fn a_source_is_asked_once_in_its_interval_and_shown_in_between() {
     assert_eq!((shown(&runtime, "fast.value"), runtime.sources().len()), (None, 1));
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_source_that_panics_is_asked_no_more_and_hurts_nobody() {
     let runtime = MetricsRuntime::builder("panics").build().unwrap();

@@ -189,6 +189,7 @@ fn sets_past_the_limit_share_the_overflow_series() {
     assert_eq!(family.overflowed(), 140, "each observation past the limit is counted");
 }
 
+#[cfg(panic = "unwind")]
 #[test]
 fn a_selector_that_panics_costs_its_event_alone() {
     #[derive(Labels)]
