@@ -2,8 +2,11 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+#[path = "support/inquisitive.rs"]
+mod inquisitive;
 mod support;
 
+use crate::inquisitive::Asked;
 use crate::support::Number;
 use crate::support::PATIENCE;
 use crate::support::Probe;
@@ -449,4 +452,31 @@ fn its_clock_is_the_one_it_was_given() {
     assert!(poll(&mut task).is_pending());
     assert_eq!(recorder.snapshot().taken_at().unix_nanos(), 7_000);
     assert_eq!(recorder.snapshot().epoch().process_start.unix_nanos(), 7_000);
+}
+
+#[test]
+fn a_task_may_be_polled_with_a_waker_that_registers_events_while_it_is_cloned() {
+    let (recorder, task) = counting("inquisitive");
+    let asks = || {
+        let recorder = recorder.clone();
+        Asked::new(move || recorder.register_event(Number(0)))
+    };
+    let (first, second) = (asks(), asks());
+    let polls = thread::spawn({
+        let (mut task, first, second) = (task, Arc::clone(&first), Arc::clone(&second));
+        move || {
+            // Kept until the end: the end of a waker registers an event as well, and the task must be asleep here.
+            let (first, second) = (first.waker(), second.waker());
+            let polls = [&first, &first, &second, &first]
+                .map(|waker| Pin::new(&mut task).poll(&mut Context::from_waker(waker)).is_pending());
+            (task, polls)
+        }
+    });
+    until("the polls return", || polls.is_finished());
+    let (mut task, pending) = polls.join().unwrap();
+    assert_eq!(pending, [true; 4]);
+    // The first of these ends the last waker, whose event the second takes.
+    assert!(poll(&mut task).is_pending() && poll(&mut task).is_pending());
+    assert!(first.times() >= 2 && second.times() >= 2, "{} {}", first.times(), second.times());
+    assert_eq!(recorder.snapshot().counter("events", &[]), Some(first.times() + second.times()));
 }

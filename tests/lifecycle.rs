@@ -2,8 +2,11 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "support/inquisitive.rs"]
+mod inquisitive;
 mod support;
 
+use crate::inquisitive::Asked;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -441,56 +444,6 @@ fn asking_for_another_type_or_an_unknown_id_says_so() {
     assert!(runtime.try_get::<Number>("numbers").unwrap().is_some());
 }
 
-/// A waker whose clone, wake and drop all ask for the operation that it waits for: some executors' do as much.
-mod inquisitive {
-    use mvx_metrics::Operation;
-    use std::mem::ManuallyDrop;
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicU64;
-    use std::sync::atomic::Ordering;
-    use std::task::RawWaker;
-    use std::task::RawWakerVTable;
-    use std::task::Waker;
-
-    pub struct Asked {
-        pub operation: Operation,
-        pub times: AtomicU64,
-    }
-
-    const TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, ask, drop_raw);
-
-    fn ask(data: *const ()) {
-        // SAFETY: the data of every waker of this table is an `Arc<Asked>` that the waker holds.
-        let asked = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Asked>()) });
-        let _ = asked.operation.result();
-        asked.times.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn clone(data: *const ()) -> RawWaker {
-        ask(data);
-        // SAFETY: as above; the new waker holds the count added here.
-        unsafe { Arc::increment_strong_count(data.cast::<Asked>()) };
-        RawWaker::new(data, &TABLE)
-    }
-
-    fn wake(data: *const ()) {
-        ask(data);
-        drop_raw(data);
-    }
-
-    fn drop_raw(data: *const ()) {
-        ask(data);
-        // SAFETY: as above; this waker ends here, and gives its count back.
-        drop(unsafe { Arc::from_raw(data.cast::<Asked>()) });
-    }
-
-    pub fn waker(asked: &Arc<Asked>) -> Waker {
-        let data = Arc::into_raw(Arc::clone(asked)).cast::<()>();
-        // SAFETY: the table treats the data as what it is, an `Arc<Asked>`, and no function of it panics.
-        unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) }
-    }
-}
-
 #[test]
 fn an_operation_may_be_asked_for_by_the_very_waker_that_waits_for_it() {
     let (runtime, gate) = (running("asked"), Gate::default());
@@ -498,11 +451,16 @@ fn an_operation_may_be_asked_for_by_the_very_waker_that_waits_for_it() {
     recorder.register_event(Number(0));
     gate.until_reached();
     let flush = recorder.flush();
-    let asked = Arc::new(inquisitive::Asked { operation: flush.clone(), times: AtomicU64::new(0) });
+    let asked = Asked::new({
+        let flush = flush.clone();
+        move || {
+            let _ = flush.result();
+        }
+    });
     let polls = thread::spawn({
         let (asked, flush) = (Arc::clone(&asked), flush.clone());
         move || {
-            let waker = inquisitive::waker(&asked);
+            let waker = asked.waker();
             let mut context = std::task::Context::from_waker(&waker);
             let mut flush = std::pin::pin!(flush);
             (0..3).all(|_| flush.as_mut().poll(&mut context).is_pending())
@@ -513,5 +471,5 @@ fn an_operation_may_be_asked_for_by_the_very_waker_that_waits_for_it() {
     gate.open();
     flush.wait(PATIENCE).unwrap();
     until("its wakers are gone", || Arc::strong_count(&asked) == 1);
-    assert!(asked.times.load(Ordering::Acquire) >= 3);
+    assert!(asked.times() >= 3);
 }
