@@ -105,10 +105,11 @@ stress:
 reliability:
     MVX_SCALE={{ scale }} ci/record.sh reliability cargo test --release --test reliability --test signals --test fork --test real_prometheus
 
-# The tests on a single core, where every hand-over needs the scheduler.
+# The tests on a single core, where every hand-over needs the scheduler; then the races about the door by the hundred thousand.
 one-core:
     cargo test --release --lib --tests --no-run
     ci/record.sh one-core taskset -c 0 cargo test --release --lib --tests
+    MVX_SCALE=10 ci/record.sh one-core-races taskset -c 0 cargo test --release --test stop_race
 
 # The budget table against the rivals. Arguments are passed on, for example `just rivals --json`.
 rivals *arguments:
