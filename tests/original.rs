@@ -32,7 +32,6 @@ use mvx_metrics::RuntimeState;
 use mvx_metrics::SystemClock;
 use mvx_metrics::Timestamp;
 use mvx_metrics::Verdict;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -377,15 +376,11 @@ fn a_process_that_forgot_its_shutdown_ends_also_past_a_stuck_metric() {
         return;
     }
     let name = "a_process_that_forgot_its_shutdown_ends_also_past_a_stuck_metric";
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--quiet"])
-        .env(FORGETS, "1")
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child =
+        support::again(name).env(FORGETS, "1").stdout(std::process::Stdio::null()).spawn().unwrap();
     let ended = mvx_metrics::testing::until(PATIENCE, || child.try_wait().unwrap().is_some());
     if !ended {
         child.kill().unwrap();
     }
-    assert!(child.wait().unwrap().success(), "ended by itself: {ended}");
+    assert!(support::passed(child.wait().unwrap()), "ended by itself: {ended}");
 }

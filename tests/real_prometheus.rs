@@ -325,17 +325,7 @@ fn a_program_that_is_killed_and_started_again_never_counts_backwards_for_prometh
         starts
     };
     for life in 1..=lives {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        if cfg!(panic = "abort") {
-            // There the harness gives each test a process of its own, which would live on when the harness is killed;
-            // by this it runs the test itself.
-            child.env("__RUST_TEST_INVOKE", NAME);
-        }
-        let child = child
-            .args(["--exact", NAME, "--nocapture"])
-            .env(SERVED, target.to_string())
-            .stdout(Stdio::null())
-            .spawn();
+        let child = support::again(NAME).env(SERVED, target.to_string()).stdout(Stdio::null()).spawn();
         // Killed when it goes out of scope: as soon as a scrape has seen it.
         let _child = Server(child.unwrap());
         let end = Instant::now() + SERVER_PATIENCE;

@@ -341,7 +341,6 @@ const STEPS: [i64; 8] = [3_600, -3_600, 0, -86_400, 7, -7, 3_600, 0];
 fn a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_of_times() {
     use std::io::BufRead;
     use std::io::Write;
-    use std::process::Command;
     use std::process::Stdio;
     const NAME: &str = "a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_of_times";
 
@@ -361,8 +360,8 @@ fn a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_o
         std::fs::rename(&new, &file).unwrap();
     };
     set(0);
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", NAME, "--nocapture"]).env(STEPPING, "1").env("LD_PRELOAD", &library);
+    let mut child = support::again(NAME);
+    child.env(STEPPING, "1").env("LD_PRELOAD", &library);
     child
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_TIMESTAMP_FILE", &file)
@@ -379,7 +378,7 @@ fn a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_o
     }
     drop(orders);
     let rest: Vec<_> = lines.map(Result::unwrap).collect();
-    assert!(child.wait().unwrap().success(), "{seen:?} {rest:?}");
+    assert!(support::passed(child.wait().unwrap()), "{seen:?} {rest:?}");
     // The steps were seen: the child tells the wall's time in each round.
     let walls: Vec<i64> =
         seen.iter().map(|line| line.trim_start_matches("round ").parse().unwrap()).collect();

@@ -16,6 +16,8 @@ use mvx_metrics::RegisterError;
 use mvx_metrics::Verdict;
 use std::future::Future;
 use std::pin::pin;
+use std::process::Command;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -45,6 +47,23 @@ impl MetricEvent for Number {
 pub fn scaled(rounds: u64) -> u64 {
     let scale = std::env::var("MVX_SCALE").ok().and_then(|scale| scale.parse::<u64>().ok());
     rounds * scale.unwrap_or(1).max(1)
+}
+
+/// A command that runs this test, and no other, in a process of its own.
+pub fn again(test: &str) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]);
+    if cfg!(panic = "abort") {
+        // There the harness gives each test a process of its own, without the input, and one that lives on when the harness
+        // is killed. By this it runs the test itself.
+        child.env("__RUST_TEST_INVOKE", test);
+    }
+    child
+}
+
+/// Whether what was run `again` has passed: a harness says so by 0, the test by itself as the harness of such builds expects it.
+pub fn passed(status: ExitStatus) -> bool {
+    status.code() == Some(if cfg!(panic = "abort") { 50 } else { 0 })
 }
 
 /// A runtime that runs.
