@@ -7,7 +7,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What every submission passes, in the order in which failures are cheapest to find.
-quick := "fmt shell clippy doc features examples test-release-noassert loom miri msrv minimal-versions deny"
+quick := "fmt shell clippy doc features examples instructions test-release-noassert loom miri msrv minimal-versions deny"
 
 # What a release passes besides.
 slow := "loom-deep miri-deep tsan asan panic-abort stress one-core budgets"
@@ -52,6 +52,10 @@ features:
 examples:
     cargo build --release -p mvx-metrics --examples --benches --all-features
     bash -c "$(ci/readme-command.sh 1)" </dev/null
+
+# Instructions of the hot paths, against those stored with the code.
+instructions:
+    ci/instructions.sh
 
 # Tests with debug assertions off, as users run the code: an assertion must not do work that is needed.
 test-release-noassert:

@@ -1,10 +1,14 @@
-//! One hot path in a loop, for a profiler: `hotpath register|counter|histogram [EVENTS]`.
+//! One hot path in a loop, for a profiler: `hotpath register|alone|counter|histogram|snapshot [EVENTS]`.
 //!
-//! Under callgrind, the difference of two runs with different EVENTS is the count of the path alone; run by itself it prints
-//! thread-CPU nanoseconds per event. The guide's chapter on performance gives the command lines.
+//! `register` has a live runtime; the others have one thread and a clock that stands still, so that callgrind counts the same
+//! instructions each time. Run by itself it prints thread-CPU nanoseconds per event. The guide's chapter on performance gives the command
+//! lines.
 
+use mvx_metrics::Clock;
 use mvx_metrics::Context;
 use mvx_metrics::Metric;
+use mvx_metrics::Recorder;
+use mvx_metrics::RecorderTask;
 use mvx_metrics::Timestamp;
 use rivals::Failure;
 use rivals::bursts::BURST;
@@ -14,8 +18,11 @@ use rivals::clocks;
 use rivals::event;
 use rivals::event::Saved;
 use rivals::subject::Subject;
+use std::future::Future;
 use std::hint::black_box;
 use std::io::Write;
+use std::pin::Pin;
+use std::task::Waker;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -24,9 +31,15 @@ fn main() -> Result<(), Failure> {
     let (mut counter, mut histogram) = event::instruments()?;
     let nanos = match path {
         "register" => register(events)?,
+        "alone" => alone(events)?,
+        "snapshot" => snapshot(events)?,
         "counter" => handle(&mut counter, events),
         "histogram" => handle(&mut histogram, events),
-        other => return Err(format!("unknown path {other}; take register, counter or histogram").into()),
+        other => {
+            return Err(
+                format!("unknown path {other}; take register, alone, counter, histogram or snapshot").into()
+            );
+        }
     };
     let per_event = nanos as f64 / events as f64;
     Ok(writeln!(std::io::stdout(), "{path}: {per_event:.2} ns thread CPU/event over {events} events")?)
@@ -53,6 +66,69 @@ fn state(subject: &Subject, first: u64, count: u64) -> u64 {
         subject.recorder.register_event(Saved::numbered(number));
     }
     clocks::thread_cpu() - before
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+}
+
+fn detached() -> Result<(Recorder<Saved>, RecorderTask), Failure> {
+    let builder = Recorder::detached("alone").clock(Still).counter(event::COUNTER, event::define_counter);
+    Ok(builder.histogram(event::HISTOGRAM, event::define_histogram).create()?)
+}
+
+/// Bursts into a recorder without a runtime, drained on this thread.
+fn alone(events: u64) -> Result<u64, Failure> {
+    let (recorder, mut task) = detached()?;
+    let (mut stated, before) = (0, clocks::thread_cpu());
+    while stated < events {
+        let next = BURST.min(events - stated);
+        state_alone(&recorder, stated, next);
+        stated += next;
+        drain_alone(&recorder, &mut task);
+    }
+    let nanos = clocks::thread_cpu() - before;
+    let counted = recorder.snapshot().metric(event::HISTOGRAM).map_or(0, |metric| metric.tally().accepted);
+    if counted != events {
+        return Err(format!("{counted} of {events} events were measured").into());
+    }
+    Ok(nanos)
+}
+
+#[inline(never)]
+fn state_alone(recorder: &Recorder<Saved>, first: u64, count: u64) {
+    for number in first..first + count {
+        recorder.register_event(Saved::numbered(number));
+    }
+}
+
+#[inline(never)]
+fn drain_alone(recorder: &Recorder<Saved>, task: &mut RecorderTask) {
+    while recorder.accounts().pending() > 0 {
+        let _ = Pin::new(&mut *task).poll(&mut std::task::Context::from_waker(Waker::noop()));
+    }
+}
+
+fn snapshot(reads: u64) -> Result<u64, Failure> {
+    let (recorder, mut task) = detached()?;
+    state_alone(&recorder, 0, BURST);
+    drain_alone(&recorder, &mut task);
+    let before = clocks::thread_cpu();
+    read_alone(&recorder, reads);
+    Ok(clocks::thread_cpu() - before)
+}
+
+#[inline(never)]
+fn read_alone(recorder: &Recorder<Saved>, reads: u64) {
+    for _ in 0..reads {
+        let _ = black_box(recorder.snapshot());
+    }
 }
 
 #[inline(never)]
