@@ -12,4 +12,4 @@ CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/abort
 export CARGO_TARGET_DIR
 export RUSTFLAGS="-C panic=abort -Zpanic-abort-tests ${RUSTFLAGS:-}"
 # With a target, the flags leave what runs in the compiler alone.
-cargo +nightly test -p mvx-metrics --lib --tests --target "$(rustc +nightly -vV | sed -n 's/^host: //p')" "$@"
+cargo +nightly test -p mvx-metrics --no-fail-fast --lib --tests --target "$(rustc +nightly -vV | sed -n 's/^host: //p')" "$@"
