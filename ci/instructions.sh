@@ -9,15 +9,16 @@ if ! command -v valgrind >/dev/null; then
   ci/not-checked.sh instructions "valgrind is missing" "apt-get install valgrind"
   exit
 fi
-compiler=$(rustc --version)
-if [ "${1:-}" != --store ] && ! grep -qxF "# $compiler, $(uname -m)" "$stored"; then
-  ci/not-checked.sh instructions "the stored counts are of $(sed -n 's/^# //p' "$stored" | head -n 1), and here is $compiler, $(uname -m)" "ci/instructions.sh --store at the commit before"
+# What else decides about the counts: allocation is the C library's.
+made="$(rustc --version), $(uname -m), $(ldd --version 2>&1 | sed -n 1p | sed 's/^.* /libc /'), $(valgrind --version)"
+if [ "${1:-}" != --store ] && ! grep -qxF "# $made" "$stored"; then
+  ci/not-checked.sh instructions "the stored counts are of $(sed -n 's/^# //p' "$stored" | head -n 1), and here is $made" "ci/instructions.sh --store at the commit before"
   exit
 fi
 cargo build --release -p rivals --bin hotpath
 work=target/ci/instructions
 mkdir -p "$work"
-printf '# %s, %s\n' "$compiler" "$(uname -m)" >"$work/new"
+printf '# %s\n' "$made" >"$work/new"
 
 # What is counted: its name, the path of the program, the function. Instructions are those inside the function, in hundredths for each event.
 count() {
