@@ -36,9 +36,10 @@ fn main() -> Result<(), Failure> {
         "counter" => handle(&mut counter, events),
         "histogram" => handle(&mut histogram, events),
         other => {
-            return Err(
-                format!("unknown path {other}; take register, alone, counter, histogram or snapshot").into()
-            );
+            return Err(format!(
+                "unknown path {other}; take register, alone, counter, histogram or snapshot"
+            )
+            .into());
         }
     };
     let per_event = nanos as f64 / events as f64;
