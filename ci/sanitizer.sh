@@ -18,11 +18,14 @@ if [ "$kind" = thread ]; then
 fi
 # By default the thread sanitizer ends a forked child that starts threads, with 66; the tests about fork do as much.
 export TSAN_OPTIONS="die_after_fork=0 ${TSAN_OPTIONS:-}"
+# A preloaded library comes before the sanitizer's own start, and the program hangs in it.
+preloads=a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_of_times
+echo "NOT CHECKED IN PART: $kind sanitizer: $preloads preloads a library; to get it: just reliability, without a sanitizer"
 log=target/ci/$kind-sanitizer.log
 mkdir -p target/ci
 export RUSTFLAGS="-Zsanitizer=$kind ${RUSTFLAGS:-}"
 CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/sanitizer-$kind
 export CARGO_TARGET_DIR
-cargo +nightly test -p mvx-metrics --no-fail-fast --lib --tests "${options[@]}" 2>&1 | tee "$log"
+cargo +nightly test -p mvx-metrics --no-fail-fast --lib --tests "${options[@]}" -- --skip "$preloads" 2>&1 | tee "$log"
 # A report may come after the test's own line said ok.
 ! grep -E '(WARNING|ERROR|SUMMARY): .*Sanitizer' "$log"
