@@ -2,6 +2,7 @@
 
 use crate::metric::AverageBuilder;
 use crate::metric::CounterBuilder;
+use crate::metric::ExponentialHistogramBuilder;
 use crate::metric::GaugeBuilder;
 use crate::metric::HistogramBuilder;
 use crate::metric::UpDownBuilder;
@@ -79,6 +80,13 @@ pub trait DefineMetrics<E>: Sized {
 
     /// Adds a histogram with explicit buckets.
     fn histogram(self, name: &str, define: impl FnOnce(HistogramBuilder<E>) -> HistogramBuilder<E>) -> Self;
+
+    /// Adds a histogram whose buckets grow exponentially.
+    fn exponential_histogram(
+        self,
+        name: &str,
+        define: impl FnOnce(ExponentialHistogramBuilder<E>) -> ExponentialHistogramBuilder<E>,
+    ) -> Self;
 
     /// Adds a running average.
     fn average(self, name: &str, define: impl FnOnce(AverageBuilder<E>) -> AverageBuilder<E>) -> Self;

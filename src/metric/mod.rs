@@ -9,6 +9,7 @@
 //! | [`UpDown`] | a level that rises and falls | signed integers |
 //! | [`Gauge`] | the last value | anything finite |
 //! | [`Histogram`] | counts by bucket, exact sum, extremes | anything finite |
+//! | [`ExponentialHistogram`] | counts by buckets that fit themselves to the values, exact sum, extremes | anything finite |
 //! | [`Average`] | count and exact sum | anything finite |
 //!
 //! What none of them keeps is a custom [`Metric`], written by hand.
@@ -19,6 +20,7 @@ mod builder;
 mod counter;
 mod derived;
 mod edges;
+mod exponential;
 mod gauge;
 mod histogram;
 mod index;
@@ -38,6 +40,8 @@ pub use self::counter::Counter;
 pub use self::counter::CounterBuilder;
 pub use self::derived::DefineMetrics;
 pub use self::derived::DerivedMetrics;
+pub use self::exponential::ExponentialHistogram;
+pub use self::exponential::ExponentialHistogramBuilder;
 pub use self::gauge::Gauge;
 pub use self::gauge::GaugeBuilder;
 pub use self::histogram::BYTES_BOUNDS;

@@ -41,6 +41,15 @@ pub const MAX_DENSE_LABELS: usize = 4_096;
 /// Bounds of one explicit-bucket histogram.
 pub const MAX_BOUNDS: usize = 512;
 
+/// Buckets of each sign of an exponential histogram whose builder names no number, as in OpenTelemetry.
+pub const DEFAULT_EXPONENTIAL_BUCKETS: u32 = 160;
+
+/// The fewest buckets of each sign that an exponential histogram can be held to: with fewer, not every range would fit.
+pub const MIN_EXPONENTIAL_BUCKETS: u32 = 3;
+
+/// The most buckets of each sign that an exponential histogram can be allowed.
+pub const MAX_EXPONENTIAL_BUCKETS: u32 = 1_024;
+
 /// Bytes of one line of an event log, unless its reader says otherwise.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 

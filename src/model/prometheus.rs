@@ -33,7 +33,7 @@ pub(crate) fn unit_word(descriptor: &Descriptor) -> Option<String> {
 pub(crate) fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Counter | Kind::FloatCounter => &["", TOTAL, "_created"],
-        Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+        Kind::Histogram | Kind::Exponential => &["", "_bucket", "_count", "_sum", "_created"],
         Kind::Average => &["", "_count", "_sum", "_created"],
         Kind::Gauge | Kind::UpDown | Kind::Fields => &[""],
     }

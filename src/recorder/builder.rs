@@ -4,6 +4,8 @@ use crate::metric::Average;
 use crate::metric::AverageBuilder;
 use crate::metric::Counter;
 use crate::metric::CounterBuilder;
+use crate::metric::ExponentialHistogram;
+use crate::metric::ExponentialHistogramBuilder;
 use crate::metric::Gauge;
 use crate::metric::GaugeBuilder;
 use crate::metric::Histogram;
@@ -231,6 +233,15 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         define: impl FnOnce(HistogramBuilder<E>) -> HistogramBuilder<E>,
     ) -> Self {
         self.add(define(Histogram::builder(name)).build())
+    }
+
+    /// Adds a histogram whose buckets grow exponentially and fit themselves to what is observed.
+    pub fn exponential_histogram(
+        self,
+        name: &str,
+        define: impl FnOnce(ExponentialHistogramBuilder<E>) -> ExponentialHistogramBuilder<E>,
+    ) -> Self {
+        self.add(define(ExponentialHistogram::builder(name)).build())
     }
 
     /// Adds a running average.

@@ -4,6 +4,7 @@ use crate::metric::AverageBuilder;
 use crate::metric::CounterBuilder;
 use crate::metric::DefineMetrics;
 use crate::metric::DerivedMetrics;
+use crate::metric::ExponentialHistogramBuilder;
 use crate::metric::GaugeBuilder;
 use crate::metric::HistogramBuilder;
 use crate::metric::UpDownBuilder;
@@ -66,6 +67,14 @@ impl<E: MetricEvent, H> DefineMetrics<E> for RecorderBuilder<E, H> {
 
     fn histogram(self, name: &str, define: impl FnOnce(HistogramBuilder<E>) -> HistogramBuilder<E>) -> Self {
         self.histogram(name, define)
+    }
+
+    fn exponential_histogram(
+        self,
+        name: &str,
+        define: impl FnOnce(ExponentialHistogramBuilder<E>) -> ExponentialHistogramBuilder<E>,
+    ) -> Self {
+        self.exponential_histogram(name, define)
     }
 
     fn average(self, name: &str, define: impl FnOnce(AverageBuilder<E>) -> AverageBuilder<E>) -> Self {

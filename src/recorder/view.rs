@@ -5,6 +5,7 @@ use crate::model::accounts::Tally;
 use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
 use crate::model::name::RecorderId;
+use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Kind;
@@ -197,6 +198,11 @@ impl Snapshot {
     /// The buckets of a histogram's series. `None` for another kind of metric.
     pub fn histogram(&self, name: &str, labels: &[(&str, &str)]) -> Option<HistogramRef<'_>> {
         self.value(name, labels)?.histogram()
+    }
+
+    /// The buckets of an exponential histogram's series. `None` for another kind of metric.
+    pub fn exponential(&self, name: &str, labels: &[(&str, &str)]) -> Option<ExponentialRef<'_>> {
+        self.value(name, labels)?.exponential()
     }
 
     /// The mean of an average's series. `None` for another kind of metric, and before the first observation.

@@ -75,7 +75,7 @@ impl Delta {
         value(&self.after) - value(&self.before)
     }
 
-    /// How many observations a histogram's or an average's series has gained.
+    /// How many observations a histogram's, of either kind, or an average's series has gained.
     pub fn observations(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let count = |of: &Snapshot| of.value(name, labels).map_or(0, observations);
         count(&self.after).saturating_sub(count(&self.before))
@@ -108,6 +108,7 @@ impl Delta {
 pub(super) fn observations(value: ValueRef<'_>) -> u64 {
     match value {
         ValueRef::Histogram(histogram) => histogram.count(),
+        ValueRef::Exponential(histogram) => histogram.count(),
         ValueRef::Average { count, .. } => count,
         _ => 0,
     }

@@ -103,7 +103,8 @@ impl<'d> Expectations<'d> {
     pub fn observations(self, name: &str, labels: &[(&str, &str)], by: u64) -> Self {
         let actual = self.delta.observations(name, labels);
         let what = format!("expected {by} observations more, were {actual}");
-        self.series(&[Kind::Histogram, Kind::Average], name, labels, by == actual, &what)
+        let kinds = [Kind::Histogram, Kind::Exponential, Kind::Average];
+        self.series(&kinds, name, labels, by == actual, &what)
     }
 
     /// No series of a metric has changed, and none has been added.

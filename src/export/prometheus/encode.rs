@@ -5,7 +5,6 @@ use crate::export::prometheus::write;
 use crate::export::prometheus::write::push;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
-use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::Number;
 use crate::model::snapshot::SeriesRef;
@@ -227,6 +226,7 @@ impl Text<'_> {
             Kind::Counter | Kind::FloatCounter => self.typed(family, &name, "counter", Self::counter),
             Kind::Gauge | Kind::UpDown => self.typed(family, &name, "gauge", Self::gauge),
             Kind::Histogram => self.typed(family, &name, "histogram", Self::histogram),
+            Kind::Exponential => self.typed(family, &name, "histogram", Self::exponential),
             Kind::Average => self.typed(family, &name, "summary", Self::average),
             Kind::Fields => self.fields(family, &name),
         }
@@ -334,20 +334,42 @@ impl Text<'_> {
             self.begin(name, "_bucket", row, Some(("le", bound)));
             push!(self.out, "{below}\n");
         }
-        if self.can_sum(histogram) {
-            self.sample(name, "_sum", row, Number::F64(histogram.sum()));
+        let rises = histogram.bounds().first().is_none_or(|bound| *bound >= 0.0)
+            && histogram.min().is_none_or(|min| min >= 0.0);
+        self.totals(name, row, descriptor, (histogram.sum(), count), rises);
+    }
+
+    /// With explicit buckets, which is all that the text formats have: each bucket that holds something, with both its ends.
+    fn exponential(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {
+        let Some(histogram) = row.series.value().exponential() else {
+            return self.skip(descriptor, UNKNOWN, 1);
+        };
+        let mut count = 0;
+        super::explicit::each_bound(histogram, |bound, below| {
+            count = below;
+            self.begin(name, "_bucket", row, Some(("le", bound)));
+            push!(self.out, "{below}\n");
+        });
+        let rises = histogram.min().is_none_or(|min| min >= 0.0);
+        self.totals(name, row, descriptor, (histogram.sum(), count), rises);
+    }
+
+    /// What follows the buckets; in OpenMetrics there is a sum only if it `rises`.
+    fn totals(
+        &mut self,
+        name: &str,
+        row: Row<'_>,
+        descriptor: &Descriptor,
+        (sum, count): (f64, u64),
+        rises: bool,
+    ) {
+        if rises || self.format != Format::OpenMetrics {
+            self.sample(name, "_sum", row, Number::F64(sum));
             self.sample(name, "_count", row, Number::U64(count));
         } else {
             self.skip(descriptor, NEGATIVE, 1);
         }
         self.created(name, row);
-    }
-
-    /// Whether the format has a sum for these observations: in OpenMetrics a sum only rises.
-    fn can_sum(&self, histogram: HistogramRef<'_>) -> bool {
-        let rises = histogram.bounds().first().is_none_or(|bound| *bound >= 0.0)
-            && histogram.min().is_none_or(|min| min >= 0.0);
-        rises || self.format != Format::OpenMetrics
     }
 
     fn average(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {

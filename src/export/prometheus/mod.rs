@@ -5,6 +5,7 @@
 //! | counter, counter of fractions | `counter` | `_total`, in OpenMetrics with `_created` |
 //! | gauge, up-down counter | `gauge` | the name alone |
 //! | histogram | `histogram` | `_bucket` with `le`, `_sum`, `_count`, in OpenMetrics with `_created` |
+//! | exponential histogram | `histogram` | the same, with `le` at the ends of the buckets that hold something, at most eight in a power of two |
 //! | average | `summary` without quantiles | `_sum`, `_count`, in OpenMetrics with `_created` |
 //! | custom fields | a `gauge` for each field | the name, `_` and the field's |
 //!
@@ -14,6 +15,7 @@
 //! equal byte for byte.
 
 mod encode;
+mod explicit;
 mod format;
 mod write;
 

@@ -5,6 +5,7 @@ use crate::model::name::FieldName;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::descriptor::Kind;
 use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::exponential::Exponentials;
 use crate::model::snapshot::histograms::Histograms;
 use crate::model::snapshot::keys::CHUNK;
 use crate::model::snapshot::keys::SeriesKeys;
@@ -30,6 +31,7 @@ pub(crate) enum Values {
     Gauge(Vec<f64>),
     UpDown(Vec<i64>),
     Histogram(Histograms),
+    Exponential(Exponentials),
     Average(Vec<Mean>),
     Fields(Vec<Vec<(FieldName, Number)>>),
 }
@@ -196,6 +198,7 @@ impl Values {
             Kind::Gauge => Self::Gauge(Vec::new()),
             Kind::UpDown => Self::UpDown(Vec::new()),
             Kind::Histogram => Self::Histogram(Histograms::new(descriptor.bounds().len())),
+            Kind::Exponential => Self::Exponential(Exponentials::of(descriptor)),
             Kind::Average => Self::Average(Vec::new()),
             Kind::Fields => Self::Fields(Vec::new()),
         }
@@ -208,6 +211,7 @@ impl Values {
             Self::Gauge(column) => column.clear(),
             Self::UpDown(column) => column.clear(),
             Self::Histogram(column) => column.clear(),
+            Self::Exponential(column) => column.clear(),
             Self::Average(column) => column.clear(),
             Self::Fields(column) => column.clear(),
         }
@@ -220,6 +224,7 @@ impl Values {
             Self::Gauge(column) => ValueRef::Gauge(*column.get(series)?),
             Self::UpDown(column) => ValueRef::UpDown(*column.get(series)?),
             Self::Histogram(column) => ValueRef::Histogram(column.get(series, bounds)?),
+            Self::Exponential(column) => ValueRef::Exponential(column.get(series)?),
             Self::Average(column) => {
                 let Mean { sum, count } = column.get(series)?;
                 let (sum, count) = (sum.value(), *count);

@@ -5,9 +5,13 @@ use crate::model::error::ErrorKind;
 use crate::model::limits::DEFAULT_CARDINALITY;
 use crate::model::limits::MAX_BOUNDS;
 use crate::model::limits::MAX_CARDINALITY;
+use crate::model::limits::MAX_EXPONENTIAL_BUCKETS;
 use crate::model::limits::MAX_LABELS;
+use crate::model::limits::MIN_EXPONENTIAL_BUCKETS;
 use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
+use crate::model::snapshot::ExactSum;
+use crate::model::snapshot::exponential::ExponentialShape;
 use crate::model::unit::Unit;
 use std::borrow::Cow;
 use std::fmt;
@@ -37,6 +41,8 @@ pub enum Kind {
     UpDown,
     /// Observations by explicit buckets.
     Histogram,
+    /// Observations by buckets that grow exponentially.
+    Exponential,
     /// Observations and their sum.
     Average,
     /// Named fields of a custom metric.
@@ -51,6 +57,7 @@ impl fmt::Display for Kind {
             Self::Gauge => "gauge",
             Self::UpDown => "up-down counter",
             Self::Histogram => "histogram",
+            Self::Exponential => "exponential histogram",
             Self::Average => "average",
             Self::Fields => "custom fields",
         })
@@ -108,6 +115,13 @@ pub struct Descriptor {
     bounds: Cow<'static, [f64]>,
     cardinality: u32,
     gauge_fold: GaugeFold,
+    detail: Option<Box<Detail>>,
+}
+
+/// What only some kinds have, and mostly as it is unless said: few metrics pay for it.
+#[derive(Clone, Debug, PartialEq)]
+enum Detail {
+    Exponential(ExponentialShape),
 }
 
 impl Descriptor {
@@ -122,6 +136,7 @@ impl Descriptor {
             bounds: Cow::Borrowed(&[]),
             cardinality: DEFAULT_CARDINALITY,
             gauge_fold: GaugeFold::Sum,
+            detail: None,
         }
     }
 
@@ -165,6 +180,23 @@ impl Descriptor {
         self.gauge_fold
     }
 
+    /// How many buckets of each sign an exponential histogram has at most; the default for every other kind.
+    pub fn max_buckets(&self) -> u32 {
+        self.exponential().max_buckets
+    }
+
+    /// Up to which magnitude an exponential histogram counts numbers as zero; 0 for every other kind.
+    pub fn zero_threshold(&self) -> f64 {
+        self.exponential().zero_threshold
+    }
+
+    pub(super) fn exponential(&self) -> ExponentialShape {
+        match self.detail.as_deref() {
+            Some(Detail::Exponential(shape)) => *shape,
+            None => ExponentialShape::default(),
+        }
+    }
+
     /// Whether kind, unit, labels, bounds and the fold of gauges are equal, so that two metrics of one name can be told as one.
     ///
     /// Help and cardinality limit may differ.
@@ -189,6 +221,13 @@ impl Descriptor {
         }
         if self.gauge_fold != other.gauge_fold {
             found.push(format!("fold {:?} against {:?}", self.gauge_fold, other.gauge_fold));
+        }
+        let (ours, theirs) = (self.exponential(), other.exponential());
+        if ours.max_buckets != theirs.max_buckets {
+            found.push(format!("at most {} buckets against {}", ours.max_buckets, theirs.max_buckets));
+        }
+        if ours.zero_threshold != theirs.zero_threshold {
+            found.push(format!("zero threshold {} against {}", ours.zero_threshold, theirs.zero_threshold));
         }
         (!found.is_empty()).then(|| found.join(", "))
     }
@@ -236,6 +275,7 @@ pub struct DescriptorBuilder {
     bounds: Cow<'static, [f64]>,
     cardinality: u32,
     gauge_fold: GaugeFold,
+    detail: Option<Box<Detail>>,
 }
 
 impl DescriptorBuilder {
@@ -281,6 +321,28 @@ impl DescriptorBuilder {
         self
     }
 
+    /// How many buckets of each sign an exponential histogram has at most, from
+    /// [`MIN_EXPONENTIAL_BUCKETS`](crate::limits::MIN_EXPONENTIAL_BUCKETS) to
+    /// [`MAX_EXPONENTIAL_BUCKETS`](crate::limits::MAX_EXPONENTIAL_BUCKETS).
+    pub fn max_buckets(self, most: u32) -> Self {
+        self.exponential(|shape| shape.max_buckets = most)
+    }
+
+    /// Up to which magnitude an exponential histogram counts numbers as zero; 0 unless said.
+    pub fn zero_threshold(self, threshold: f64) -> Self {
+        self.exponential(|shape| shape.zero_threshold = threshold)
+    }
+
+    fn exponential(mut self, change: impl FnOnce(&mut ExponentialShape)) -> Self {
+        let mut shape = match self.detail.as_deref() {
+            Some(Detail::Exponential(shape)) => *shape,
+            None => ExponentialShape::default(),
+        };
+        change(&mut shape);
+        self.detail = Some(Box::new(Detail::Exponential(shape)));
+        self
+    }
+
     pub(crate) fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -300,7 +362,7 @@ impl DescriptorBuilder {
     ///
     /// The first mistake: [`ErrorKind::InvalidName`] for the name or a label key, or a label given twice;
     /// [`ErrorKind::InvalidLimit`] for a cardinality or a number of labels or bounds outside its range, for bounds that
-    /// do not rise, and for bounds of what is no histogram.
+    /// do not rise, and for bounds of what is no histogram; the same for the buckets and the threshold of an exponential histogram.
     pub fn build(self) -> Result<Arc<Descriptor>, Error> {
         let name = MetricName::new(&self.name)?;
         let explain =
@@ -322,6 +384,7 @@ impl DescriptorBuilder {
             )));
         }
         check_bounds(self.kind, &self.bounds).map_err(explain)?;
+        check_detail(self.kind, self.detail.as_deref()).map_err(explain)?;
         Ok(Arc::new(Descriptor {
             name,
             kind: self.kind,
@@ -331,8 +394,31 @@ impl DescriptorBuilder {
             bounds: self.bounds,
             cardinality: self.cardinality,
             gauge_fold: self.gauge_fold,
+            detail: self.detail,
         }))
     }
+}
+
+fn check_detail(kind: Kind, detail: Option<&Detail>) -> Result<(), String> {
+    let Some(Detail::Exponential(shape)) = detail else { return Ok(()) };
+    if kind != Kind::Exponential {
+        return Err(format!(
+            "a {kind} has no buckets that grow: leave their number and the zero threshold out"
+        ));
+    }
+    if !(MIN_EXPONENTIAL_BUCKETS..=MAX_EXPONENTIAL_BUCKETS).contains(&shape.max_buckets) {
+        let given = shape.max_buckets;
+        return Err(format!(
+            "{given} buckets are out of range: write {MIN_EXPONENTIAL_BUCKETS} to {MAX_EXPONENTIAL_BUCKETS}"
+        ));
+    }
+    if !(0.0..=ExactSum::MAX).contains(&shape.zero_threshold) {
+        let given = shape.zero_threshold;
+        return Err(format!(
+            "a zero threshold of {given} is out of range: write 0 or a small number above it"
+        ));
+    }
+    Ok(())
 }
 
 fn check_bounds(kind: Kind, bounds: &[f64]) -> Result<(), String> {

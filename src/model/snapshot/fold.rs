@@ -230,6 +230,7 @@ impl Values {
             Self::Gauge(column) => column.resize(rows, 0.0),
             Self::UpDown(column) => column.resize(rows, 0),
             Self::Histogram(column) => (column.len()..rows).for_each(|_| column.push()),
+            Self::Exponential(column) => (column.len()..rows).for_each(|_| column.push()),
             Self::Average(column) => column.resize_with(rows, Default::default),
             Self::Fields(column) => column.resize_with(rows, Default::default),
         }
@@ -265,6 +266,7 @@ impl Values {
                 })
             }
             (Self::Histogram(ours), Self::Histogram(theirs)) => Some(ours.add_row(row, theirs, series)),
+            (Self::Exponential(ours), Self::Exponential(theirs)) => Some(ours.add_row(row, theirs, series)),
             _ => None,
         };
         fitted.unwrap_or(true)

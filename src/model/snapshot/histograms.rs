@@ -326,6 +326,21 @@ impl Moments {
         roughly > self.min + self.min.abs() * SLACK && roughly < self.max - self.max.abs() * SLACK
     }
 
+    #[inline]
+    pub(super) fn include(&mut self, min: f64, max: f64) {
+        self.min = self.min.min(min);
+        self.max = self.max.max(max);
+    }
+
+    /// Adds those of other observations; false if the sum is out of range, and then nothing has changed.
+    pub(super) fn merge(&mut self, other: &Self) -> bool {
+        let fits = self.sum.merge(&other.sum);
+        if fits {
+            self.include(other.min, other.max);
+        }
+        fits
+    }
+
     pub(super) fn extremes(&self) -> Option<(f64, f64)> {
         (self.min <= self.max).then_some((self.min, self.max))
     }

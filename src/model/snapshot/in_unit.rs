@@ -1,6 +1,5 @@
 //! Values for people: rounded, with the unit in a size that fits.
 
-use crate::model::snapshot::value::HistogramRef;
 use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
 use crate::model::unit::Unit;
@@ -97,7 +96,12 @@ fn value(out: &mut impl Write, value: ValueRef<'_>, unit: &Unit) -> fmt::Result 
             number(out, mean.into(), unit)?;
             write!(out, " on average of {count}")
         }
-        ValueRef::Histogram(shown) => histogram(out, shown, unit),
+        ValueRef::Histogram(shown) => {
+            observations(out, shown.count(), shown.min().zip(shown.max()), shown.sum(), unit)
+        }
+        ValueRef::Exponential(shown) => {
+            observations(out, shown.count(), shown.min().zip(shown.max()), shown.sum(), unit)
+        }
         ValueRef::Fields(fields) => fields.iter().enumerate().try_for_each(|(at, (name, field))| {
             write!(out, "{}{name}=", if at > 0 { " " } else { "" })?;
             number(out, *field, unit)
@@ -105,17 +109,22 @@ fn value(out: &mut impl Write, value: ValueRef<'_>, unit: &Unit) -> fmt::Result 
     }
 }
 
-fn histogram(out: &mut impl Write, histogram: HistogramRef<'_>, unit: &Unit) -> fmt::Result {
-    let count = histogram.count();
+fn observations(
+    out: &mut impl Write,
+    count: u64,
+    extremes: Option<(f64, f64)>,
+    sum: f64,
+    unit: &Unit,
+) -> fmt::Result {
     write!(out, "{count} observation{}", if count == 1 { "" } else { "s" })?;
-    if let (Some(min), Some(max)) = (histogram.min(), histogram.max()) {
+    if let Some((min, max)) = extremes {
         out.write_str(" from ")?;
         number(out, min.into(), unit)?;
         out.write_str(" to ")?;
         number(out, max.into(), unit)?;
     }
     out.write_str(", ")?;
-    number(out, histogram.sum().into(), unit)?;
+    number(out, sum.into(), unit)?;
     out.write_str(" in all")
 }
 

@@ -2,6 +2,7 @@
 
 use crate::model::name::FieldName;
 use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::exponential_ref::ExponentialRef;
 use crate::model::snapshot::histograms::Buckets;
 use crate::model::snapshot::histograms::Moments;
 use std::fmt;
@@ -90,6 +91,8 @@ pub enum ValueRef<'a> {
     UpDown(i64),
     /// Observations by bucket.
     Histogram(HistogramRef<'a>),
+    /// Observations by buckets that grow exponentially.
+    Exponential(ExponentialRef<'a>),
     /// Observations and their sum.
     Average {
         /// The sum of the observations, exact, rounded here.
@@ -127,6 +130,11 @@ impl<'a> ValueRef<'a> {
     /// The histogram, if this is a [`ValueRef::Histogram`].
     pub fn histogram(self) -> Option<HistogramRef<'a>> {
         if let Self::Histogram(histogram) = self { Some(histogram) } else { None }
+    }
+
+    /// The exponential histogram, if this is a [`ValueRef::Exponential`].
+    pub fn exponential(self) -> Option<ExponentialRef<'a>> {
+        if let Self::Exponential(histogram) = self { Some(histogram) } else { None }
     }
 
     /// The mean, if this is a [`ValueRef::Average`] with an observation.

@@ -150,6 +150,7 @@ fn weight(family: &Family) -> Option<f64> {
         ValueRef::Gauge(value) => Some(value),
         ValueRef::UpDown(level) => Some(level as f64),
         ValueRef::Histogram(histogram) => Some(histogram.count() as f64),
+        ValueRef::Exponential(histogram) => Some(histogram.count() as f64),
         ValueRef::Average { count, .. } => Some(count as f64),
         _ => None,
     });
