@@ -176,6 +176,12 @@ pub mod _guide {
         #![doc = include_str!("docs/prometheus.md")]
     }
 
+    /// JSON: other formats than Prometheus's.
+    #[cfg(feature = "json")]
+    pub mod exporters {
+        #![doc = include_str!("docs/exporters.md")]
+    }
+
     /// Errors, losses and logging.
     #[cfg(feature = "log")]
     pub mod logging {
