@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// The base-2 exponential histogram of OpenTelemetry's data model. It begins at the finest scale, 20, and whenever an observation would
 /// need more buckets than [`max_buckets`](ExponentialHistogramBuilder::max_buckets) (160 of each sign unless said), neighbours are
 /// taken together until it fits. So whatever order observations come in, and however histograms are merged, the buckets are the same.
-/// With 160 buckets, observations that span six orders of magnitude are told within 5 %.
+/// With 160 buckets, observations that span five orders of magnitude are told within 5 %.
 ///
 /// NaN and infinities are refused, and numbers beyond [`ExactSum::MAX`](crate::ExactSum::MAX), which no sum could hold. Integers and
 /// durations are summed before they are rounded; buckets and extremes are those of the value as `f64`, seconds for durations.

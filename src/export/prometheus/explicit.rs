@@ -74,8 +74,8 @@ mod tests {
     fn only_what_holds_something_is_shown_with_both_ends() {
         let inf = f64::INFINITY;
         assert_eq!(bounds(&[0.0, 0.0], 0.0), [(0.0, 2), (inf, 2)]);
-        let eighth = 1.0 / 8.0;
-        let low = (-eighth as f64).exp2();
+        let eighth = 1.0_f64 / 8.0;
+        let low = (-eighth).exp2();
         let shown = bounds(&[1.0, 1.0], 0.0);
         assert_eq!((shown.len(), shown[1], shown[2]), (3, (1.0, 2), (inf, 2)));
         assert!((shown[0].0 - low).abs() < 1e-15 && shown[0].1 == 0);

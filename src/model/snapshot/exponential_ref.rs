@@ -169,8 +169,8 @@ impl<'a> ExponentialRef<'a> {
     /// size.snapshot(&mut FamilyWriter::whole(&mut family));
     /// let size = family.find(&[]).and_then(|series| series.value().exponential()).unwrap();
     ///
-    /// assert!(size.relative_error() < 0.025); // of 160 buckets, for numbers that span three orders of magnitude
-    /// assert!((size.quantile(0.99).unwrap() - 990.0).abs() <= 0.025 * 990.0);
+    /// assert!(size.relative_error() < 0.044); // scale 3, a base of 1.09: the next finer one needs 161 buckets
+    /// assert!((size.quantile(0.99).unwrap() - 990.0).abs() <= 0.044 * 990.0);
     /// assert_eq!((size.quantile(0.0), size.quantile(1.0), size.quantile(1.1)), (Some(1.0), Some(1_000.0), None));
     /// # Ok::<(), mvx_metrics::Error>(())
     /// ```

@@ -94,7 +94,7 @@ fn without_observations_there_is_no_quantile() {
 
 fn any_value() -> impl Strategy<Value = f64> {
     let finite = any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |value| value.abs() <= 1e300);
-    prop_oneof![-100.0..100.0_f64, (-6..6_i32).prop_map(|n| f64::from(n)), finite]
+    prop_oneof![-100.0..100.0_f64, (-6..6_i32).prop_map(f64::from), finite]
 }
 
 proptest! {
