@@ -176,10 +176,12 @@ pub mod _guide {
         #![doc = include_str!("docs/prometheus.md")]
     }
 
-    /// JSON: other formats than Prometheus's.
-    #[cfg(feature = "json")]
+    /// Other formats than Prometheus's: JSON, the console.
+    #[cfg(any(feature = "json", feature = "console"))]
     pub mod exporters {
         #![doc = include_str!("docs/exporters.md")]
+        #![cfg_attr(feature = "json", doc = include_str!("docs/exporters_json.md"))]
+        #![cfg_attr(feature = "console", doc = include_str!("docs/exporters_console.md"))]
     }
 
     /// Errors, losses and logging.

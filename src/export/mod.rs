@@ -2,14 +2,16 @@
 //!
 //! They read what [`MetricsRuntime::collect`](crate::MetricsRuntime::collect) gives, and nothing else: no exporter can slow a recorder.
 
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "json")]
 pub mod json;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
-#[cfg(feature = "json")]
+#[cfg(any(feature = "json", feature = "console"))]
 mod rows;
 
-#[cfg(feature = "json")]
+#[cfg(any(feature = "json", feature = "console"))]
 pub use rows::Omitted;
-#[cfg(feature = "json")]
+#[cfg(any(feature = "json", feature = "console"))]
 pub use rows::Written;
