@@ -134,6 +134,7 @@ fn handles_cross_threads_whatever_the_event_is() {
     sent::<mvx_metrics::UpDown<Unshared>>();
     sent::<mvx_metrics::Gauge<Unshared>>();
     sent::<Histogram<Unshared>>();
+    sent::<mvx_metrics::ExponentialHistogram<Unshared>>();
     sent::<mvx_metrics::Average<Unshared>>();
     sent::<DynEvent>();
     sent::<RegisterError<Unshared>>();
@@ -149,7 +150,12 @@ fn instruments_say_what_they_are_whatever_the_event_is() {
     let up_down = mvx_metrics::UpDown::<Unshared>::builder("open").value(|_| Some(1)).build().unwrap();
     let average =
         mvx_metrics::Average::<Unshared>::builder("mean").value(|e| Some(e.bytes.get())).build().unwrap();
+    let spread = mvx_metrics::ExponentialHistogram::<Unshared>::builder("spread")
+        .value(|e| Some(e.bytes.get()))
+        .build()
+        .unwrap();
     let shown = [
+        (format!("{spread:?}"), "ExponentialHistogram {", "spread"),
         (format!("{counter:?}"), "Counter { intake: Intake", "counted"),
         (format!("{gauge:?}"), "Gauge {", "level"),
         (format!("{:?}", took.build().unwrap()), "Histogram {", "took"),

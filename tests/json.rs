@@ -7,6 +7,7 @@ mod support;
 use crate::support::PATIENCE;
 use crate::support::running;
 use mvx_metrics::Descriptor;
+use mvx_metrics::ExponentialBuckets;
 use mvx_metrics::Family;
 use mvx_metrics::FamilyWriter;
 use mvx_metrics::FieldName;
@@ -65,6 +66,7 @@ fn collected(id: &str, saves: &[Save]) -> RuntimeSnapshot {
             h.unit(Unit::Seconds).bounds(&[0.5, 1.0]).value(|e| Some(e.seconds))
         })
         .average("document.size", |a| a.value(|e| Some(e.bytes as f64)))
+        .exponential_histogram("document.spread", |h| h.max_buckets(8).value(|e| Some(e.seconds - 1.0)))
         .create()
         .unwrap();
     saves.iter().for_each(|save| recorder.try_register_event(save.clone()).unwrap());
@@ -117,6 +119,17 @@ fn says(line: &Value, value: ValueRef<'_>) {
                 "bounds": h.bounds(), "buckets": h.buckets().collect::<Vec<_>>(),
             }),
         ),
+        ValueRef::Exponential(h) => {
+            let side = |buckets: ExponentialBuckets<'_>| json!({"offset": buckets.offset(), "buckets": buckets.counts().collect::<Vec<_>>()});
+            (
+                "exponential_histogram",
+                json!({
+                    "count": h.count(), "sum": h.sum(), "min": h.min(), "max": h.max(),
+                    "scale": h.scale(), "zero_threshold": h.zero_threshold(), "zero_count": h.zero_count(),
+                    "positive": side(h.positive()), "negative": side(h.negative()),
+                }),
+            )
+        }
         ValueRef::Average { sum, count, mean } => {
             ("average", json!({"count": count, "sum": sum, "mean": mean}))
         }

@@ -29,10 +29,10 @@ pub(super) fn exact(out: &mut String, value: ValueRef<'_>, unit: &Unit) -> bool 
         ValueRef::FloatCounter(value) | ValueRef::Gauge(value) => push!(out, "{value:?}"),
         ValueRef::UpDown(level) => push!(out, "{level}"),
         ValueRef::Histogram(observed) => {
-            push!(out, "count={} sum={:?}", observed.count(), observed.sum());
-            if let (Some(min), Some(max)) = (observed.min(), observed.max()) {
-                push!(out, " min={min:?} max={max:?}");
-            }
+            observations(out, observed.count(), observed.sum(), observed.min().zip(observed.max()));
+        }
+        ValueRef::Exponential(observed) => {
+            observations(out, observed.count(), observed.sum(), observed.min().zip(observed.max()));
         }
         ValueRef::Average { sum, count, mean } => {
             push!(out, "count={count} sum={sum:?}");
@@ -56,4 +56,11 @@ pub(super) fn exact(out: &mut String, value: ValueRef<'_>, unit: &Unit) -> bool 
         push!(out, " {}", unit.ucum());
     }
     true
+}
+
+fn observations(out: &mut String, count: u64, sum: f64, extremes: Option<(f64, f64)>) {
+    push!(out, "count={count} sum={sum:?}");
+    if let Some((min, max)) = extremes {
+        push!(out, " min={min:?} max={max:?}");
+    }
 }

@@ -13,11 +13,14 @@
 //! | `at`, `started` | when the snapshot was taken, and when the series was first observed: nanoseconds since the Unix epoch |
 //! | `unit` | the UCUM code, empty where none was stated |
 //! | `labels` | those of the recorder or group, then the metric's own; the overflow series has `otel.metric.overflow` |
-//! | `kind` | `counter`, `float_counter`, `gauge`, `up_down`, `histogram`, `average` or `fields` |
-//! | `value` | a number, or for the last three an object |
+//! | `kind` | `counter`, `float_counter`, `gauge`, `up_down`, `histogram`, `exponential_histogram`, `average` or `fields` |
+//! | `value` | a number, or for the last four an object |
 //!
 //! `buckets` counts by bucket and not cumulatively, the one above every bound last, so it has one number more than `bounds`. What there is
 //! nothing of before the first observation (`min`, `max`, `mean`) is `null`. `fields` have the names that the metric gave them.
+//!
+//! An `exponential_histogram` has `count`, `sum`, `min`, `max`, `scale`, `zero_threshold`, `zero_count`, and `positive` and `negative`, each with `offset`,
+//! the index of its first bucket, and `buckets` from there on: the terms of OpenTelemetry's data model.
 //!
 //! **Numbers.** Integers are printed in full, also beyond 2^53: a reader that takes every number for a double (JavaScript's) rounds them, one that
 //! has integers (Python's, serde's) reads them as they are. Floats have the fewest digits that read back equal, and always a point or an exponent.

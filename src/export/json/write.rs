@@ -2,6 +2,8 @@
 
 use crate::export::rows::Row;
 use crate::export::rows::push;
+use crate::model::snapshot::ExponentialBuckets;
+use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Number;
 use crate::model::snapshot::ValueRef;
@@ -19,6 +21,7 @@ pub(super) fn value(out: &mut String, value: ValueRef<'_>) -> bool {
         ValueRef::Gauge(value) => kind_and_float(out, "gauge", value),
         ValueRef::UpDown(level) => push!(out, r#""kind":"up_down","value":{level}"#),
         ValueRef::Histogram(observed) => histogram(out, observed),
+        ValueRef::Exponential(observed) => exponential(out, observed),
         ValueRef::Average { sum, count, mean } => {
             push!(out, r#""kind":"average","value":{{"count":{count},"sum":"#);
             float(out, sum);
@@ -47,16 +50,39 @@ fn kind_and_float(out: &mut String, kind: &str, value: f64) {
 
 fn histogram(out: &mut String, observed: HistogramRef<'_>) {
     push!(out, r#""kind":"histogram","value":{{"count":{},"sum":"#, observed.count());
-    float(out, observed.sum());
-    out.push_str(r#","min":"#);
-    optional(out, observed.min());
-    out.push_str(r#","max":"#);
-    optional(out, observed.max());
+    moments(out, observed.sum(), observed.min(), observed.max());
     out.push_str(r#","bounds":["#);
     listed(out, observed.bounds(), |out, bound| float(out, *bound));
     out.push_str(r#"],"buckets":["#);
     listed(out, observed.buckets(), |out, count| push!(out, "{count}"));
     out.push_str("]}");
+}
+
+fn exponential(out: &mut String, observed: ExponentialRef<'_>) {
+    push!(out, r#""kind":"exponential_histogram","value":{{"count":{},"sum":"#, observed.count());
+    moments(out, observed.sum(), observed.min(), observed.max());
+    push!(out, r#","scale":{},"zero_threshold":"#, observed.scale());
+    float(out, observed.zero_threshold());
+    push!(out, r#","zero_count":{}"#, observed.zero_count());
+    side(out, "positive", observed.positive());
+    side(out, "negative", observed.negative());
+    out.push('}');
+}
+
+/// The buckets of one sign, with the index of the first.
+fn side(out: &mut String, name: &str, buckets: ExponentialBuckets<'_>) {
+    push!(out, r#","{name}":{{"offset":{},"buckets":["#, buckets.offset());
+    listed(out, buckets.counts(), |out, count| push!(out, "{count}"));
+    out.push_str("]}");
+}
+
+/// The sum, whose name stands there already, and the extremes.
+fn moments(out: &mut String, sum: f64, min: Option<f64>, max: Option<f64>) {
+    float(out, sum);
+    out.push_str(r#","min":"#);
+    optional(out, min);
+    out.push_str(r#","max":"#);
+    optional(out, max);
 }
 
 /// The labels of a series as an object.

@@ -41,7 +41,8 @@ pub enum Kind {
     UpDown,
     /// Observations by explicit buckets.
     Histogram,
-    /// Observations by buckets that grow exponentially.
+    /// Observations by buckets that grow exponentially. Of [`ExponentialHistogram`](crate::ExponentialHistogram) alone: a
+    /// [`FamilyWriter`](crate::FamilyWriter) has nothing to write one by hand.
     Exponential,
     /// Observations and their sum.
     Average,

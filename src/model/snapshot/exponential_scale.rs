@@ -84,7 +84,8 @@ fn bucket_within(fraction: u64, scale: i32) -> i32 {
 
 /// The same by squaring: each square tells one binary digit of the logarithm.
 ///
-/// With 128 bits, twenty squarings are off by 2^-106 at most, and no `f64` is that near to one of the 2^20 bounds.
+/// With 128 bits, twenty squarings are off by 2^-106 at most. That no `f64` is that near to one of the 2^20 bounds is not proven; the tests
+/// look at the two neighbours of every 331st.
 #[cold]
 fn exact_bucket_within(fraction: u64, scale: i32) -> i32 {
     // Between 2^127, which stands for 1, and 2^128.
