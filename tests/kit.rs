@@ -401,7 +401,7 @@ fn a_misspelt_metric_never_passes_not_even_for_zero() {
     let text = delta.expect().counter("level", &[], 0).verify().unwrap_err().to_string();
     assert!(text.contains("level is a gauge, not a counter"), "{text}");
     let text = delta.expect().observations("level", &[], 0).verify().unwrap_err().to_string();
-    assert!(text.contains("level is a gauge, not a histogram or average"), "{text}");
+    assert!(text.contains("level is a gauge, not a histogram or exponential histogram or average"), "{text}");
 }
 
 #[test]
