@@ -323,8 +323,7 @@ impl DescriptorBuilder {
     }
 
     /// How many buckets of each sign an exponential histogram has at most, from
-    /// [`MIN_EXPONENTIAL_BUCKETS`](crate::limits::MIN_EXPONENTIAL_BUCKETS) to
-    /// [`MAX_EXPONENTIAL_BUCKETS`](crate::limits::MAX_EXPONENTIAL_BUCKETS).
+    /// [`MIN_EXPONENTIAL_BUCKETS`] to [`MAX_EXPONENTIAL_BUCKETS`].
     pub fn max_buckets(self, most: u32) -> Self {
         self.exponential(|shape| shape.max_buckets = most)
     }
