@@ -16,6 +16,8 @@ mod registration;
 #[cfg(any(feature = "json", feature = "console"))]
 mod rows;
 mod schedule;
+#[cfg(any(feature = "json", feature = "console"))]
+mod stream;
 
 pub use exporter::ExportError;
 pub use exporter::Exporter;
