@@ -214,7 +214,10 @@ impl Driver {
             self.post.status.lock().attempts += 1;
             let snapshot = self.inner.collect();
             let error = match self.call(Call::Export(&snapshot), within).await {
-                Ok(()) => return Ok(self.delivered()),
+                Ok(()) => {
+                    self.delivered();
+                    return Ok(());
+                }
                 Err(Failure::Export(error)) => error,
                 Err(Failure::Panic(payload)) => return Err(self.panicked(payload)),
             };

@@ -79,7 +79,9 @@ impl Mail {
             state.flushes.push(Flush { until, done });
             state.waker.take()
         };
-        waker.map(wake_quietly);
+        if let Some(waker) = waker {
+            wake_quietly(waker);
+        }
         operation
     }
 
@@ -93,7 +95,9 @@ impl Mail {
             state.ending = Some(Ending { until, operation: operation.clone(), done: Some(done) });
             (operation, state.waker.take())
         };
-        waker.map(wake_quietly);
+        if let Some(waker) = waker {
+            wake_quietly(waker);
+        }
         operation
     }
 
@@ -104,7 +108,9 @@ impl Mail {
             state.nudged = true;
             state.waker.take()
         };
-        waker.map(wake_quietly);
+        if let Some(waker) = waker {
+            wake_quietly(waker);
+        }
     }
 
     /// Waits for what comes next.

@@ -128,7 +128,7 @@ impl Schedule {
 
 /// `random` parts in 2^64 of `whole`.
 fn part(whole: Duration, random: u64) -> Duration {
-    let nanos = whole.as_nanos().min(u128::from(u64::MAX)) * u128::from(random) >> 64;
+    let nanos = (whole.as_nanos().min(u128::from(u64::MAX)) * u128::from(random)) >> 64;
     Duration::from_nanos(nanos as u64)
 }
 
