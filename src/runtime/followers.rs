@@ -6,6 +6,7 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::limits;
+#[cfg(feature = "export")]
 use crate::model::name::RecorderId;
 use crate::recorder::operation::Operation;
 use crate::runtime::Inner;
@@ -18,6 +19,7 @@ use std::time::Instant;
 /// What the runtime asks of a follower. Each call returns at once, and runs no user code.
 pub(crate) trait Follower: Send + Sync {
     /// The name it was added by.
+    #[cfg(feature = "export")]
     fn name(&self) -> &RecorderId;
 
     /// Delivers what is published now; nothing more is tried after `until`.
@@ -27,6 +29,7 @@ pub(crate) trait Follower: Send + Sync {
     fn finish(&self, until: Option<Instant>) -> Operation;
 
     /// Lets it go on after a panic; false if there was none.
+    #[cfg(feature = "export")]
     fn reinstate(&self) -> bool;
 
     /// How it has done.
