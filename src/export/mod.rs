@@ -4,14 +4,28 @@
 
 #[cfg(feature = "console")]
 pub mod console;
+mod driver;
+mod exporter;
 #[cfg(feature = "json")]
 pub mod json;
+mod mail;
+mod memory;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+mod registration;
 #[cfg(any(feature = "json", feature = "console"))]
 mod rows;
+mod schedule;
+#[cfg(any(feature = "json", feature = "console"))]
+mod stream;
 
+pub use exporter::ExportError;
+pub use exporter::Exporter;
+pub use memory::Kept;
+pub use memory::MemoryExporter;
+pub use memory::NoopExporter;
 #[cfg(any(feature = "json", feature = "console"))]
 pub use rows::Omitted;
 #[cfg(any(feature = "json", feature = "console"))]
 pub use rows::Written;
+pub use schedule::Schedule;

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     StartFailed,
     /// The worker thread is gone.
     WorkerLost,
+    /// An exporter could not deliver.
+    ExportFailed,
     /// A file or stream could not be read or written.
     Io,
     /// A line of an event log that is no JSON, or an event that JSON cannot give back as it is.

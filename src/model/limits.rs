@@ -114,3 +114,21 @@ pub const HOOK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A call of user code that takes longer is named as stuck.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// Exporters of a runtime.
+pub const MAX_EXPORTERS: usize = 64;
+
+/// How long one attempt of an exporter may take, unless its schedule says otherwise.
+pub const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often an exporter tries again, after a failure that is worth it, unless its schedule says otherwise.
+pub const EXPORT_RETRIES: u32 = 3;
+
+/// The longest pause before an exporter's second attempt, unless its schedule says otherwise; it doubles with each further one.
+pub const EXPORT_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause between two attempts of an exporter, also if the other side asks for more: the next time of the schedule comes by itself.
+pub const MAX_EXPORT_PAUSE: Duration = Duration::from_secs(30);
+
+/// The shortest interval of an exporter's schedule.
+pub const MIN_EXPORT_INTERVAL: Duration = Duration::from_millis(1);

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod collection;
+pub(crate) mod followers;
 mod hooks;
 mod joint;
 pub(crate) mod life;
@@ -48,6 +49,8 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
 use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::source::Sources;
+use crate::runtime::followers::ExporterStatus;
+use crate::runtime::followers::Followers;
 use crate::runtime::life::Life;
 use crate::runtime::liveness::Liveness;
 use crate::runtime::registry::Registry;
@@ -60,6 +63,7 @@ use crate::sync::atomic::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 /// A metrics runtime: a dedicated thread that hosts recorders.
 ///
@@ -140,6 +144,7 @@ pub(crate) struct Inner {
     pub(crate) control: Arc<Control>,
     pub(crate) registry: Registry,
     pub(crate) sources: Sources,
+    pub(crate) followers: Followers,
     incarnations: AtomicU64,
     pub(crate) life: Mutex<Life>,
 }
@@ -164,6 +169,10 @@ impl Home for Inner {
 }
 
 impl Inner {
+    pub(crate) fn collect(&self) -> RuntimeSnapshot {
+        RuntimeSnapshot::take(self)
+    }
+
     fn accounts(&self) -> Accounts {
         let all = self.registry.all();
         all.iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
@@ -235,14 +244,15 @@ impl MetricsRuntime {
             control,
             registry: Registry::default(),
             sources: Sources::default(),
+            followers: Followers::default(),
             incarnations: AtomicU64::new(0),
             life: Mutex::new(Life::new()),
         });
         Self { _last: Arc::new(LastHandle { inner: Arc::clone(&inner) }), inner }
     }
 
-    /// What the test kit drives.
-    #[cfg(feature = "testing")]
+    /// What the test kit drives, and exporters follow.
+    #[cfg(any(feature = "testing", feature = "export"))]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -358,7 +368,7 @@ impl MetricsRuntime {
     /// The state of the whole runtime as exporters read it. Lock-free for the recorders, never visits the worker, works in every state; costs
     /// a few nanoseconds for each recorder and the sorting of their list.
     pub fn collect(&self) -> RuntimeSnapshot {
-        RuntimeSnapshot::take(&self.inner)
+        self.inner.collect()
     }
 
     /// Every metric that a recorder or a source has ever declared, by name. What a name means does not change while the runtime lives, so
@@ -460,15 +470,45 @@ impl MetricsRuntime {
         self.flush().wait(timeout)
     }
 
-    /// Flushes, and lets whoever follows the published cuts deliver them, within `deadline`.
+    /// Flushes, and lets every exporter deliver what is published then, all at the same time, within `deadline`.
     ///
-    /// There are no followers (exporters) yet: until then this is [`flush_blocking`](Self::flush_blocking).
+    /// Blocks until all have, at most `deadline`.
     ///
     /// # Errors
     ///
-    /// As `flush_blocking`.
+    /// As [`flush_blocking`](Self::flush_blocking), and nothing is delivered then. [`ErrorKind::ExportFailed`] with the first exporter that
+    /// could not deliver, [`ErrorKind::Timeout`] if one was not over in time; the others have delivered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// runtime.force_flush(Duration::from_secs(5))?; // at the end of a job, say; nobody exports here, so it is a flush
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
     pub fn force_flush(&self, deadline: Duration) -> Result<(), Error> {
-        self.flush_blocking(deadline)
+        let until = Instant::now().checked_add(deadline);
+        self.flush_blocking(deadline)?;
+        followers::flush(&self.inner, until)
+    }
+
+    /// How every exporter has done, in the order in which they were added; also after a shutdown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// assert!(runtime.exporters().is_empty()); // none was added
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn exporters(&self) -> Vec<ExporterStatus> {
+        self.inner.followers.statuses()
     }
 
     /// The sum of the accounts of all registered recorders.

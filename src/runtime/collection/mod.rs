@@ -18,6 +18,7 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::followers::ExporterStatus;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -79,6 +80,7 @@ pub struct RuntimeSnapshot {
     /// What sources gave, and what was added by hand.
     read: Vec<Arc<Vec<Family>>>,
     publication_interval: Duration,
+    exporters: Vec<ExporterStatus>,
 }
 
 impl RuntimeSnapshot {
@@ -96,6 +98,7 @@ impl RuntimeSnapshot {
             limit: runtime.settings.exported_cardinality as usize,
             read: runtime.sources.given(),
             publication_interval: runtime.control.publication_interval(),
+            exporters: runtime.followers.statuses(),
         }
     }
 
@@ -136,7 +139,8 @@ impl RuntimeSnapshot {
     }
 
     /// What the runtime says of itself, by group: where every event offered to its recorders has ended, those of removed recorders
-    /// included, as metrics named `mvx.*`, in the order of their names. Costs a look at each recorder.
+    /// included, and what came of each exporter's deliveries, as metrics named `mvx.*`, in the order of their names. Costs a look at each
+    /// recorder.
     ///
     /// What is offered to a handle after its recorder was removed is in the accounts of the handle alone.
     ///
@@ -158,7 +162,8 @@ impl RuntimeSnapshot {
     /// # }
     /// ```
     pub fn vitals(&self) -> Vec<ExportedFamily<'_>> {
-        vitals::families(&self.recorders, &self.retired, self.started, self.publication_interval)
+        let interval = self.publication_interval;
+        vitals::families(&self.recorders, &self.retired, self.started, interval, &self.exporters)
     }
 
     /// Adds families of the runtime or its process, which were read elsewhere: for whoever exports.
