@@ -102,6 +102,8 @@ pub use crate::runtime::collection::scope::Scope;
 pub use crate::runtime::collection::source::Source;
 pub use crate::runtime::collection::source::SourceStatus;
 pub use crate::runtime::collection::source::SourceWriter;
+pub use crate::runtime::collection::view::View;
+pub use crate::runtime::collection::view::ViewBuilder;
 pub use crate::runtime::followers::ExporterReport;
 pub use crate::runtime::followers::ExporterStatus;
 pub use crate::runtime::liveness::CallUnderWay;

@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::view::View;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
@@ -74,6 +75,31 @@ pub trait Exporter: Send + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// This exporter, shown what the [`View`] shows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::export::{Exporter, MemoryExporter, Schedule};
+    /// use mvx_metrics::{Fold, MetricsRuntime, View};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let (exporter, kept) = MemoryExporter::new(1);
+    /// let totals = View::builder().fold(Fold::Group).exclude("mvx.*").build()?;
+    /// runtime.add_exporter("totals", Schedule::on_demand(), exporter.with_view(totals))?;
+    /// runtime.force_flush(Duration::from_secs(5))?;
+    /// assert!(kept.latest().is_some_and(|snapshot| snapshot.vitals().is_empty()));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    fn with_view(self, view: View) -> Viewed<Self>
+    where
+        Self: Sized,
+    {
+        Viewed { exporter: self, view }
+    }
+
     /// Ends: closes connections, after the last export. Called once, at the end of the runtime or when the exporter is removed. Nothing,
     /// unless it is written.
     ///
@@ -83,6 +109,27 @@ pub trait Exporter: Send + 'static {
     fn shutdown(&mut self, within: Duration) -> impl Future<Output = Result<(), ExportError>> {
         let _ = within;
         std::future::ready(Ok(()))
+    }
+}
+
+/// An exporter that sees a [`View`] of the runtime. By [`Exporter::with_view`].
+#[derive(Clone, Debug)]
+pub struct Viewed<X> {
+    exporter: X,
+    view: View,
+}
+
+impl<X: Exporter> Exporter for Viewed<X> {
+    async fn export(&mut self, snapshot: &RuntimeSnapshot, within: Duration) -> Result<(), ExportError> {
+        self.exporter.export(&snapshot.with_view(&self.view), within).await
+    }
+
+    async fn flush(&mut self, within: Duration) -> Result<(), ExportError> {
+        self.exporter.flush(within).await
+    }
+
+    async fn shutdown(&mut self, within: Duration) -> Result<(), ExportError> {
+        self.exporter.shutdown(within).await
     }
 }
 

@@ -21,6 +21,7 @@ mod stream;
 
 pub use exporter::ExportError;
 pub use exporter::Exporter;
+pub use exporter::Viewed;
 pub use memory::Kept;
 pub use memory::MemoryExporter;
 pub use memory::NoopExporter;

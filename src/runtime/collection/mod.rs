@@ -6,6 +6,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod exported;
 pub(crate) mod scope;
 pub(crate) mod source;
+pub(crate) mod view;
 mod vitals;
 
 use crate::model::clock::Timestamp;
@@ -18,6 +19,7 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::view::View;
 use crate::runtime::followers::ExporterStatus;
 use std::borrow::Cow;
 use std::fmt;
@@ -81,6 +83,7 @@ pub struct RuntimeSnapshot {
     read: Vec<Arc<Vec<Family>>>,
     publication_interval: Duration,
     exporters: Vec<ExporterStatus>,
+    view: Option<View>,
 }
 
 impl RuntimeSnapshot {
@@ -99,6 +102,7 @@ impl RuntimeSnapshot {
             read: runtime.sources.given(),
             publication_interval: runtime.control.publication_interval(),
             exporters: runtime.followers.statuses(),
+            view: None,
         }
     }
 
@@ -128,12 +132,15 @@ impl RuntimeSnapshot {
     /// By recorder it costs a look at each metric of each recorder, and copies no values. By group it costs an addition for each series
     /// of each recorder.
     pub fn families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
-        let mut families = match fold {
+        let mut families = match self.view.as_ref().map_or(fold, |view| view.fold(fold)) {
             Fold::Recorder => by_recorder::families(&self.recorders, self.limit),
             Fold::Group => by_group::families(&self.recorders, &self.retired, self.limit),
         };
         for family in self.read.iter().flat_map(|given| given.iter()) {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
+        }
+        if let Some(view) = &self.view {
+            view.apply(&mut families, false);
         }
         families
     }
@@ -163,7 +170,12 @@ impl RuntimeSnapshot {
     /// ```
     pub fn vitals(&self) -> Vec<ExportedFamily<'_>> {
         let interval = self.publication_interval;
-        vitals::families(&self.recorders, &self.retired, self.started, interval, &self.exporters)
+        let mut families =
+            vitals::families(&self.recorders, &self.retired, self.started, interval, &self.exporters);
+        if let Some(view) = &self.view {
+            view.apply(&mut families, true);
+        }
+        families
     }
 
     /// Adds families of the runtime or its process, which were read elsewhere: for whoever exports.
