@@ -2,6 +2,8 @@
 //!
 //! They read what [`MetricsRuntime::collect`](crate::MetricsRuntime::collect) gives, and nothing else: no exporter can slow a recorder.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 #[cfg(feature = "console")]
 pub mod console;
 mod driver;
