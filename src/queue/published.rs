@@ -151,9 +151,6 @@ unsafe fn give_back<T>(node: NonNull<Counted<T>>, count: usize) {
 /// The cell. Reading is wait-free but for other readers' exchanges; replacing is one swap.
 pub(crate) struct Published<T> {
     word: word::Word<Counted<T>>,
-    /// Where the node is, in the clear: a leak detector that looks for addresses does not see the one beside a count.
-    #[cfg(mvx_leaks)]
-    clear: crate::sync::atomic::AtomicPtr<Counted<T>>,
 }
 
 // SAFETY: the cell hands out `Shared<T>` to any thread.
@@ -164,12 +161,7 @@ unsafe impl<T: Send + Sync> Sync for Published<T> {}
 
 impl<T> Published<T> {
     pub(crate) fn new(value: Shared<T>) -> Self {
-        let node = prepay(value);
-        Self {
-            word: word::Word::new(node),
-            #[cfg(mvx_leaks)]
-            clear: crate::sync::atomic::AtomicPtr::new(node.as_ptr()),
-        }
+        Self { word: word::Word::new(prepay(value)) }
     }
 
     /// What is published now.
@@ -186,10 +178,7 @@ impl<T> Published<T> {
 
     /// Publishes `value`, and gives back what was published before.
     pub(crate) fn replace(&self, value: Shared<T>) -> Shared<T> {
-        let prepaid = prepay(value);
-        #[cfg(mvx_leaks)]
-        self.clear.store(prepaid.as_ptr(), Ordering::Relaxed);
-        let (node, taken) = self.word.swap(prepaid);
+        let (node, taken) = self.word.swap(prepay(value));
         // One of the references left stays with the caller.
         let left = PREPAID - taken;
         debug_assert!(left >= 1, "the refill keeps the count below its range");
