@@ -2,18 +2,33 @@
 //!
 //! They read what [`MetricsRuntime::collect`](crate::MetricsRuntime::collect) gives, and nothing else: no exporter can slow a recorder.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 #[cfg(feature = "console")]
 pub mod console;
+mod driver;
+mod exporter;
 #[cfg(feature = "json")]
 pub mod json;
-#[cfg(any(feature = "http", feature = "axum08"))]
-pub(crate) mod pages;
+mod mail;
+mod memory;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+mod registration;
 #[cfg(any(feature = "json", feature = "console"))]
 mod rows;
+mod schedule;
+#[cfg(any(feature = "json", feature = "console"))]
+mod stream;
 
+pub use exporter::ExportError;
+pub use exporter::Exporter;
+pub use exporter::Viewed;
+pub use memory::Kept;
+pub use memory::MemoryExporter;
+pub use memory::NoopExporter;
 #[cfg(any(feature = "json", feature = "console"))]
 pub use rows::Omitted;
 #[cfg(any(feature = "json", feature = "console"))]
 pub use rows::Written;
+pub use schedule::Schedule;

@@ -5,7 +5,7 @@ use crate::model::snapshot::SeriesRef;
 use crate::runtime::collection::Fold;
 use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
-use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::exported::Part;
 
 /// Writes into a string, which does not fail.
 macro_rules! push {
@@ -112,14 +112,14 @@ impl Selection {
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub(super) descriptor: &'a Descriptor,
-    pub(super) scope: &'a Scope<'a>,
+    pub(super) part: &'a Part<'a>,
     pub(super) series: SeriesRef<'a>,
 }
 
 impl<'a> Row<'a> {
-    /// The labels of its scope, then its own: no key is among both.
+    /// The labels of its part, then its own: no key is among both.
     pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let all = self.scope.labels().chain(self.series.labels().iter());
+        let all = self.part.labels().chain(self.series.labels().iter());
         all.filter(|(_, value)| !value.is_empty())
     }
 }
@@ -128,7 +128,5 @@ impl<'a> Row<'a> {
 pub(super) fn rows<'a>(family: &'a ExportedFamily<'_>) -> impl Iterator<Item = Row<'a>> {
     let descriptor = family.descriptor();
     let parts = family.parts().iter();
-    parts.flat_map(move |part| {
-        part.family().series().map(move |series| Row { descriptor, scope: part.scope(), series })
-    })
+    parts.flat_map(move |part| part.family().series().map(move |series| Row { descriptor, part, series }))
 }

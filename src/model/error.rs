@@ -38,10 +38,10 @@ pub enum ErrorKind {
     StartFailed,
     /// The worker thread is gone.
     WorkerLost,
+    /// An exporter could not deliver.
+    ExportFailed,
     /// A file or stream could not be read or written.
     Io,
-    /// Another socket listens on the address already.
-    AddressInUse,
     /// A line of an event log that is no JSON, or an event that JSON cannot give back as it is.
     InvalidRecord,
     /// A line of an event log that is no event of the type asked for.

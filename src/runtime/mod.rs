@@ -2,13 +2,13 @@
 
 pub(crate) mod builder;
 pub(crate) mod collection;
+pub(crate) mod followers;
 mod hooks;
 mod joint;
 pub(crate) mod life;
 pub(crate) mod liveness;
 #[cfg(feature = "log")]
 mod log;
-pub(crate) mod reader;
 mod registry;
 mod removal;
 pub(crate) mod report;
@@ -49,6 +49,8 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
 use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::source::Sources;
+use crate::runtime::followers::ExporterStatus;
+use crate::runtime::followers::Followers;
 use crate::runtime::life::Life;
 use crate::runtime::liveness::Liveness;
 use crate::runtime::registry::Registry;
@@ -61,6 +63,7 @@ use crate::sync::atomic::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 /// A metrics runtime: a dedicated thread that hosts recorders.
 ///
@@ -141,6 +144,7 @@ pub(crate) struct Inner {
     pub(crate) control: Arc<Control>,
     pub(crate) registry: Registry,
     pub(crate) sources: Sources,
+    pub(crate) followers: Followers,
     incarnations: AtomicU64,
     pub(crate) life: Mutex<Life>,
 }
@@ -165,8 +169,8 @@ impl Home for Inner {
 }
 
 impl Inner {
-    fn state(&self) -> RuntimeState {
-        if self.control.hub.is_forked() { RuntimeState::Failed } else { self.life.lock().state }
+    pub(crate) fn collect(&self) -> RuntimeSnapshot {
+        RuntimeSnapshot::take(self)
     }
 
     fn accounts(&self) -> Accounts {
@@ -240,14 +244,15 @@ impl MetricsRuntime {
             control,
             registry: Registry::default(),
             sources: Sources::default(),
+            followers: Followers::default(),
             incarnations: AtomicU64::new(0),
             life: Mutex::new(Life::new()),
         });
         Self { _last: Arc::new(LastHandle { inner: Arc::clone(&inner) }), inner }
     }
 
-    /// What the test kit drives.
-    #[cfg(feature = "testing")]
+    /// What the test kit drives, and exporters follow.
+    #[cfg(any(feature = "testing", feature = "export"))]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -267,7 +272,10 @@ impl MetricsRuntime {
 
     /// The runtime's state; `Failed` in a process that was forked off, whose parent has the worker.
     pub fn state(&self) -> RuntimeState {
-        self.inner.state()
+        if self.inner.control.hub.is_forked() {
+            return RuntimeState::Failed;
+        }
+        self.inner.life.lock().state
     }
 
     /// Whether the worker lives, and what user code it is in: what to ask when nothing moves.
@@ -275,15 +283,6 @@ impl MetricsRuntime {
     /// Costs a look at each recorder. It waits for nobody, and works while user code holds the worker.
     pub fn liveness(&self) -> Liveness {
         liveness::look(&self.inner)
-    }
-
-    /// A handle for whoever reads this runtime when it is asked to, such as a server of `/metrics`: it does not keep the runtime alive.
-    ///
-    /// # Examples
-    ///
-    /// See [`RuntimeReader`](crate::RuntimeReader).
-    pub fn reader(&self) -> reader::RuntimeReader {
-        reader::RuntimeReader::new(&self.inner)
     }
 
     /// The namespace, as given to the builder (trimmed).
@@ -369,7 +368,7 @@ impl MetricsRuntime {
     /// The state of the whole runtime as exporters read it. Lock-free for the recorders, never visits the worker, works in every state; costs
     /// a few nanoseconds for each recorder and the sorting of their list.
     pub fn collect(&self) -> RuntimeSnapshot {
-        RuntimeSnapshot::take(&self.inner)
+        self.inner.collect()
     }
 
     /// Every metric that a recorder or a source has ever declared, by name. What a name means does not change while the runtime lives, so
@@ -471,15 +470,45 @@ impl MetricsRuntime {
         self.flush().wait(timeout)
     }
 
-    /// Flushes, and lets whoever follows the published cuts deliver them, within `deadline`.
+    /// Flushes, and lets every exporter deliver what is published then, all at the same time, within `deadline`.
     ///
-    /// There are no followers (exporters) yet: until then this is [`flush_blocking`](Self::flush_blocking).
+    /// Blocks until all have, at most `deadline`.
     ///
     /// # Errors
     ///
-    /// As `flush_blocking`.
+    /// As [`flush_blocking`](Self::flush_blocking), and nothing is delivered then. [`ErrorKind::ExportFailed`] with the first exporter that
+    /// could not deliver, [`ErrorKind::Timeout`] if one was not over in time; the others have delivered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// runtime.force_flush(Duration::from_secs(5))?; // at the end of a job, say; nobody exports here, so it is a flush
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
     pub fn force_flush(&self, deadline: Duration) -> Result<(), Error> {
-        self.flush_blocking(deadline)
+        let until = Instant::now().checked_add(deadline);
+        self.flush_blocking(deadline)?;
+        followers::flush(&self.inner, until)
+    }
+
+    /// How every exporter has done, in the order in which they were added; also after a shutdown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// assert!(runtime.exporters().is_empty()); // none was added
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn exporters(&self) -> Vec<ExporterStatus> {
+        self.inner.followers.statuses()
     }
 
     /// The sum of the accounts of all registered recorders.

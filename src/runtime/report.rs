@@ -3,6 +3,7 @@
 use crate::model::accounts::Accounts;
 use crate::model::error::Error;
 use crate::model::name::RecorderId;
+use crate::runtime::followers::ExporterReport;
 use crate::runtime::liveness::CallUnderWay;
 
 /// What became of every recorder, and of the worker, when a runtime shut down. Every caller of `shutdown` gets the same.
@@ -28,6 +29,7 @@ use crate::runtime::liveness::CallUnderWay;
 #[derive(Clone, Debug)]
 pub struct ShutdownReport {
     pub(crate) recorders: std::sync::Arc<[RecorderReport]>,
+    pub(crate) exporters: std::sync::Arc<[ExporterReport]>,
     pub(crate) worker_ended: bool,
     pub(crate) worker_lost: bool,
     pub(crate) held_by: Option<CallUnderWay>,
@@ -37,6 +39,11 @@ impl ShutdownReport {
     /// One entry for every recorder that was registered, in the order of creation.
     pub fn recorders(&self) -> &[RecorderReport] {
         &self.recorders
+    }
+
+    /// One entry for every exporter that was there, in the order in which they were added.
+    pub fn exporters(&self) -> &[ExporterReport] {
+        &self.exporters
     }
 
     /// The recorders that ended with an error, or lost an event at any time of their life: refused it, or gave it up.
@@ -86,11 +93,13 @@ impl ShutdownReport {
         self.held_by.as_ref()
     }
 
-    /// Whether everything accepted was processed, every hook was over and the worker ended: nothing was given up.
+    /// Whether everything accepted was processed, every hook was over, every exporter has delivered the last state, and the worker ended:
+    /// nothing was given up.
     pub fn is_complete(&self) -> bool {
         self.worker_ended
             && !self.worker_lost
             && self.recorders.iter().all(|recorder| recorder.error.is_none())
+            && self.exporters.iter().all(|exporter| exporter.error.is_none())
     }
 }
 

@@ -12,6 +12,9 @@ use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
 use crate::runtime::Inner;
 use crate::runtime::RuntimeState;
+use crate::runtime::followers;
+use crate::runtime::followers::ExporterReport;
+use crate::runtime::followers::left;
 use crate::runtime::life;
 use crate::runtime::life::Shutdown;
 use crate::runtime::liveness;
@@ -37,8 +40,8 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
     end_listening(inner);
     let until = Instant::now().checked_add(deadline);
     let (watched, mut done) = (Arc::clone(inner), Some(done));
-    if inner.life.lock().worker.is_none() {
-        // Never started: nobody can be held by anything, so there is nothing to watch.
+    if inner.life.lock().worker.is_none() && inner.followers.is_empty() {
+        // Never started, and nobody exports: nobody can be held by anything, so there is nothing to watch.
         if let Some(done) = done.take() {
             conclude(&watched, until, done);
         }
@@ -52,15 +55,18 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
     operation
 }
 
-/// Tells whoever waits for the beginning of a shutdown, and whoever listens to signals, that there is nothing more to wait for.
+/// Tells whoever listens to signals that there is nothing more to listen for.
 fn end_listening(inner: &Inner) {
-    let mut waiting = inner.life.lock().take_watchers();
     #[cfg(feature = "signals")]
-    waiting.extend(inner.life.lock().on_shutdown.take());
-    // Unlocked: it wakes their threads.
-    for watcher in waiting.drain(..) {
-        watcher.complete(Ok(()));
+    {
+        let listening = inner.life.lock().on_shutdown.take();
+        // Unlocked: it wakes that thread.
+        if let Some(listening) = listening {
+            listening.complete(Ok(()));
+        }
     }
+    #[cfg(not(feature = "signals"))]
+    let _ = inner;
 }
 
 /// Hands `done` to a new thread; leaves it in its place if there is none to be had.
@@ -89,14 +95,17 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
     let telling = Telling::beside(&inner.control.hub.journal, inner.namespace.as_str());
     telling.tell(of_runtime(inner, IncidentKind::ShutdownBegan { recorders: recorders.len() }));
     let (errors, held_by) = settle_all(inner, &recorders, until);
+    // Beside the worker's end, so that a follower that does not come back and a worker that does not are waited for once.
+    let finishing = followers::finish(inner, until);
     inner.control.end();
     let worker = inner.life.lock().worker.clone();
-    let ran = worker.is_some();
+    let ran = worker.is_some() || !inner.followers.is_empty();
     let worker_ended =
         worker.is_none_or(|worker| worker.wait(left(until).saturating_add(limits::EXIT_GRACE)).is_ok());
     // With nothing pending a call may still hold the worker: the destructor of something removed, or a hook that blocks.
     let held_by = held_by.or_else(|| if worker_ended { None } else { liveness::call(inner) });
-    let report = report(inner, &recorders, errors, (worker_ended, held_by));
+    let exporters = finishing.wait();
+    let report = report(inner, &recorders, errors, exporters, (worker_ended, held_by));
     tell_ended(inner, &recorders, &report, &telling);
     if ran {
         // Of a runtime that never ran this may be the thread that drops it, which waits for nobody.
@@ -127,6 +136,7 @@ fn report(
     inner: &Inner,
     recorders: &[Arc<dyn Hosted>],
     errors: Vec<Option<Error>>,
+    exporters: Vec<ExporterReport>,
     (worker_ended, held_by): (bool, Option<CallUnderWay>),
 ) -> ShutdownReport {
     for recorder in recorders {
@@ -141,7 +151,7 @@ fn report(
     let recorders = reports.collect();
     let mut life = inner.life.lock();
     life.state = RuntimeState::Closed;
-    ShutdownReport { recorders, worker_ended, worker_lost: life.lost, held_by }
+    ShutdownReport { recorders, exporters: exporters.into(), worker_ended, worker_lost: life.lost, held_by }
 }
 
 /// A shutdown whose worker is stepped by the caller.
@@ -153,7 +163,8 @@ pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport 
     let stops = stop_all(&recorders);
     work_off();
     let errors = stops.iter().map(|stop| stop.result().and_then(Result::err)).collect();
-    let report = report(inner, &recorders, errors, (true, None));
+    let exporters = followers::finish(inner, Instant::now().checked_add(limits::START_TIMEOUT)).wait();
+    let report = report(inner, &recorders, errors, exporters, (true, None));
     tell_ended(inner, &recorders, &report, &telling);
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
     end_listening(inner);
@@ -285,8 +296,4 @@ fn give_up(recorder: &Arc<dyn Hosted>, reason: Abandonment) -> Option<Error> {
         );
         Error::new(ErrorKind::Timeout, message).with_pending(count)
     })
-}
-
-fn left(until: Option<Instant>) -> Duration {
-    until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
 }

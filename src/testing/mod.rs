@@ -6,6 +6,7 @@
 //! | that your metrics make the right values of them | [`SteppedRuntime`]: the real thing, driven by hand under a [`ManualClock`] |
 //! | a whole program with a running runtime | [`Recorder::flush_and_snapshot`](crate::Recorder::flush_and_snapshot), [`Delta`], [`until_snapshot`], [`until`] |
 //! | metrics against events of real life | an event log of JSON lines, with the feature `serde`: `EventLogWriter`, `EventLogReader` |
+//! | an exporter of your own | [`export::conformance`](crate::export), with the feature `export` |
 //!
 //! The guide's chapter on testing shows them one after the other.
 

@@ -1,12 +1,14 @@
 //! Snapshots as a table and as lines.
 
 use crate::export::console::write;
+use crate::export::exporter::Exporter;
 use crate::export::rows::Row;
 use crate::export::rows::Selection;
 use crate::export::rows::UNKNOWN;
 use crate::export::rows::Written;
 use crate::export::rows::push;
 use crate::export::rows::rows;
+use crate::export::stream::Stream;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::runtime::collection::Fold;
@@ -200,6 +202,30 @@ impl Encoder {
             let message = format!("a snapshot could not be shown: {error}; a part of it may be out");
             Error::new(ErrorKind::Io, message).with_source(error)
         })
+    }
+
+    /// An exporter that writes each snapshot to `writer` as [`write`](Self::write) does: for [`MetricsRuntime::add_exporter`]. It may block
+    /// as long as the writer does.
+    ///
+    /// [`MetricsRuntime::add_exporter`]: crate::MetricsRuntime::add_exporter
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::export::Schedule;
+    /// use mvx_metrics::export::console::Encoder;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let shown = Encoder::for_stream(&std::io::stderr()).into_exporter(std::io::stderr());
+    /// runtime.add_exporter("console", Schedule::every(Duration::from_secs(10)), shown)?;
+    /// runtime.shutdown(Duration::from_secs(5))?; // shows the last state
+    /// assert_eq!(runtime.exporters()[0].delivered, 1);
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn into_exporter<W: io::Write + Send + 'static>(self, writer: W) -> impl Exporter + use<W> {
+        Stream::new(writer, move |snapshot, writer| self.write(snapshot, writer))
     }
 
     fn cells(&self, row: Row<'_>) -> Option<Cells> {

@@ -1,5 +1,6 @@
 //! Snapshots as lines and as a document.
 
+use crate::export::exporter::Exporter;
 use crate::export::json::write;
 use crate::export::rows::Row;
 use crate::export::rows::Selection;
@@ -7,6 +8,7 @@ use crate::export::rows::UNKNOWN;
 use crate::export::rows::Written;
 use crate::export::rows::push;
 use crate::export::rows::rows;
+use crate::export::stream::Stream;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::runtime::collection::Fold;
@@ -145,6 +147,37 @@ impl Encoder {
         }
         writer.write_all(chunk.as_bytes()).and_then(|()| writer.flush()).map_err(failed)?;
         Ok(written)
+    }
+
+    /// An exporter that writes each snapshot to `writer` as [`write`](Self::write) does: for [`MetricsRuntime::add_exporter`].
+    ///
+    /// It may block as long as the writer does. After a write that failed within a line, the next snapshot begins with a line break, so one
+    /// line at most cannot be read.
+    ///
+    /// [`MetricsRuntime::add_exporter`]: crate::MetricsRuntime::add_exporter
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::export::Schedule;
+    /// use mvx_metrics::export::json::Encoder;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("metrics.jsonl");
+    /// let exporter = Encoder::new().into_exporter(std::fs::File::create(&path)?);
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.add_exporter("log", Schedule::every(Duration::from_secs(60)), exporter)?;
+    /// runtime.shutdown(Duration::from_secs(5))?; // writes the last state
+    /// let lines = std::fs::read_to_string(&path)?;
+    /// assert!(lines.lines().any(|line| line.contains(r#""name":"mvx.exports.delivered""#)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn into_exporter<W: io::Write + Send + 'static>(self, writer: W) -> impl Exporter + use<W> {
+        Stream::new(writer, move |snapshot, writer| self.write(snapshot, writer))
     }
 
     /// Appends the whole snapshot to `out` as one object, with nothing after it: what an HTTP server answers with.

@@ -12,7 +12,7 @@ use crate::model::snapshot::ValueRef;
 use crate::runtime::collection::Fold;
 use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
-use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::exported::Part;
 use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -211,7 +211,7 @@ struct Text<'a> {
 /// What the samples of one series share.
 #[derive(Clone, Copy)]
 struct Row<'a> {
-    scope: &'a Scope<'a>,
+    part: &'a Part<'a>,
     series: SeriesRef<'a>,
 }
 
@@ -248,7 +248,7 @@ impl Text<'_> {
         self.head(descriptor, name, kind);
         for part in family.parts() {
             for series in part.family().series() {
-                write(self, name, Row { scope: part.scope(), series }, descriptor);
+                write(self, name, Row { part, series }, descriptor);
             }
         }
     }
@@ -277,7 +277,7 @@ impl Text<'_> {
         self.out.push_str(name);
         self.out.push_str(suffix);
         let mut first = true;
-        for (key, value) in row.scope.labels().chain(row.series.labels().iter()) {
+        for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
             write::label(self.out, &mut first, key, value);
         }
         if let Some((key, bound)) = extra {
@@ -399,8 +399,7 @@ impl Text<'_> {
             let name = format!("{name}_{field}");
             let rows = || {
                 let parts = family.parts().iter();
-                parts
-                    .flat_map(|part| part.family().series().map(|series| Row { scope: part.scope(), series }))
+                parts.flat_map(|part| part.family().series().map(|series| Row { part, series }))
             };
             if !self.names.insert(name.clone()) {
                 let rows = rows().filter(|row| of_field(row).is_some()).count();

@@ -38,11 +38,6 @@ pub enum IncidentKind {
     },
     /// The worker thread ended by a mistake of this crate: every recorder has failed.
     WorkerLost,
-    /// A server of `/metrics` was allowed to start without its address, and has none.
-    NotServing {
-        /// Why.
-        error: Error,
-    },
     /// A recorder was created and entered.
     RecorderCreated,
     /// A recorder was not created.
@@ -135,6 +130,27 @@ pub enum IncidentKind {
         /// The time from the first to the last look that found more of it.
         lasted: Duration,
     },
+    /// An exporter has begun to fail: it could not deliver, after every attempt of that time. Told once, until it delivers again.
+    ExportFailing {
+        /// The exporter's name.
+        exporter: Box<str>,
+        /// Why.
+        error: Error,
+    },
+    /// An exporter that was failing has delivered again.
+    ExportRecovered {
+        /// The exporter's name.
+        exporter: Box<str>,
+        /// How many times it had not delivered.
+        failures: u64,
+    },
+    /// An exporter panicked. It is not called again until it is reinstated.
+    ExporterPanicked {
+        /// The exporter's name.
+        exporter: Box<str>,
+        /// What the panic said, cut after [`MAX_PANIC_BYTES`](crate::limits::MAX_PANIC_BYTES).
+        message: Box<str>,
+    },
     /// A recorder made a new state visible.
     SnapshotPublished {
         /// The number of the publication.
@@ -175,7 +191,6 @@ impl IncidentKind {
             Self::ShutdownCompleted { .. } => (Runtime, Info, "shutdown_completed"),
             Self::ShutdownIncomplete { .. } => (Runtime, Error, "shutdown_incomplete"),
             Self::WorkerLost => (Runtime, Error, "worker_lost"),
-            Self::NotServing { .. } => (Runtime, Error, "not_serving"),
             Self::RecorderCreated => (Runtime, Info, "recorder_created"),
             Self::CreateRefused { .. } => (Runtime, Warn, "create_refused"),
             Self::RecorderRemoved { .. } => (Runtime, Info, "recorder_removed"),
@@ -194,6 +209,9 @@ impl IncidentKind {
             Self::ObserverPanicked { .. } => (Recorder, Error, "observer_panicked"),
             Self::LossBegan { .. } => (Recorder, Warn, "loss_began"),
             Self::LossEnded { .. } => (Recorder, Warn, "loss_ended"),
+            Self::ExportFailing { .. } => (Runtime, Warn, "export_failing"),
+            Self::ExportRecovered { .. } => (Runtime, Info, "export_recovered"),
+            Self::ExporterPanicked { .. } => (Runtime, Error, "exporter_panicked"),
             Self::SnapshotPublished { .. } => (Recorder, Debug, "snapshot_published"),
         };
         Facts { reporter, severity, code }
@@ -211,14 +229,25 @@ impl IncidentKind {
     pub(super) fn error(&self) -> Option<&Error> {
         match self {
             Self::RuntimeStartFailed { error }
-            | Self::NotServing { error }
             | Self::CreateRefused { error }
             | Self::RemovalIncomplete { error, .. }
             | Self::RemovalRefused { error }
             | Self::RecorderStartFailed { error }
             | Self::StartRefused { error }
             | Self::RecorderStopFailed { error }
+            | Self::ExportFailing { error, .. }
             | Self::MetricRefused { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The exporter that it is about, if it is about one.
+    #[cfg(feature = "log")]
+    pub(crate) fn exporter(&self) -> Option<&str> {
+        match self {
+            Self::ExportFailing { exporter, .. }
+            | Self::ExportRecovered { exporter, .. }
+            | Self::ExporterPanicked { exporter, .. } => Some(exporter),
             _ => None,
         }
     }
@@ -253,7 +282,6 @@ impl fmt::Display for IncidentKind {
             Self::WorkerLost => {
                 f.write_str("the worker is lost: every recorder has failed; report this as a bug")
             }
-            Self::NotServing { error } => write!(f, "metrics are not served: {error}"),
             Self::RecorderCreated => f.write_str("created"),
             Self::CreateRefused { error } => write!(f, "not created: {error}"),
             Self::RecorderRemoved { accounts } => write!(f, "removed: {}", Told(accounts)),
@@ -277,6 +305,13 @@ impl fmt::Display for IncidentKind {
             }
             Self::LossBegan { loss } => write!(f, "events are being lost, until now {loss}"),
             Self::LossEnded { loss, lasted } => write!(f, "no more events are lost; in {lasted:?}: {loss}"),
+            Self::ExportFailing { exporter, error } => write!(f, "exporter {exporter} is failing: {error}"),
+            Self::ExportRecovered { exporter, failures } => {
+                write!(f, "exporter {exporter} delivers again, after {failures} failures")
+            }
+            Self::ExporterPanicked { exporter, message } => {
+                write!(f, "exporter {exporter} panicked and is quarantined: {message}")
+            }
             Self::SnapshotPublished { version, sequence } => {
                 write!(f, "publication {version} shows {sequence} events")
             }

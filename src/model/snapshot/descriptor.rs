@@ -141,6 +141,11 @@ impl Descriptor {
         }
     }
 
+    /// The same metric under another name.
+    pub(crate) fn renamed(&self, name: MetricName) -> Arc<Self> {
+        Arc::new(Self { name, ..self.clone() })
+    }
+
     /// The neutral name.
     pub fn name(&self) -> &MetricName {
         &self.name

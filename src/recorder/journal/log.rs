@@ -73,6 +73,7 @@ macro_rules! event {
             runtime = incident.runtime(),
             recorder = incident.recorder().map(|id| id.as_str()),
             metric = incident.metric().map(|name| name.as_str()),
+            exporter = incident.kind().exporter(),
             error = incident.error().map(tracing::field::display),
             error_kind = incident.error().map(|error| tracing::field::debug(error.kind())),
             panic = details.panic,
@@ -84,6 +85,7 @@ macro_rules! event {
             worker_ended = details.worker_ended,
             found = details.found,
             recorders = details.recorders,
+            failures = details.failures,
             version = details.version,
             sequence = details.sequence,
             "{incident}"
@@ -122,6 +124,7 @@ struct Details<'a> {
     worker_ended: Option<bool>,
     found: Option<bool>,
     recorders: Option<u64>,
+    failures: Option<u64>,
     version: Option<u64>,
     sequence: Option<u64>,
 }
@@ -137,9 +140,12 @@ impl<'a> Details<'a> {
             ..Self::default()
         };
         match kind {
-            IncidentKind::MetricPanicked { message, .. } | IncidentKind::ObserverPanicked { message } => {
+            IncidentKind::MetricPanicked { message, .. }
+            | IncidentKind::ObserverPanicked { message }
+            | IncidentKind::ExporterPanicked { message, .. } => {
                 details.panic = Some(message);
             }
+            IncidentKind::ExportRecovered { failures, .. } => details.failures = Some(*failures),
             IncidentKind::LossBegan { loss } | IncidentKind::LossEnded { loss, .. } => {
                 (details.rejected, details.dropped) =
                     (Some(loss.rejected.total()), Some(loss.dropped.total()));

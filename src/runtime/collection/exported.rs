@@ -1,8 +1,10 @@
 //! One metric of a runtime, as an exporter shows it.
 
+use crate::model::name::MetricName;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::view::View;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -41,7 +43,8 @@ impl<'a> ExportedFamily<'a> {
         self.parts.push(part);
     }
 
-    /// What the metric is. Help and cardinality limit are those of the first recorder that declared it.
+    /// What the metric is, under the name that a [view](View) gives it. Help and cardinality limit are those of the first recorder that
+    /// declared it.
     pub fn descriptor(&self) -> &Arc<Descriptor> {
         &self.descriptor
     }
@@ -49,6 +52,14 @@ impl<'a> ExportedFamily<'a> {
     /// Whose series they are.
     pub fn parts(&self) -> &[Part<'a>] {
         &self.parts
+    }
+
+    pub(super) fn view_by(&mut self, view: &'a View) {
+        self.parts.iter_mut().for_each(|part| part.view = Some(view));
+    }
+
+    pub(super) fn rename(&mut self, name: MetricName) {
+        self.descriptor = self.descriptor.renamed(name);
     }
 
     pub(in crate::runtime) fn leave_out(&mut self, series: u64) {
@@ -108,11 +119,12 @@ pub(super) fn enter<'a>(families: &mut Vec<ExportedFamily<'a>>, scope: Scope<'a>
 pub struct Part<'a> {
     scope: Scope<'a>,
     family: Cow<'a, Family>,
+    view: Option<&'a View>,
 }
 
 impl<'a> Part<'a> {
     pub(in crate::runtime) fn new(scope: Scope<'a>, family: Cow<'a, Family>) -> Self {
-        Self { scope, family }
+        Self { scope, family, view: None }
     }
 
     /// Whose series these are.
@@ -120,7 +132,33 @@ impl<'a> Part<'a> {
         &self.scope
     }
 
-    /// The series. Their labels are the metric's own; an exporter adds those of the scope.
+    /// The labels that all series of this part have besides their own, sorted by key: those of the scope, and those that a [view](View) adds.
+    /// No series has one of these keys.
+    ///
+    /// Costs a few steps for each; without a view they are the [scope's](Scope::labels).
+    pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a, '_> {
+        let plain = if self.view.is_none() { Some(self.scope.labels()) } else { None };
+        plain.into_iter().flatten().chain(self.view.into_iter().flat_map(|view| self.viewed_labels(view)))
+    }
+
+    fn viewed_labels(&self, view: &'a View) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a, '_> {
+        let of_scope = self.scope.labels().filter(move |(key, _)| !view.hides(key));
+        let own = self.family.descriptor().label_keys();
+        let added = view.labels().filter(move |(key, _)| {
+            // Whoever has a label of this key keeps it.
+            !own.iter().any(|own| own.as_str() == *key)
+                && !self.scope.labels().any(|(taken, _)| taken == *key)
+        });
+        let (mut of_scope, mut added) = (of_scope.peekable(), added.peekable());
+        std::iter::from_fn(move || match (of_scope.peek(), added.peek()) {
+            (Some((one, _)), Some((other, _))) if other < one => added.next(),
+            (Some(_), _) => of_scope.next(),
+            (None, _) => added.next(),
+        })
+    }
+
+    /// The series. Their labels are the metric's own; an exporter adds [those of the part](Self::labels). The name in the family's own
+    /// descriptor is the one that its metric was declared by, whatever a view calls it.
     pub fn family(&self) -> &Family {
         &self.family
     }

@@ -6,6 +6,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod exported;
 pub(crate) mod scope;
 pub(crate) mod source;
+pub(crate) mod view;
 mod vitals;
 
 use crate::model::clock::Timestamp;
@@ -18,6 +19,8 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::view::View;
+use crate::runtime::followers::ExporterStatus;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -79,6 +82,8 @@ pub struct RuntimeSnapshot {
     /// What sources gave, and what was added by hand.
     read: Vec<Arc<Vec<Family>>>,
     publication_interval: Duration,
+    exporters: Vec<ExporterStatus>,
+    view: Option<View>,
 }
 
 impl RuntimeSnapshot {
@@ -96,6 +101,8 @@ impl RuntimeSnapshot {
             limit: runtime.settings.exported_cardinality as usize,
             read: runtime.sources.given(),
             publication_interval: runtime.control.publication_interval(),
+            exporters: runtime.followers.statuses(),
+            view: None,
         }
     }
 
@@ -125,18 +132,22 @@ impl RuntimeSnapshot {
     /// By recorder it costs a look at each metric of each recorder, and copies no values. By group it costs an addition for each series
     /// of each recorder.
     pub fn families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
-        let mut families = match fold {
+        let mut families = match self.view.as_ref().map_or(fold, |view| view.fold(fold)) {
             Fold::Recorder => by_recorder::families(&self.recorders, self.limit),
             Fold::Group => by_group::families(&self.recorders, &self.retired, self.limit),
         };
         for family in self.read.iter().flat_map(|given| given.iter()) {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
         }
+        if let Some(view) = &self.view {
+            view.apply(&mut families, false);
+        }
         families
     }
 
     /// What the runtime says of itself, by group: where every event offered to its recorders has ended, those of removed recorders
-    /// included, as metrics named `mvx.*`, in the order of their names. Costs a look at each recorder.
+    /// included, and what came of each exporter's deliveries, as metrics named `mvx.*`, in the order of their names. Costs a look at each
+    /// recorder.
     ///
     /// What is offered to a handle after its recorder was removed is in the accounts of the handle alone.
     ///
@@ -158,7 +169,13 @@ impl RuntimeSnapshot {
     /// # }
     /// ```
     pub fn vitals(&self) -> Vec<ExportedFamily<'_>> {
-        vitals::families(&self.recorders, &self.retired, self.started, self.publication_interval)
+        let interval = self.publication_interval;
+        let mut families =
+            vitals::families(&self.recorders, &self.retired, self.started, interval, &self.exporters);
+        if let Some(view) = &self.view {
+            view.apply(&mut families, true);
+        }
+        families
     }
 
     /// Adds families of the runtime or its process, which were read elsewhere: for whoever exports.

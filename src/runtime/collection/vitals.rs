@@ -14,6 +14,7 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::exported::enter;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::followers::ExporterStatus;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(super) fn families<'a>(
     retired: &'a Retired,
     started: Timestamp,
     interval: Duration,
+    exporters: &[ExporterStatus],
 ) -> Vec<ExportedFamily<'a>> {
     let mut groups: BTreeMap<Option<&str>, Group> = BTreeMap::new();
     for (name, gone) in &retired.accounts {
@@ -54,7 +56,8 @@ pub(super) fn families<'a>(
             enter(&mut families, Scope::Group { name }, Cow::Owned(family));
         }
     }
-    if let Ok(family) = publication(interval) {
+    let of_exporters = if exporters.is_empty() { Vec::new() } else { of_exporters(exporters, started) };
+    for family in std::iter::once(publication(interval)).chain(of_exporters).flatten() {
         enter(&mut families, Scope::Runtime, Cow::Owned(family));
     }
     families
@@ -63,7 +66,7 @@ pub(super) fn families<'a>(
 fn of_group(group: &Group, started: Timestamp) -> [Result<Family, Error>; 8] {
     let accounts = &group.accounts;
     let (rejected, dropped) = (accounts.rejected.by_reason(), accounts.dropped.by_reason());
-    let counter = |name, thing, help, count| counter(name, thing, help, &[("", count)], started);
+    let counter = |name, thing, help, count| counter(name, (thing, help), "", &[("", count)], started);
     [
         counter("mvx.events.accepted", "event", "Events taken over by recorders.", accounts.accepted),
         counter("mvx.events.processed", "event", "Events that every metric has seen.", accounts.processed),
@@ -87,27 +90,55 @@ fn of_group(group: &Group, started: Timestamp) -> [Result<Family, Error>; 8] {
 }
 
 fn by_reason(name: &str, help: &str, counts: &[(&str, u64)], started: Timestamp) -> Result<Family, Error> {
-    counter(name, "event", help, counts, started)
+    counter(name, ("event", help), "reason", counts, started)
 }
 
-/// A counter with a series for each reason, or without labels where the reason is blank.
+/// What came of every exporter's deliveries.
+fn of_exporters(exporters: &[ExporterStatus], started: Timestamp) -> Vec<Result<Family, Error>> {
+    let counter = |name, help, count: fn(&ExporterStatus) -> u64| {
+        let counts: Vec<_> = exporters.iter().map(|one| (one.name.as_str(), count(one))).collect();
+        counter(name, ("export", help), "exporter", &counts, started)
+    };
+    vec![
+        counter("mvx.exports.delivered", "Times the state was delivered.", |one| one.delivered),
+        counter("mvx.exports.failed", "Times it could not be, after every attempt.", |one| one.failed),
+        counter("mvx.exports.missed", "Times that passed without an attempt.", |one| one.missed),
+        last_deliveries(exporters),
+    ]
+}
+
+fn last_deliveries(exporters: &[ExporterStatus]) -> Result<Family, Error> {
+    let help = "When the state was last delivered, since the Unix epoch.";
+    let builder = Descriptor::builder("mvx.exports.last_delivery", Kind::Gauge);
+    let mut family = Family::new(builder.unit(Unit::Seconds).help(help).label("exporter").build()?);
+    let mut writer = FamilyWriter::whole(&mut family);
+    for exporter in exporters {
+        if let Some(at) = exporter.last_delivery {
+            let seconds = Duration::from_nanos(at.unix_nanos()).as_secs_f64();
+            writer.gauge(&LabelSet::new([("exporter", exporter.name.as_str())])?, seconds);
+        }
+    }
+    drop(writer);
+    Ok(family)
+}
+
+/// A counter with a series for each value of a label, or without labels where the label is blank.
 fn counter(
     name: &str,
-    thing: &str,
-    help: &str,
+    (thing, help): (&str, &str),
+    label: &str,
     counts: &[(&str, u64)],
     started: Timestamp,
 ) -> Result<Family, Error> {
     let mut builder = Descriptor::builder(name, Kind::Counter).unit(Unit::count_of(thing)?).help(help);
-    if counts.iter().any(|(reason, _)| !reason.is_empty()) {
-        builder = builder.label("reason");
+    if !label.is_empty() {
+        builder = builder.label(label);
     }
     let mut family = Family::new(builder.build()?);
     let mut writer = FamilyWriter::whole(&mut family);
     writer.started(started);
-    for (reason, count) in counts {
-        let labels =
-            if reason.is_empty() { LabelSet::empty() } else { LabelSet::new([("reason", *reason)])? };
+    for (value, count) in counts {
+        let labels = if label.is_empty() { LabelSet::empty() } else { LabelSet::new([(label, *value)])? };
         writer.counter(&labels, *count);
     }
     drop(writer);
