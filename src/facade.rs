@@ -108,5 +108,6 @@ pub use crate::runtime::followers::ExporterReport;
 pub use crate::runtime::followers::ExporterStatus;
 pub use crate::runtime::liveness::CallUnderWay;
 pub use crate::runtime::liveness::Liveness;
+pub use crate::runtime::reader::RuntimeReader;
 pub use crate::runtime::report::RecorderReport;
 pub use crate::runtime::report::ShutdownReport;

@@ -5,10 +5,16 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum08")]
+pub mod bridge;
+#[cfg(any(feature = "http", feature = "axum08"))]
+mod edge;
 #[cfg(feature = "export")]
 pub mod export;
 #[cfg(feature = "runtime")]
 mod facade;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "runtime")]
 mod metric;
 mod model;
@@ -174,6 +180,12 @@ pub mod _guide {
     #[cfg(feature = "prometheus")]
     pub mod prometheus {
         #![doc = include_str!("docs/prometheus.md")]
+    }
+
+    /// A server of what is measured, for programs that have none.
+    #[cfg(feature = "http")]
+    pub mod serving {
+        #![doc = include_str!("docs/exporters_http.md")]
     }
 
     /// Other formats than Prometheus's: JSON, the console.

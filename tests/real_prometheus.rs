@@ -4,6 +4,10 @@
 #![cfg(all(feature = "prometheus", target_os = "linux", not(miri)))]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+#[cfg(feature = "http")]
+#[path = "document_storage/program.rs"]
+#[allow(dead_code, reason = "the example's own test uses the rest")]
+mod example;
 #[path = "prometheus/parser.rs"]
 #[allow(dead_code, reason = "the other test of the formats uses the rest")]
 mod parser;
@@ -253,11 +257,21 @@ fn scraping(
     dir: &std::path::Path,
     jobs: &[(&str, &str, std::net::SocketAddr)],
 ) -> (Server, u16) {
+    scraping_with(prometheus, dir, jobs, "")
+}
+
+/// The same, with more to be said of each job.
+fn scraping_with(
+    prometheus: PathBuf,
+    dir: &std::path::Path,
+    jobs: &[(&str, &str, std::net::SocketAddr)],
+    more: &str,
+) -> (Server, u16) {
     let port = free_port();
     let mut config = "global: {scrape_interval: 1s}\nscrape_configs:\n".to_owned();
     for (name, path, target) in jobs {
         config += &format!(
-            "  - {{job_name: {name}, metrics_path: {path}, static_configs: [{{targets: ['{target}']}}]}}\n"
+            "  - {{job_name: {name}, metrics_path: {path}, static_configs: [{{targets: ['{target}']}}]{more}}}\n"
         );
     }
     std::fs::write(dir.join("prometheus.yml"), config).unwrap();
@@ -368,4 +382,65 @@ fn prometheus_itself_scrapes_every_value_in_both_formats() {
         // Wakes the thread that serves, so that it sees the end.
         let _ = TcpStream::connect(target);
     });
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn prometheus_scrapes_the_server_with_a_token_on_one_connection() {
+    let Some(prometheus) = program("prometheus") else {
+        return not_checked("Prometheus scrapes the server", "apt-get install prometheus");
+    };
+    let runtime = busy();
+    let server = mvx_metrics::http::HttpServer::builder(runtime.reader()).port(0).bearer("s3cret").start();
+    let server = server.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = [("server", "/metrics", server.local_addr().unwrap())];
+    let more = ", authorization: {credentials: s3cret}";
+    let (_prometheus, port) = scraping_with(prometheus, dir.path(), &jobs, more);
+    let end = Instant::now() + SERVER_PATIENCE;
+    let expected = samples(&parse(&text(&runtime, Format::OpenMetrics)).unwrap());
+    while held(port, "server") != expected || server.stats().scrapes < 3 {
+        assert!(Instant::now() < end, "{:#?}\nis not {expected:#?}\n{server:?}", held(port, "server"));
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let stats = server.stats();
+    assert_eq!((stats.connections, stats.unauthorized, stats.refused), (1, 0, 0), "{stats:?}");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn prometheus_scrapes_the_example_while_it_works_and_holds_exactly_its_values() {
+    let Some(prometheus) = program("prometheus") else {
+        return not_checked("Prometheus scrapes the example", "apt-get install prometheus");
+    };
+    let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for number in 0..2_000 {
+        std::fs::write(files.path().join(number.to_string()), number.to_string()).unwrap();
+    }
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let (_prometheus, port) = scraping(prometheus, dir.path(), &[("example", "/metrics", address)]);
+    let serve = format!("--serve={address}");
+    let arguments = [files.path(), "--json".as_ref(), "--hold=3600".as_ref(), serve.as_ref()];
+    let mut example = example::Program::start(&arguments);
+    assert_eq!(example.error_line(), format!("serving http://{address}/metrics"));
+    let object: serde_json::Value = serde_json::from_str(&example.line()).unwrap();
+    // It holds: from here on nothing changes.
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nAccept: application/openmetrics-text\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let mut expected = samples(&parse(answer.split_once("\r\n\r\n").unwrap().1).unwrap());
+    // What the runtime says of itself is told by group.
+    expected.retain(|(_, labels), _| labels.contains_key("recorder"));
+    let end = Instant::now() + SERVER_PATIENCE;
+    while held(port, "example") != expected {
+        assert!(Instant::now() < end, "{:#?}\nis not {expected:#?}", held(port, "example"));
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let saves = expected.iter().filter(|((name, labels), _)| {
+        name == "document_saves_total" && labels.values().any(|value| value == "success")
+    });
+    assert_eq!(Some(saves.map(|(_, value)| *value).sum()), object["files_stored"].as_f64());
+    example.interrupt();
+    assert_eq!(example.finish().code, Some(0));
 }

@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> Result<Ending, Box<dyn Error>> {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut interrupts = tokio.block_on(async { Interrupts::listen() })?;
     if let Some(asked) = args.serve {
-        let served = tokio.block_on(serve(asked, metrics.clone()));
+        let served = serve(asked, &metrics);
         say_where(served.map_err(|error| format!("cannot serve at {asked}: {error}"))?, args.json)?;
     }
 

@@ -12,6 +12,8 @@ mod exporter;
 pub mod json;
 mod mail;
 mod memory;
+#[cfg(any(feature = "http", feature = "axum08"))]
+pub(crate) mod pages;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 mod registration;

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     ExportFailed,
     /// A file or stream could not be read or written.
     Io,
+    /// Another socket listens on the address already.
+    AddressInUse,
     /// A line of an event log that is no JSON, or an event that JSON cannot give back as it is.
     InvalidRecord,
     /// A line of an event log that is no event of the type asked for.

@@ -132,3 +132,54 @@ pub const MAX_EXPORT_PAUSE: Duration = Duration::from_secs(30);
 
 /// The shortest interval of an exporter's schedule.
 pub const MIN_EXPORT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How long a thread of a pool rests for the next job before it ends.
+pub const POOL_REST: Duration = Duration::from_secs(10);
+
+/// Threads of a server that render; one rendering of a format is made at a time, so a second thread serves another format.
+pub const RENDER_THREADS: usize = 2;
+
+/// Threads on which a server's scrapes ask sources; as many sources may hang at most before what they gave last is all that is shown.
+pub const SOURCE_THREADS: usize = 4;
+
+/// How long a scrape waits for sources, unless its server's builder says otherwise.
+pub const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Renderings in memory at a time: those being made, and those that a client is still reading. One more is refused.
+pub const MAX_RENDERINGS: usize = 4;
+
+/// Bytes of renderings that do not count against [`MAX_RENDERINGS`].
+pub const SMALL_RENDERINGS: usize = 4 << 20;
+
+/// How long a request of a server may wait for its rendering.
+pub const RENDER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the head of a request may take from its first byte (for a new connection from the beginning), unless the builder says otherwise.
+pub const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes of the head of a request, unless the builder says otherwise.
+pub const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// The fewest bytes that a head can be held to.
+pub const MIN_HEAD_BYTES: usize = 1 << 10;
+
+/// How long an answer may take from the request's head to its last byte, unless the builder says otherwise.
+pub const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// How long a connection may stay open between two requests, unless the builder says otherwise: more than a minute, the usual interval of scrapes.
+pub const KEPT_TIME: Duration = Duration::from_secs(75);
+
+/// Connections that are being answered at a time, unless the builder says otherwise.
+pub const MAX_ANSWERED: usize = 64;
+
+/// Connections without a complete head (half-sent, or between two requests); of one more the oldest is cut.
+pub const MAX_HEADLESS: usize = 256;
+
+/// How long an answer is being written before its connection may be cut for another's sake.
+pub const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a server whose handle was dropped lets answers be finished.
+pub const SERVER_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a server waits after it could not accept a connection (such as without file descriptors) before it tries again.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -18,6 +18,8 @@ pub(crate) struct Life {
     pub(crate) signals: Option<Operation<ShutdownReport>>,
     #[cfg(feature = "signals")]
     pub(crate) on_shutdown: Option<Completer>,
+    /// Who waits for the beginning of a shutdown: servers, which serve until it is over.
+    watchers: Vec<Completer>,
     /// The worker ended by a panic.
     pub(crate) lost: bool,
 }
@@ -41,8 +43,27 @@ impl Life {
             signals: None,
             #[cfg(feature = "signals")]
             on_shutdown: None,
+            watchers: Vec::new(),
             lost: false,
         }
+    }
+
+    /// Over when a shutdown has begun.
+    #[cfg(feature = "http")]
+    pub(crate) fn shutdown_begun(&mut self) -> Operation {
+        if self.shutdown.is_some() {
+            return Operation::done(Ok(()));
+        }
+        // Whoever has gone meanwhile is not told.
+        self.watchers.retain(Completer::is_awaited);
+        let (operation, begun) = Operation::new(None);
+        self.watchers.push(begun);
+        operation
+    }
+
+    /// Those to be told that a shutdown has begun: by the caller, unlocked, since it wakes them.
+    pub(crate) fn take_watchers(&mut self) -> Vec<Completer> {
+        std::mem::take(&mut self.watchers)
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod life;
 pub(crate) mod liveness;
 #[cfg(feature = "log")]
 mod log;
+pub(crate) mod reader;
 mod registry;
 mod removal;
 pub(crate) mod report;
@@ -173,6 +174,10 @@ impl Inner {
         RuntimeSnapshot::take(self)
     }
 
+    fn state(&self) -> RuntimeState {
+        if self.control.hub.is_forked() { RuntimeState::Failed } else { self.life.lock().state }
+    }
+
     fn accounts(&self) -> Accounts {
         let all = self.registry.all();
         all.iter().fold(Accounts::default(), |sum, recorder| sum.plus(recorder.accounts()))
@@ -272,10 +277,7 @@ impl MetricsRuntime {
 
     /// The runtime's state; `Failed` in a process that was forked off, whose parent has the worker.
     pub fn state(&self) -> RuntimeState {
-        if self.inner.control.hub.is_forked() {
-            return RuntimeState::Failed;
-        }
-        self.inner.life.lock().state
+        self.inner.state()
     }
 
     /// Whether the worker lives, and what user code it is in: what to ask when nothing moves.
@@ -283,6 +285,15 @@ impl MetricsRuntime {
     /// Costs a look at each recorder. It waits for nobody, and works while user code holds the worker.
     pub fn liveness(&self) -> Liveness {
         liveness::look(&self.inner)
+    }
+
+    /// A handle for whoever reads this runtime when it is asked to, such as a server of `/metrics`: it does not keep the runtime alive.
+    ///
+    /// # Examples
+    ///
+    /// See [`RuntimeReader`](crate::RuntimeReader).
+    pub fn reader(&self) -> reader::RuntimeReader {
+        reader::RuntimeReader::new(&self.inner)
     }
 
     /// The namespace, as given to the builder (trimmed).

@@ -55,18 +55,15 @@ pub(crate) fn begin(inner: &Arc<Inner>, deadline: Duration) -> Operation<Shutdow
     operation
 }
 
-/// Tells whoever listens to signals that there is nothing more to listen for.
+/// Tells whoever waits for the beginning of a shutdown, and whoever listens to signals, that there is nothing more to wait for.
 fn end_listening(inner: &Inner) {
+    let mut waiting = inner.life.lock().take_watchers();
     #[cfg(feature = "signals")]
-    {
-        let listening = inner.life.lock().on_shutdown.take();
-        // Unlocked: it wakes that thread.
-        if let Some(listening) = listening {
-            listening.complete(Ok(()));
-        }
+    waiting.extend(inner.life.lock().on_shutdown.take());
+    // Unlocked: it wakes their threads.
+    for watcher in waiting.drain(..) {
+        watcher.complete(Ok(()));
     }
-    #[cfg(not(feature = "signals"))]
-    let _ = inner;
 }
 
 /// Hands `done` to a new thread; leaves it in its place if there is none to be had.

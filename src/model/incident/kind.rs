@@ -38,6 +38,11 @@ pub enum IncidentKind {
     },
     /// The worker thread ended by a mistake of this crate: every recorder has failed.
     WorkerLost,
+    /// A server of `/metrics` was allowed to start without its address, and has none.
+    NotServing {
+        /// Why.
+        error: Error,
+    },
     /// A recorder was created and entered.
     RecorderCreated,
     /// A recorder was not created.
@@ -191,6 +196,7 @@ impl IncidentKind {
             Self::ShutdownCompleted { .. } => (Runtime, Info, "shutdown_completed"),
             Self::ShutdownIncomplete { .. } => (Runtime, Error, "shutdown_incomplete"),
             Self::WorkerLost => (Runtime, Error, "worker_lost"),
+            Self::NotServing { .. } => (Runtime, Error, "not_serving"),
             Self::RecorderCreated => (Runtime, Info, "recorder_created"),
             Self::CreateRefused { .. } => (Runtime, Warn, "create_refused"),
             Self::RecorderRemoved { .. } => (Runtime, Info, "recorder_removed"),
@@ -229,6 +235,7 @@ impl IncidentKind {
     pub(super) fn error(&self) -> Option<&Error> {
         match self {
             Self::RuntimeStartFailed { error }
+            | Self::NotServing { error }
             | Self::CreateRefused { error }
             | Self::RemovalIncomplete { error, .. }
             | Self::RemovalRefused { error }
@@ -282,6 +289,7 @@ impl fmt::Display for IncidentKind {
             Self::WorkerLost => {
                 f.write_str("the worker is lost: every recorder has failed; report this as a bug")
             }
+            Self::NotServing { error } => write!(f, "metrics are not served: {error}"),
             Self::RecorderCreated => f.write_str("created"),
             Self::CreateRefused { error } => write!(f, "not created: {error}"),
             Self::RecorderRemoved { accounts } => write!(f, "removed: {}", Told(accounts)),

@@ -136,6 +136,11 @@ impl Sources {
             .collect()
     }
 
+    #[cfg(any(feature = "http", feature = "axum08"))]
+    pub(in crate::runtime) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     fn list(&self) -> Vec<Arc<Entry>> {
         self.0.lock().clone()
     }
@@ -243,6 +248,15 @@ pub(in crate::runtime) fn add(
     })
 }
 
+/// Asks every source that is due, on this thread.
+pub(in crate::runtime) fn refresh(inner: &Inner) -> usize {
+    if own_thread::is_own() || inner.control.hub.is_forked() {
+        return 0;
+    }
+    let entries = inner.sources.list();
+    entries.iter().filter(|entry| entry.ask(inner.settings.clock.now())).count()
+}
+
 impl MetricsRuntime {
     /// Adds a source, which is asked at most once in `interval`. Its metrics are declared as a recorder's are.
     ///
@@ -271,11 +285,7 @@ impl MetricsRuntime {
     ///
     /// Runs user code: call it where a slow source does no harm. On the runtime's own threads it does nothing.
     pub fn refresh_sources(&self) -> usize {
-        if own_thread::is_own() || self.inner.control.hub.is_forked() {
-            return 0;
-        }
-        let entries = self.inner.sources.list();
-        entries.iter().filter(|entry| entry.ask(self.inner.settings.clock.now())).count()
+        refresh(&self.inner)
     }
 
     /// How every source has done, in the order in which they were added.

@@ -1,0 +1,81 @@
+//! One page as bytes.
+
+use crate::export::pages::coding;
+use crate::export::prometheus::Encoder;
+use crate::export::prometheus::Format;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::runtime::collection::Fold;
+use crate::runtime::reader::RuntimeReader;
+
+/// A page that is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Page {
+    Metrics(Format),
+    #[cfg(feature = "json")]
+    Snapshot,
+}
+
+impl Page {
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Metrics(format) => format.content_type(),
+            #[cfg(feature = "json")]
+            Self::Snapshot => "application/json",
+        }
+    }
+}
+
+/// A page as it is sent: what requests of the same form share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Form {
+    pub(super) page: Page,
+    pub(super) gzip: bool,
+}
+
+/// How recorders are shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) fold: Fold,
+    pub(crate) vitals: bool,
+}
+
+/// The runtime's state in this form. `expected` is about how long the text will be.
+pub(super) fn render(
+    reader: &RuntimeReader,
+    look: Look,
+    form: Form,
+    expected: usize,
+) -> Result<Rendered, Error> {
+    let Some(snapshot) = reader.collect() else {
+        let message = "the runtime is gone, so there is nothing to show; end its server together with it";
+        return Err(Error::new(ErrorKind::NotFound, message));
+    };
+    let mut text = String::with_capacity(expected);
+    match form.page {
+        Page::Metrics(format) => {
+            let encoder = Encoder::new(format).fold(look.fold).vitals(look.vitals);
+            let _left_out = encoder.encode(&snapshot, &mut text);
+        }
+        #[cfg(feature = "json")]
+        Page::Snapshot => {
+            let encoder = crate::export::json::Encoder::new().fold(look.fold).vitals(look.vitals);
+            let _left_out = encoder.document(&snapshot, &mut text);
+        }
+    }
+    let plain = text.len();
+    let body = if form.gzip {
+        coding::gzip(text.as_bytes()).map_err(|cause| {
+            Error::new(ErrorKind::Io, "the page could not be compressed; ask without gzip").with_source(cause)
+        })?
+    } else {
+        text.into_bytes()
+    };
+    Ok(Rendered { body, plain })
+}
+
+/// A rendered page, and the length of its text.
+pub(super) struct Rendered {
+    pub(super) body: Vec<u8>,
+    pub(super) plain: usize,
+}

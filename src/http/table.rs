@@ -1,0 +1,194 @@
+//! The connections of a server: what each is at, until when it may be, and which has to go for another.
+
+use crate::http::stats::HttpStats;
+use crate::model::limits;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// What a server allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    pub(super) head_time: Duration,
+    pub(super) head_bytes: usize,
+    pub(super) answer_time: Duration,
+    pub(super) kept_time: Duration,
+    pub(super) answered: usize,
+    pub(super) headless: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    allowed: Allowed,
+    entries: HashMap<u64, Entry>,
+    next: u64,
+    /// Answers are finished, and nothing else goes on.
+    ending: bool,
+    pub(super) stats: HttpStats,
+}
+
+#[derive(Debug)]
+struct Entry {
+    phase: Phase,
+    since: Instant,
+    /// The answer is not handed over yet.
+    owed: bool,
+    /// Something was read since the last head was complete: a part of the next one.
+    partial: bool,
+    task: Option<AbortHandle>,
+}
+
+/// What a connection is at. `Heading` and `Kept` are without a complete head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its first request, or the rest of a head that has begun, is waited for.
+    Heading,
+    /// It was answered, and its next request is waited for.
+    Kept,
+    /// Its request is being answered, to the last byte written.
+    Answering,
+}
+
+/// Whether a request is answered.
+#[derive(Debug)]
+pub(super) enum Admission {
+    Answer,
+    /// Another connection is cut for it.
+    Instead(AbortHandle),
+    /// There are too many, and none of them is slow.
+    Busy,
+}
+
+impl Table {
+    pub(super) fn new(allowed: Allowed) -> Self {
+        Self { allowed, entries: HashMap::new(), next: 0, ending: false, stats: HttpStats::default() }
+    }
+
+    /// A new connection, and the one to be cut for it, if one must be.
+    pub(super) fn enter(&mut self, now: Instant) -> (u64, Option<AbortHandle>) {
+        let headless = self.entries.values().filter(|entry| entry.phase != Phase::Answering).count();
+        let cut = (headless >= self.allowed.headless).then(|| self.oldest_headless()).flatten();
+        self.next += 1;
+        self.stats.connections += 1;
+        let entry = Entry { phase: Phase::Heading, since: now, owed: false, partial: false, task: None };
+        self.entries.insert(self.next, entry);
+        (self.next, cut)
+    }
+
+    /// The task of a connection, by which it can be cut.
+    pub(super) fn attend(&mut self, id: u64, task: AbortHandle) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.task = Some(task);
+        }
+    }
+
+    pub(super) fn leave(&mut self, id: u64) {
+        self.entries.remove(&id);
+    }
+
+    /// Something was read.
+    pub(super) fn received(&mut self, id: u64, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.partial = true;
+            if entry.phase == Phase::Kept {
+                (entry.phase, entry.since) = (Phase::Heading, now);
+            }
+        }
+    }
+
+    /// A head is complete.
+    pub(super) fn begin(&mut self, id: u64, now: Instant) -> Admission {
+        self.stats.requests += 1;
+        let others =
+            self.entries.iter().filter(|(other, entry)| **other != id && entry.phase == Phase::Answering);
+        let crowded = others.count() >= self.allowed.answered;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            // Of requests in one go the oldest answer that is not written decides.
+            if entry.phase != Phase::Answering {
+                (entry.phase, entry.since) = (Phase::Answering, now);
+            }
+            (entry.owed, entry.partial) = (true, false);
+        }
+        if !crowded {
+            return Admission::Answer;
+        }
+        self.slowest(id, now).map_or(Admission::Busy, Admission::Instead)
+    }
+
+    /// An answer is handed over to be written.
+    pub(super) fn handed_over(&mut self, id: u64) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.owed = false;
+        }
+    }
+
+    /// Everything handed over is written.
+    pub(super) fn written(&mut self, id: u64, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if entry.phase == Phase::Answering && !entry.owed {
+                entry.phase = if entry.partial { Phase::Heading } else { Phase::Kept };
+                entry.since = now;
+            }
+        }
+    }
+
+    /// Until when the connection may be at what it is at; `None` if it is to be closed now.
+    pub(super) fn deadline(&self, id: u64) -> Option<Instant> {
+        let entry = self.entries.get(&id)?;
+        let time = match entry.phase {
+            Phase::Answering => self.allowed.answer_time,
+            _ if self.ending => return None,
+            Phase::Heading => self.allowed.head_time,
+            Phase::Kept => self.allowed.kept_time,
+        };
+        Some(entry.since + time)
+    }
+
+    /// The deadline of a connection is over.
+    pub(super) fn cut(&mut self, id: u64) {
+        match self.entries.get(&id).map(|entry| entry.phase) {
+            Some(Phase::Heading) => self.stats.cut_half_sent += 1,
+            Some(Phase::Kept) => self.stats.cut_idle += 1,
+            Some(Phase::Answering) => self.stats.cut_slow += 1,
+            None => {}
+        }
+    }
+
+    /// The connection without a head that has been there longest, to be cut.
+    pub(super) fn oldest_headless(&mut self) -> Option<AbortHandle> {
+        self.take_oldest(|_, entry| entry.phase != Phase::Answering)
+    }
+
+    /// The connection that has been reading its answer longest, and for long, to be cut for the sake of `id`.
+    pub(super) fn slowest(&mut self, id: u64, now: Instant) -> Option<AbortHandle> {
+        self.take_oldest(|other, entry| {
+            let reading = entry.phase == Phase::Answering && !entry.owed;
+            reading && other != id && now.saturating_duration_since(entry.since) >= limits::SLOW_AFTER
+        })
+    }
+
+    fn take_oldest(&mut self, eligible: impl Fn(u64, &Entry) -> bool) -> Option<AbortHandle> {
+        let eligible =
+            self.entries.iter().filter(|(id, entry)| entry.task.is_some() && eligible(**id, entry));
+        let oldest = eligible.min_by_key(|(id, entry)| (entry.since, **id)).map(|(id, _)| *id)?;
+        self.stats.cut_for_room += 1;
+        // Its place is free at once; its task ends when the loop comes to it.
+        self.entries.remove(&oldest)?.task
+    }
+
+    /// From now on answers are finished, and connections closed; those to be closed at once.
+    pub(super) fn end(&mut self) -> Vec<AbortHandle> {
+        self.ending = true;
+        let idle = self.entries.values().filter(|entry| entry.phase != Phase::Answering);
+        idle.filter_map(|entry| entry.task.clone()).collect()
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.entries.len()
+    }
+}
