@@ -17,9 +17,11 @@ pub(crate) mod pages;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 mod registration;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
 mod rows;
 mod schedule;
+#[cfg(feature = "statsd")]
+pub mod statsd;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
 
@@ -29,8 +31,8 @@ pub use exporter::Viewed;
 pub use memory::Kept;
 pub use memory::MemoryExporter;
 pub use memory::NoopExporter;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
 pub use rows::Omitted;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
 pub use rows::Written;
 pub use schedule::Schedule;

@@ -183,3 +183,21 @@ pub const SERVER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a server waits after it could not accept a connection (such as without file descriptors) before it tries again.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of one datagram of StatsD over UDP, unless its exporter says otherwise: what one packet of an Ethernet takes, with room for what is around it.
+pub const STATSD_UDP_BYTES: usize = 1_432;
+
+/// Bytes of one datagram of StatsD over a unix socket, unless its exporter says otherwise: what Datadog's agent reads.
+pub const STATSD_UNIX_BYTES: usize = 8_192;
+
+/// The shortest limit of a datagram's bytes that can be asked for.
+pub const MIN_DATAGRAM_BYTES: usize = 64;
+
+/// The longest limit of a datagram's bytes that can be asked for: what fits into one of UDP over IPv4.
+pub const MAX_DATAGRAM_BYTES: usize = 65_507;
+
+/// Counters that a StatsD exporter remembers for their deltas, unless it says otherwise.
+pub const STATSD_COUNTERS: usize = 1 << 20;
+
+/// How long the address of a name holds for which a StatsD exporter has a socket, before it is looked up anew.
+pub const STATSD_LOOK_UP: Duration = Duration::from_secs(60);
