@@ -12,16 +12,22 @@ mod exporter;
 pub mod json;
 mod mail;
 mod memory;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(any(feature = "http", feature = "axum08"))]
 pub(crate) mod pages;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(feature = "otlp")]
+mod push;
 mod registration;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(feature = "json", feature = "console", feature = "otlp"))]
 mod rows;
 mod schedule;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
+#[cfg(feature = "otlp")]
+mod wire;
 
 pub use exporter::ExportError;
 pub use exporter::Exporter;
@@ -29,8 +35,8 @@ pub use exporter::Viewed;
 pub use memory::Kept;
 pub use memory::MemoryExporter;
 pub use memory::NoopExporter;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(feature = "json", feature = "console", feature = "otlp"))]
 pub use rows::Omitted;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(feature = "json", feature = "console", feature = "otlp"))]
 pub use rows::Written;
 pub use schedule::Schedule;
