@@ -583,7 +583,11 @@ fn secrets_arrive_and_are_shown_nowhere() {
         .unwrap();
     runtime.start().unwrap();
     runtime.add_exporter("otlp", quick().retries(0), builder.build().unwrap()).unwrap();
-    server.reply([Reply::Keep(answer("403 Forbidden", "", b"")), Reply::Close(Vec::new()), Reply::Close(Vec::new())]);
+    server.reply([
+        Reply::Keep(answer("403 Forbidden", "", b"")),
+        Reply::Close(Vec::new()),
+        Reply::Close(Vec::new()),
+    ]);
     let errors = [runtime.force_flush(PATIENCE), runtime.force_flush(PATIENCE)]
         .map(|result| format!("{:?}", result.unwrap_err()));
     let request = server.take().remove(0);
