@@ -68,6 +68,7 @@ struct State {
     received: Vec<Received>,
     replies: VecDeque<Reply>,
     connections: usize,
+    endless: usize,
 }
 
 impl Server {
@@ -99,6 +100,11 @@ impl Server {
     /// What came so far; it is forgotten.
     pub fn take(&self) -> Vec<Received> {
         std::mem::take(&mut self.shared.0.lock().unwrap().received)
+    }
+
+    /// How many bytes of endless answers were taken.
+    pub fn endless(&self) -> usize {
+        self.shared.0.lock().unwrap().endless
     }
 
     /// Waits until so many requests have come, and takes them.
@@ -133,6 +139,7 @@ impl Server {
                     stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
                     loop {
                         stream.write_all(&[b'x'; 65_536]).ok()?;
+                        self.shared.0.lock().unwrap().endless += 65_536;
                     }
                 }
             }
