@@ -160,7 +160,7 @@ impl Batches<'_> {
             }
             let unit = descriptor.unit().ucum();
             if !unit.is_empty() {
-                metric.string(3, &unit);
+                metric.string(3, unit);
             }
             let (field, temporal) = match data {
                 Data::Gauge => (5, false),
