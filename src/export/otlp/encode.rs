@@ -80,7 +80,8 @@ pub(super) fn requests(
                 continue;
             }
             let data = data_of(row.series.value());
-            batches.point(descriptor, descriptor.name().as_str(), data, |point| write_point(point, row, at));
+            batches
+                .point(row.descriptor, descriptor.name().as_str(), data, |point| write_point(point, row, at));
         }
         if let Some(data) = rows(&family).next().map(|row| data_of(row.series.value())) {
             batches.end_metric(descriptor, descriptor.name().as_str(), data);
