@@ -28,15 +28,14 @@ skip() {
 # Under the thread sanitizer the program with a preloaded library did not end within a minute; why was not looked into.
 skip a_program_under_a_machine_clock_that_steps_keeps_its_accounts_and_its_order_of_times "preloads a library"
 skip a_thread_that_cannot_be_made_fails_the_start_which_can_be_tried_again "limits the memory that the sanitizer lives on"
-if [ "$kind" = thread ]; then
-  skip a_thousand_drops_of_a_runtime_whose_worker_is_held_return_at_once_and_lose_nothing \
-    "counts waits, and the sanitizer waits for every thread it starts"
-fi
+skip a_thousand_drops_of_a_runtime_whose_worker_is_held_return_at_once_and_lose_nothing \
+  "counts waits, and a sanitizer waits for every thread it starts"
 log=target/ci/$kind-sanitizer.log
 mkdir -p target/ci
 if [ "$kind" = address ]; then
   skip a_hundred_thousand_recorders_that_come_and_go_leave_memory_descriptors_and_threads_as_they_were \
     "measures resident memory, and the sanitizer keeps what is freed"
+  skip limits::memory_does_not_depend_on_how_many_read_slowly "measures memory against time, and the sanitizer is slow"
   # What a test allocates that leaves something behind on purpose, and what can be reached from there, is no finding.
   leaks=$PWD/target/ci/leaks.txt
   : >"$leaks"

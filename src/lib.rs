@@ -188,12 +188,13 @@ pub mod _guide {
         #![doc = include_str!("docs/exporters_http.md")]
     }
 
-    /// Other formats than Prometheus's: JSON, the console, StatsD.
-    #[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
+    /// Exporters, their schedules, and other formats than Prometheus's: JSON, the console, OTLP, StatsD.
+    #[cfg(feature = "export")]
     pub mod exporters {
         #![doc = include_str!("docs/exporters.md")]
         #![cfg_attr(feature = "json", doc = include_str!("docs/exporters_json.md"))]
         #![cfg_attr(feature = "console", doc = include_str!("docs/exporters_console.md"))]
+        #![cfg_attr(feature = "otlp", doc = include_str!("docs/exporters_otlp.md"))]
         #![cfg_attr(feature = "statsd", doc = include_str!("docs/exporters_statsd.md"))]
     }
 

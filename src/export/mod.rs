@@ -12,18 +12,24 @@ mod exporter;
 pub mod json;
 mod mail;
 mod memory;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(any(feature = "http", feature = "axum08"))]
 pub(crate) mod pages;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(feature = "otlp")]
+mod push;
 mod registration;
-#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
+#[cfg(any(feature = "json", feature = "console", feature = "otlp", feature = "statsd"))]
 mod rows;
 mod schedule;
 #[cfg(feature = "statsd")]
 pub mod statsd;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
+#[cfg(feature = "otlp")]
+mod wire;
 
 pub use exporter::ExportError;
 pub use exporter::Exporter;
@@ -31,8 +37,8 @@ pub use exporter::Viewed;
 pub use memory::Kept;
 pub use memory::MemoryExporter;
 pub use memory::NoopExporter;
-#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
+#[cfg(any(feature = "json", feature = "console", feature = "otlp", feature = "statsd"))]
 pub use rows::Omitted;
-#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
+#[cfg(any(feature = "json", feature = "console", feature = "otlp", feature = "statsd"))]
 pub use rows::Written;
 pub use schedule::Schedule;

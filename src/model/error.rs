@@ -40,6 +40,8 @@ pub enum ErrorKind {
     WorkerLost,
     /// An address that nothing can be sent to.
     InvalidAddress,
+    /// A setting from the environment that cannot be obeyed.
+    InvalidSetting,
     /// An exporter could not deliver.
     ExportFailed,
     /// A file or stream could not be read or written.

@@ -184,6 +184,15 @@ pub const SERVER_GRACE: Duration = Duration::from_secs(5);
 /// How long a server waits after it could not accept a connection (such as without file descriptors) before it tries again.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes of one request that is pushed; more is not sent.
+pub const MAX_PUSH_BYTES: usize = 64 << 20;
+
+/// Bytes of an answer to a push; more is not read.
+pub const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+/// Bytes of one OTLP request before compression, unless its exporter says otherwise: below the 4 MiB that receivers take.
+pub const OTLP_REQUEST_BYTES: usize = 3 << 20;
+
 /// Bytes of one datagram of StatsD over UDP, unless its exporter says otherwise: what one packet of an Ethernet takes, with room for what is around it.
 pub const STATSD_UDP_BYTES: usize = 1_432;
 

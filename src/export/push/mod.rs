@@ -1,0 +1,11 @@
+//! What every exporter that pushes over HTTP shares: where to, one connection, and an answer of bounded size.
+
+mod client;
+mod target;
+
+pub(super) use client::Answer;
+pub(super) use client::Client;
+pub(super) use client::Message;
+pub(super) use client::said;
+pub(super) use target::Target;
+pub(super) use target::percent_decoded;
