@@ -192,3 +192,6 @@ pub const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// Bytes of one OTLP request before compression, unless its exporter says otherwise: below the 4 MiB that receivers take.
 pub const OTLP_REQUEST_BYTES: usize = 3 << 20;
+
+/// Series of one remote-write request, unless its exporter says otherwise.
+pub const REMOTE_WRITE_SERIES: usize = 5_000;
