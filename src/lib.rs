@@ -194,8 +194,9 @@ pub mod _guide {
         #![doc = include_str!("docs/exporters.md")]
         #![cfg_attr(feature = "json", doc = include_str!("docs/exporters_json.md"))]
         #![cfg_attr(feature = "console", doc = include_str!("docs/exporters_console.md"))]
-        #![cfg_attr(feature = "otlp", doc = include_str!("docs/exporters_otlp.md"))]
         #![cfg_attr(feature = "statsd", doc = include_str!("docs/exporters_statsd.md"))]
+        #![cfg_attr(feature = "otlp", doc = include_str!("docs/exporters_otlp.md"))]
+        #![cfg_attr(feature = "remote-write", doc = include_str!("docs/exporters_remote_write.md"))]
     }
 
     /// Errors, losses and logging.

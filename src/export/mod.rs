@@ -18,17 +18,25 @@ pub mod otlp;
 pub(crate) mod pages;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
-#[cfg(feature = "otlp")]
+#[cfg(any(feature = "otlp", feature = "remote-write"))]
 mod push;
 mod registration;
-#[cfg(any(feature = "json", feature = "console", feature = "otlp", feature = "statsd"))]
+#[cfg(feature = "remote-write")]
+pub mod remote_write;
+#[cfg(any(
+    feature = "json",
+    feature = "console",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "statsd"
+))]
 mod rows;
 mod schedule;
 #[cfg(feature = "statsd")]
 pub mod statsd;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
-#[cfg(feature = "otlp")]
+#[cfg(any(feature = "otlp", feature = "remote-write"))]
 mod wire;
 
 pub use exporter::ExportError;
@@ -37,8 +45,20 @@ pub use exporter::Viewed;
 pub use memory::Kept;
 pub use memory::MemoryExporter;
 pub use memory::NoopExporter;
-#[cfg(any(feature = "json", feature = "console", feature = "otlp", feature = "statsd"))]
+#[cfg(any(
+    feature = "json",
+    feature = "console",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "statsd"
+))]
 pub use rows::Omitted;
-#[cfg(any(feature = "json", feature = "console", feature = "otlp", feature = "statsd"))]
+#[cfg(any(
+    feature = "json",
+    feature = "console",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "statsd"
+))]
 pub use rows::Written;
 pub use schedule::Schedule;

@@ -133,6 +133,24 @@ pub const MAX_EXPORT_PAUSE: Duration = Duration::from_secs(30);
 /// The shortest interval of an exporter's schedule.
 pub const MIN_EXPORT_INTERVAL: Duration = Duration::from_millis(1);
 
+/// Bytes of one datagram of StatsD over UDP, unless its exporter says otherwise: what one packet of an Ethernet takes, with room for what is around it.
+pub const STATSD_UDP_BYTES: usize = 1_432;
+
+/// Bytes of one datagram of StatsD over a unix socket, unless its exporter says otherwise: what Datadog's agent reads.
+pub const STATSD_UNIX_BYTES: usize = 8_192;
+
+/// The shortest limit of a datagram's bytes that can be asked for.
+pub const MIN_DATAGRAM_BYTES: usize = 64;
+
+/// The longest limit of a datagram's bytes that can be asked for: what fits into one of UDP over IPv4.
+pub const MAX_DATAGRAM_BYTES: usize = 65_507;
+
+/// Counters that a StatsD exporter remembers for their deltas, unless it says otherwise.
+pub const STATSD_COUNTERS: usize = 1 << 20;
+
+/// How long the address of a name holds for which a StatsD exporter has a socket, before it is looked up anew.
+pub const STATSD_LOOK_UP: Duration = Duration::from_secs(60);
+
 /// How long a thread of a pool rests for the next job before it ends.
 pub const POOL_REST: Duration = Duration::from_secs(10);
 
@@ -193,20 +211,5 @@ pub const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Bytes of one OTLP request before compression, unless its exporter says otherwise: below the 4 MiB that receivers take.
 pub const OTLP_REQUEST_BYTES: usize = 3 << 20;
 
-/// Bytes of one datagram of StatsD over UDP, unless its exporter says otherwise: what one packet of an Ethernet takes, with room for what is around it.
-pub const STATSD_UDP_BYTES: usize = 1_432;
-
-/// Bytes of one datagram of StatsD over a unix socket, unless its exporter says otherwise: what Datadog's agent reads.
-pub const STATSD_UNIX_BYTES: usize = 8_192;
-
-/// The shortest limit of a datagram's bytes that can be asked for.
-pub const MIN_DATAGRAM_BYTES: usize = 64;
-
-/// The longest limit of a datagram's bytes that can be asked for: what fits into one of UDP over IPv4.
-pub const MAX_DATAGRAM_BYTES: usize = 65_507;
-
-/// Counters that a StatsD exporter remembers for their deltas, unless it says otherwise.
-pub const STATSD_COUNTERS: usize = 1 << 20;
-
-/// How long the address of a name holds for which a StatsD exporter has a socket, before it is looked up anew.
-pub const STATSD_LOOK_UP: Duration = Duration::from_secs(60);
+/// Series of one remote-write request, unless its exporter says otherwise.
+pub const REMOTE_WRITE_SERIES: usize = 5_000;

@@ -1,5 +1,7 @@
 //! A receiver that answers as it is told, and keeps what it was sent. By hand on std's sockets, so that it can also answer wrongly.
 
+#![allow(dead_code, reason = "each test of an exporter uses a part of it")]
+
 use crate::support::PATIENCE;
 use std::collections::VecDeque;
 use std::io::Read;
