@@ -31,6 +31,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// The pause that the server asks for.
     pub(crate) retry_after: Option<Duration>,
+    #[cfg(feature = "otlp")]
     pub(crate) content_type: Option<String>,
     pub(crate) body: Bytes,
 }
@@ -124,9 +125,14 @@ impl Client {
         let body = whole(body).await.map_err(|error| Lost { before: false, error })?;
         let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let retry_after = text(header::RETRY_AFTER).and_then(|value| pause(value, SystemTime::now()));
-        let content_type = text(header::CONTENT_TYPE).map(str::to_owned);
         self.connection = Some(sender);
-        Ok(Answer { status: head.status, retry_after, content_type, body })
+        Ok(Answer {
+            status: head.status,
+            retry_after,
+            #[cfg(feature = "otlp")]
+            content_type: text(header::CONTENT_TYPE).map(str::to_owned),
+            body,
+        })
     }
 }
 

@@ -8,4 +8,5 @@ pub(super) use client::Client;
 pub(super) use client::Message;
 pub(super) use client::said;
 pub(super) use target::Target;
+#[cfg(feature = "otlp")]
 pub(super) use target::percent_decoded;
