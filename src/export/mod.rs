@@ -29,6 +29,7 @@ mod schedule;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
 #[cfg(any(feature = "otlp", feature = "remote-write"))]
+#[allow(dead_code, reason = "each format uses a part of it")]
 mod wire;
 
 pub use exporter::ExportError;
