@@ -37,6 +37,7 @@ pub mod statsd;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
 #[cfg(any(feature = "otlp", feature = "remote-write"))]
+#[allow(dead_code, reason = "each format uses a part of it")]
 mod wire;
 
 pub use exporter::ExportError;

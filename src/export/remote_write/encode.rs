@@ -75,7 +75,7 @@ impl<'a> Series<'a> {
     }
 
     fn family(&mut self, family: &ExportedFamily<'_>, written: &mut Written) {
-        let descriptor = family.descriptor();
+        let Some(Row { descriptor, .. }) = rows(family).next() else { return };
         let name = prometheus::family_name(descriptor);
         if descriptor.kind() == Kind::Fields {
             return self.fields(family, &name, written);

@@ -291,6 +291,7 @@ mod tests {
             let answer = Answer {
                 status,
                 retry_after: Some(Duration::from_secs(3)),
+                #[cfg(feature = "otlp")]
                 content_type: None,
                 body: Bytes::new(),
             };
