@@ -1,5 +1,6 @@
 //! What every exporter that pushes over HTTP shares: where to, one connection, and an answer of bounded size.
 
+pub(super) mod base64;
 mod client;
 mod target;
 
