@@ -21,7 +21,7 @@ use http::header;
 use std::fmt;
 use std::time::Duration;
 
-/// Pushes the state of a runtime to a Pushgateway, as one group of labels. When not to: see [the module](self).
+/// Pushes the state of a runtime to a Pushgateway, as one group of labels. When not to: see [the module](crate::export::pushgateway).
 ///
 /// For [`MetricsRuntime::add_exporter`](crate::MetricsRuntime::add_exporter), mostly on demand: the last state is pushed at the shutdown. 5xx and 429 are tried again,
 /// other failures are not.
