@@ -157,11 +157,14 @@ pub const POOL_REST: Duration = Duration::from_secs(10);
 /// Threads of a server that render; one rendering of a format is made at a time, so a second thread serves another format.
 pub const RENDER_THREADS: usize = 2;
 
-/// Threads on which a server's scrapes ask sources; as many sources may hang at most before what they gave last is all that is shown.
+/// Threads of a runtime on which exporters and servers ask its sources; as many sources may hang at most before what they gave last is all that is shown.
 pub const SOURCE_THREADS: usize = 4;
 
-/// How long a scrape waits for sources, unless its server's builder says otherwise.
+/// How long a scrape waits for sources, unless its server's builder says otherwise, and an exporter at most.
 pub const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which part of an attempt's time an exporter waits for sources at most: a tenth.
+pub const SOURCE_SHARE: u32 = 10;
 
 /// Renderings in memory at a time: those being made, and those that a client is still reading. One more is refused.
 pub const MAX_RENDERINGS: usize = 4;
