@@ -197,6 +197,7 @@ pub mod _guide {
         #![cfg_attr(feature = "statsd", doc = include_str!("docs/exporters_statsd.md"))]
         #![cfg_attr(feature = "otlp", doc = include_str!("docs/exporters_otlp.md"))]
         #![cfg_attr(feature = "remote-write", doc = include_str!("docs/exporters_remote_write.md"))]
+        #![cfg_attr(feature = "pushgateway", doc = include_str!("docs/exporters_pushgateway.md"))]
     }
 
     /// Errors, losses and logging.

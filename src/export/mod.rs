@@ -18,8 +18,10 @@ pub mod otlp;
 pub(crate) mod pages;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
-#[cfg(any(feature = "otlp", feature = "remote-write"))]
+#[cfg(any(feature = "otlp", feature = "remote-write", feature = "pushgateway"))]
 mod push;
+#[cfg(feature = "pushgateway")]
+pub mod pushgateway;
 mod registration;
 #[cfg(feature = "remote-write")]
 pub mod remote_write;

@@ -1,5 +1,6 @@
 //! Where something is pushed to.
 
+use crate::export::push::base64;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use http::HeaderMap;
@@ -74,6 +75,13 @@ impl Target {
         Ok(Self { host, port: authority.port_u16().unwrap_or(80), path, headers })
     }
 
+    /// A path below the one of the address.
+    #[cfg(feature = "pushgateway")]
+    pub(crate) fn below(&self, path: &str) -> String {
+        let own = self.path.split('?').next().unwrap_or_default();
+        format!("{}{path}", own.trim_end_matches('/'))
+    }
+
     /// Adds a header to every request. Its value is treated as a secret.
     pub(crate) fn header(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let named = HeaderName::try_from(name.trim()).ok().filter(|name| !RESERVED.contains(name));
@@ -107,7 +115,7 @@ fn basic(userinfo: &str) -> Option<HeaderValue> {
     if !userinfo.contains(':') {
         plain.push(b':');
     }
-    let mut value = HeaderValue::from_str(&format!("Basic {}", base64(&plain))).ok()?;
+    let mut value = HeaderValue::from_str(&format!("Basic {}", base64::padded(&plain))).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -126,21 +134,6 @@ pub(crate) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
         out.push((high * 16 + low) as u8);
     }
     Some(out)
-}
-
-/// Base64 with padding (RFC 4648, 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * at) & 63) as usize];
-            out.push(if at <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -190,22 +183,5 @@ mod tests {
         }
         let error = target.header("token", "canary\r\nx: y").unwrap_err();
         assert!(!error.to_string().contains("canary"), "{error}");
-    }
-
-    /// The test vectors of RFC 4648, 10.
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let vectors = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (plain, encoded) in vectors {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
     }
 }
