@@ -14,8 +14,6 @@ use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
-use std::time::Instant;
 
 /// Something to be done on a thread of a pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -121,8 +119,8 @@ impl Drop for UnderWay {
 impl Asking {
     /// Waits for all of them, at most so long; how many sources were due and have not given anything.
     #[cfg(any(feature = "http", feature = "axum08"))]
-    pub(crate) fn wait(mut self, within: Duration) -> usize {
-        let until = Instant::now().checked_add(within);
+    pub(crate) fn wait(mut self, within: std::time::Duration) -> usize {
+        let until = std::time::Instant::now().checked_add(within);
         for (_, done) in &self.calls {
             drop(done.wait(crate::runtime::followers::left(until)));
         }
@@ -130,7 +128,6 @@ impl Asking {
     }
 
     /// The same, until something else is over.
-    #[cfg(feature = "export")]
     pub(crate) async fn until(mut self, over: impl Future<Output = ()>) -> usize {
         let mut over = pin!(over);
         poll_fn(|context| {
