@@ -7,7 +7,7 @@
 
 #[cfg(feature = "axum08")]
 pub mod bridge;
-#[cfg(any(feature = "http", feature = "axum08"))]
+#[cfg(feature = "export")]
 mod edge;
 #[cfg(feature = "export")]
 pub mod export;
@@ -188,12 +188,16 @@ pub mod _guide {
         #![doc = include_str!("docs/exporters_http.md")]
     }
 
-    /// Other formats than Prometheus's: JSON, the console.
-    #[cfg(any(feature = "json", feature = "console"))]
+    /// Exporters, their schedules, and other formats than Prometheus's: JSON, the console, OTLP, StatsD.
+    #[cfg(feature = "export")]
     pub mod exporters {
         #![doc = include_str!("docs/exporters.md")]
         #![cfg_attr(feature = "json", doc = include_str!("docs/exporters_json.md"))]
         #![cfg_attr(feature = "console", doc = include_str!("docs/exporters_console.md"))]
+        #![cfg_attr(feature = "statsd", doc = include_str!("docs/exporters_statsd.md"))]
+        #![cfg_attr(feature = "otlp", doc = include_str!("docs/exporters_otlp.md"))]
+        #![cfg_attr(feature = "remote-write", doc = include_str!("docs/exporters_remote_write.md"))]
+        #![cfg_attr(feature = "pushgateway", doc = include_str!("docs/exporters_pushgateway.md"))]
     }
 
     /// Errors, losses and logging.

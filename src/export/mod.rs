@@ -12,16 +12,35 @@ mod exporter;
 pub mod json;
 mod mail;
 mod memory;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(any(feature = "http", feature = "axum08"))]
 pub(crate) mod pages;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(any(feature = "otlp", feature = "remote-write", feature = "pushgateway"))]
+mod push;
+#[cfg(feature = "pushgateway")]
+pub mod pushgateway;
 mod registration;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(feature = "remote-write")]
+pub mod remote_write;
+#[cfg(any(
+    feature = "json",
+    feature = "console",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "statsd"
+))]
 mod rows;
 mod schedule;
+#[cfg(feature = "statsd")]
+pub mod statsd;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
+#[cfg(any(feature = "otlp", feature = "remote-write"))]
+#[allow(dead_code, reason = "each format uses a part of it")]
+mod wire;
 
 pub use exporter::ExportError;
 pub use exporter::Exporter;
@@ -29,8 +48,20 @@ pub use exporter::Viewed;
 pub use memory::Kept;
 pub use memory::MemoryExporter;
 pub use memory::NoopExporter;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(
+    feature = "json",
+    feature = "console",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "statsd"
+))]
 pub use rows::Omitted;
-#[cfg(any(feature = "json", feature = "console"))]
+#[cfg(any(
+    feature = "json",
+    feature = "console",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "statsd"
+))]
 pub use rows::Written;
 pub use schedule::Schedule;

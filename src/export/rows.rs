@@ -8,12 +8,14 @@ use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::exported::Part;
 
 /// Writes into a string, which does not fail.
+#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
 macro_rules! push {
     ($out:expr, $($arguments:tt)*) => {{
         let written = write!($out, $($arguments)*);
         debug_assert!(written.is_ok(), "a string takes everything");
     }};
 }
+#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
 pub(super) use push;
 
 /// How much was written, and what was left out.
@@ -70,6 +72,7 @@ impl Omitted {
     }
 }
 
+#[cfg(any(feature = "json", feature = "console", feature = "statsd"))]
 pub(super) const UNKNOWN: &str = "this format has nothing for this kind of metric";
 const TAKEN: &str = "a metric of the program has this name; rename it";
 

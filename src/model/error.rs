@@ -38,6 +38,10 @@ pub enum ErrorKind {
     StartFailed,
     /// The worker thread is gone.
     WorkerLost,
+    /// An address that nothing can be sent to.
+    InvalidAddress,
+    /// A setting from the environment that cannot be obeyed.
+    InvalidSetting,
     /// An exporter could not deliver.
     ExportFailed,
     /// A file or stream could not be read or written.

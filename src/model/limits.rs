@@ -133,17 +133,38 @@ pub const MAX_EXPORT_PAUSE: Duration = Duration::from_secs(30);
 /// The shortest interval of an exporter's schedule.
 pub const MIN_EXPORT_INTERVAL: Duration = Duration::from_millis(1);
 
+/// Bytes of one datagram of StatsD over UDP, unless its exporter says otherwise: what one packet of an Ethernet takes, with room for what is around it.
+pub const STATSD_UDP_BYTES: usize = 1_432;
+
+/// Bytes of one datagram of StatsD over a unix socket, unless its exporter says otherwise: what Datadog's agent reads.
+pub const STATSD_UNIX_BYTES: usize = 8_192;
+
+/// The shortest limit of a datagram's bytes that can be asked for.
+pub const MIN_DATAGRAM_BYTES: usize = 64;
+
+/// The longest limit of a datagram's bytes that can be asked for: what fits into one of UDP over IPv4.
+pub const MAX_DATAGRAM_BYTES: usize = 65_507;
+
+/// Counters that a StatsD exporter remembers for their deltas, unless it says otherwise.
+pub const STATSD_COUNTERS: usize = 1 << 20;
+
+/// How long the address of a name holds for which a StatsD exporter has a socket, before it is looked up anew.
+pub const STATSD_LOOK_UP: Duration = Duration::from_secs(60);
+
 /// How long a thread of a pool rests for the next job before it ends.
 pub const POOL_REST: Duration = Duration::from_secs(10);
 
 /// Threads of a server that render; one rendering of a format is made at a time, so a second thread serves another format.
 pub const RENDER_THREADS: usize = 2;
 
-/// Threads on which a server's scrapes ask sources; as many sources may hang at most before what they gave last is all that is shown.
+/// Threads of a runtime on which exporters and servers ask its sources; as many sources may hang at most before what they gave last is all that is shown.
 pub const SOURCE_THREADS: usize = 4;
 
-/// How long a scrape waits for sources, unless its server's builder says otherwise.
+/// How long a scrape waits for sources, unless its server's builder says otherwise, and an exporter at most.
 pub const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which part of an attempt's time an exporter waits for sources at most: a tenth.
+pub const SOURCE_SHARE: u32 = 10;
 
 /// Renderings in memory at a time: those being made, and those that a client is still reading. One more is refused.
 pub const MAX_RENDERINGS: usize = 4;
@@ -189,3 +210,15 @@ pub const SERVER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a server waits after it could not accept a connection (such as without file descriptors) before it tries again.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of one request that is pushed; more is not sent.
+pub const MAX_PUSH_BYTES: usize = 64 << 20;
+
+/// Bytes of an answer to a push; more is not read.
+pub const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+/// Bytes of one OTLP request before compression, unless its exporter says otherwise: below the 4 MiB that receivers take.
+pub const OTLP_REQUEST_BYTES: usize = 3 << 20;
+
+/// Series of one remote-write request, unless its exporter says otherwise.
+pub const REMOTE_WRITE_SERIES: usize = 5_000;

@@ -81,6 +81,9 @@ pub(crate) struct Actor<E> {
     inspected: Option<Timestamp>,
 }
 
+/// What is the user's of a recorder, for whoever drops it.
+pub(crate) type Remains<E> = (Vec<Slot<E>>, Observers<E>, Hooks);
+
 impl<E: MetricEvent> Actor<E> {
     pub(crate) fn new(slots: Vec<Slot<E>>, observers: Observers<E>, hooks: Hooks) -> Self {
         Self {
@@ -107,6 +110,20 @@ impl<E: MetricEvent> Actor<E> {
             stop_result: None,
             inspected: None,
         }
+    }
+
+    /// Gives up everything that is the user's, when nothing comes any more: a metric, an observer or a hook may hold a handle of this very
+    /// recorder, and nobody else would ever break that ring.
+    pub(crate) fn let_go(&mut self) -> Remains<E> {
+        // What was published last stays.
+        self.dirty = false;
+        self.spare = None;
+        let hooks = Hooks { on_starting: None, on_stopped: None, deadline: None };
+        (
+            std::mem::take(&mut self.slots),
+            std::mem::replace(&mut self.observers, Observers::new()),
+            std::mem::replace(&mut self.hooks, hooks),
+        )
     }
 
     /// What readers see before the first event.

@@ -13,6 +13,7 @@ use crate::model::limits;
 use crate::queue::HandOff;
 use crate::queue::Handed;
 use crate::queue::Kind;
+use crate::queue::drop_quietly;
 use crate::queue::published::Published;
 use crate::queue::published::Shared;
 use crate::queue::ready::Erase;
@@ -679,7 +680,11 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     }
 
     fn release(&self, before: Timestamp) -> bool {
-        self.queue.sit(|consumer, actor| actor.release(self, consumer, before)).unwrap_or(true)
+        let over = self.queue.sit(|consumer, actor| actor.release(self, consumer, before)).unwrap_or(true);
+        if over && self.is_gone() {
+            self.let_go();
+        }
+        over
     }
 
     fn is_gone(&self) -> bool {
@@ -735,6 +740,11 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
             .chain(owed.restarts.take_all())
             .chain(owed.room.take_all())
             .for_each(|done| done.complete(Err(self.gone())));
+    }
+
+    fn let_go(&self) {
+        // Out of the seat: how they are dropped is the user's, and may come back to this recorder.
+        drop_quietly(self.queue.sit(|_, actor| actor.let_go()));
     }
 
     fn last_look(&self) -> Vec<Untold> {

@@ -225,6 +225,7 @@ impl Future for RecorderTask {
                 self.recorder.retire();
                 self.hub.end();
                 self.tell_the_last();
+                self.recorder.let_go();
                 return Poll::Ready(());
             }
             if !idle {
@@ -247,6 +248,7 @@ impl Drop for RecorderTask {
             self.hooks.clear();
             self.hub.end();
             self.tell_the_last();
+            self.recorder.let_go();
         }
     }
 }

@@ -113,6 +113,9 @@ pub(crate) trait Hosted: Send + Sync {
     /// After the worker's end: answers what nobody will answer any more.
     fn retire(&self);
 
+    /// After its retirement: drops its metrics, observers and hooks, unless it is being drained at this moment. What was published stays.
+    fn let_go(&self);
+
     /// After its retirement: what is still to be told of a loss, which nobody will see end any more.
     fn last_look(&self) -> Vec<Untold>;
 

@@ -66,6 +66,7 @@ fn end(inner: &Inner, recorder: &Arc<dyn Hosted>, result: Result<(), Error>) -> 
     // After the lock: it may hold a user's metrics.
     drop(gone);
     inner.control.note_removal();
+    recorder.let_go();
     let accounts = recorder.accounts();
     recorder.note(match &result {
         Ok(()) => IncidentKind::RecorderRemoved { accounts },

@@ -109,6 +109,8 @@ fn conclude(inner: &Arc<Inner>, until: Option<Instant>, done: Completer<Shutdown
         telling.end();
     }
     done.complete(Ok(report));
+    // After the answer, which nobody's destructor may delay.
+    recorders.iter().for_each(|recorder| recorder.let_go());
 }
 
 fn of_runtime(inner: &Inner, kind: IncidentKind) -> Untold {
@@ -165,6 +167,7 @@ pub(crate) fn by_hand(inner: &Inner, work_off: impl FnOnce()) -> ShutdownReport 
     tell_ended(inner, &recorders, &report, &telling);
     inner.life.lock().shutdown = Some(Operation::done(Ok(report.clone())));
     end_listening(inner);
+    recorders.iter().for_each(|recorder| recorder.let_go());
     report
 }
 

@@ -14,6 +14,7 @@ use crate::support::until;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::http::HttpServer;
 use std::io::Write;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -22,7 +23,8 @@ const SHORT: Duration = Duration::from_millis(60);
 /// A runtime whose page has several megabytes.
 fn large(namespace: &str) -> MetricsRuntime {
     let runtime = running(namespace);
-    let padding: &'static str = "x".repeat(300).leak();
+    static PADDING: OnceLock<String> = OnceLock::new();
+    let padding = PADDING.get_or_init(|| "x".repeat(300)).as_str();
     let mut recorder = runtime.recorder::<Number>("one");
     for name in ["events.a", "events.b", "events.c", "events.d"] {
         recorder = recorder.counter(name, move |c| {

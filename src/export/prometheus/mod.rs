@@ -22,4 +22,8 @@ mod write;
 pub use encode::Encoded;
 pub use encode::Encoder;
 pub use encode::Skipped;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use explicit::each_bound;
 pub use format::Format;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use write::float;

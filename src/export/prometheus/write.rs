@@ -22,7 +22,7 @@ pub(super) fn number(out: &mut String, number: Number) {
 }
 
 /// The fewest digits that read back equal; always recognisable as a float.
-pub(super) fn float(out: &mut String, value: f64) {
+pub(in crate::export) fn float(out: &mut String, value: f64) {
     if value.is_nan() {
         out.push_str("NaN");
     } else if value.is_infinite() {

@@ -1,0 +1,314 @@
+//! Snapshots as export requests (opentelemetry-proto 1.x, `collector/metrics/v1` and `metrics/v1`).
+
+use crate::export::rows::Row;
+use crate::export::rows::Selection;
+use crate::export::rows::Written;
+use crate::export::rows::rows;
+use crate::export::wire::Wire;
+use crate::model::clock::Timestamp;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::ExponentialBuckets;
+use crate::model::snapshot::ExponentialRef;
+use crate::model::snapshot::HistogramRef;
+use crate::model::snapshot::Number;
+use crate::model::snapshot::ValueRef;
+use crate::runtime::collection::RuntimeSnapshot;
+
+/// What goes before the metrics in every request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resource {
+    /// Keys and values, each key once.
+    pub(super) attributes: Vec<(String, String)>,
+}
+
+/// One request, in protobuf.
+pub(super) struct Request {
+    pub(super) body: Vec<u8>,
+    /// How many data points it has.
+    pub(super) points: u64,
+}
+
+/// What kind of OTLP metric the points of a list belong to: field number in `Metric`, and what stands beside the points.
+#[derive(Clone, Copy, PartialEq)]
+enum Data {
+    Gauge,
+    Sum { monotonic: bool },
+    Histogram,
+    Exponential,
+    Summary,
+}
+
+/// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
+const CUMULATIVE: u64 = 2;
+
+/// Collects metrics into requests of bounded size.
+struct Batches<'a> {
+    resource: &'a Resource,
+    most: usize,
+    /// Encoded metrics of the request in the making, and their points.
+    metrics: Vec<u8>,
+    points_in: u64,
+    /// Encoded points of the metric in the making.
+    points: Vec<u8>,
+    count: u64,
+    done: Vec<Request>,
+}
+
+/// All series of a snapshot, in as many requests as keep each below `most` bytes, as far as a single point is not larger.
+pub(super) fn requests(
+    snapshot: &RuntimeSnapshot,
+    selection: &Selection,
+    resource: &Resource,
+    most: usize,
+) -> (Vec<Request>, Written) {
+    let mut written = Written::default();
+    let mut batches = Batches {
+        resource,
+        most,
+        metrics: Vec::new(),
+        points_in: 0,
+        points: Vec::new(),
+        count: 0,
+        done: Vec::new(),
+    };
+    let at = snapshot.taken_at();
+    for family in selection.families(snapshot, &mut written) {
+        let descriptor = family.descriptor();
+        for row in rows(&family) {
+            written.series += 1;
+            if let ValueRef::Fields(_) = row.series.value() {
+                continue;
+            }
+            let data = data_of(row.series.value());
+            batches
+                .point(row.descriptor, descriptor.name().as_str(), data, |point| write_point(point, row, at));
+        }
+        if let Some(data) = rows(&family).next().map(|row| data_of(row.series.value())) {
+            batches.end_metric(descriptor, descriptor.name().as_str(), data);
+        }
+        fields(&mut batches, &family, at);
+    }
+    batches.end_request();
+    (batches.done, written)
+}
+
+/// Each field of a custom metric is a gauge of its own.
+fn fields(
+    batches: &mut Batches<'_>,
+    family: &crate::runtime::collection::exported::ExportedFamily<'_>,
+    at: Timestamp,
+) {
+    let descriptor = family.descriptor();
+    let mut names: Vec<_> = rows(family)
+        .filter_map(|row| if let ValueRef::Fields(fields) = row.series.value() { Some(fields) } else { None })
+        .flat_map(|fields| fields.iter().map(|(name, _)| name.as_str()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    for field in names {
+        let name = format!("{}.{field}", descriptor.name());
+        for row in rows(family) {
+            if let Some(number) = row.series.value().field(field) {
+                batches.point(descriptor, &name, Data::Gauge, |point| {
+                    times(point, row, at, 2);
+                    write_number(point, number);
+                    attributes(point, 7, row);
+                });
+            }
+        }
+        batches.end_metric(descriptor, &name, Data::Gauge);
+    }
+}
+
+fn data_of(value: ValueRef<'_>) -> Data {
+    match value {
+        ValueRef::Counter(_) | ValueRef::FloatCounter(_) => Data::Sum { monotonic: true },
+        ValueRef::UpDown(_) => Data::Sum { monotonic: false },
+        ValueRef::Gauge(_) | ValueRef::Fields(_) => Data::Gauge,
+        ValueRef::Histogram(_) => Data::Histogram,
+        ValueRef::Exponential(_) => Data::Exponential,
+        ValueRef::Average { .. } => Data::Summary,
+    }
+}
+
+impl Batches<'_> {
+    /// Appends a point to the metric in the making; if that would be too much for the request, a new one begins before it.
+    fn point(&mut self, descriptor: &Descriptor, name: &str, data: Data, write: impl FnOnce(&mut Wire<'_>)) {
+        let start = self.points.len();
+        Wire::new(&mut self.points).nested(1, write);
+        self.count += 1;
+        if self.metrics.len() + self.points.len() + HEADROOM <= self.most || self.points_in + self.count == 1
+        {
+            return;
+        }
+        let last = self.points.split_off(start);
+        self.count -= 1;
+        self.end_metric(descriptor, name, data);
+        self.end_request();
+        self.points = last;
+        self.count = 1;
+    }
+
+    /// Closes the metric in the making.
+    fn end_metric(&mut self, descriptor: &Descriptor, name: &str, data: Data) {
+        if self.count == 0 {
+            return;
+        }
+        Wire::new(&mut self.metrics).nested(2, |metric| {
+            metric.string(1, name);
+            if !descriptor.help().is_empty() {
+                metric.string(2, descriptor.help());
+            }
+            let unit = descriptor.unit().ucum();
+            if !unit.is_empty() {
+                metric.string(3, unit);
+            }
+            let (field, temporal) = match data {
+                Data::Gauge => (5, false),
+                Data::Sum { .. } => (7, true),
+                Data::Histogram => (9, true),
+                Data::Exponential => (10, true),
+                Data::Summary => (11, false),
+            };
+            let points = &self.points;
+            metric.nested(field, |list| {
+                list.raw(points);
+                if temporal {
+                    list.uint64(2, CUMULATIVE);
+                }
+                if let Data::Sum { monotonic } = data {
+                    list.bool(3, monotonic);
+                }
+            });
+        });
+        self.points_in += std::mem::take(&mut self.count);
+        self.points.clear();
+    }
+
+    /// Closes the request in the making.
+    fn end_request(&mut self) {
+        if self.points_in == 0 {
+            return;
+        }
+        let mut body = Vec::with_capacity(self.metrics.len() + HEADROOM);
+        let Self { resource, metrics, .. } = self;
+        Wire::new(&mut body).nested(1, |of_resource| {
+            of_resource.nested(1, |message| {
+                for (key, value) in &resource.attributes {
+                    key_value(message, 1, key, value);
+                }
+            });
+            of_resource.nested(2, |of_scope| {
+                of_scope.nested(1, |scope| {
+                    scope.string(1, env!("CARGO_PKG_NAME"));
+                    scope.string(2, env!("CARGO_PKG_VERSION"));
+                });
+                of_scope.raw(metrics);
+            });
+        });
+        self.done.push(Request { body, points: std::mem::take(&mut self.points_in) });
+        self.metrics.clear();
+    }
+}
+
+/// Bytes for what stands around the metrics: resource, scope, the metric's own head.
+const HEADROOM: usize = 4_096;
+
+fn write_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp) {
+    match row.series.value() {
+        ValueRef::Counter(count) => number_point(point, row, at, Number::U64(count)),
+        ValueRef::FloatCounter(sum) => number_point(point, row, at, Number::F64(sum)),
+        ValueRef::Gauge(value) => number_point(point, row, at, Number::F64(value)),
+        ValueRef::UpDown(level) => number_point(point, row, at, Number::I64(level)),
+        ValueRef::Histogram(histogram) => explicit(point, row, at, histogram),
+        ValueRef::Exponential(histogram) => exponential(point, row, at, histogram),
+        ValueRef::Average { sum, count, .. } => {
+            times(point, row, at, 2);
+            point.fixed64(4, count);
+            point.double(5, sum);
+            attributes(point, 7, row);
+        }
+        // Written field by field.
+        ValueRef::Fields(_) => {}
+    }
+}
+
+fn number_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, number: Number) {
+    times(point, row, at, 2);
+    write_number(point, number);
+    attributes(point, 7, row);
+}
+
+/// `start_time_unix_nano` and `time_unix_nano`, which stand one after the other in every point.
+fn times(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, first: u32) {
+    point.fixed64(first, row.series.started().unix_nanos());
+    point.fixed64(first + 1, at.unix_nanos());
+}
+
+/// Integers as integers, as far as OTLP has them: beyond, the nearest fraction.
+fn write_number(point: &mut Wire<'_>, number: Number) {
+    match number {
+        Number::I64(value) => point.sfixed64(6, value),
+        Number::U64(value) => match i64::try_from(value) {
+            Ok(value) => point.sfixed64(6, value),
+            Err(_) => point.double(4, value as f64),
+        },
+        Number::F64(value) => point.double(4, value),
+    }
+}
+
+fn explicit(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: HistogramRef<'_>) {
+    times(point, row, at, 2);
+    point.fixed64(4, histogram.count());
+    point.double(5, histogram.sum());
+    point.packed_fixed64(6, histogram.buckets());
+    point.packed_doubles(7, histogram.bounds().iter().copied());
+    attributes(point, 9, row);
+    extremes(point, (11, histogram.min()), (12, histogram.max()));
+}
+
+fn exponential(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: ExponentialRef<'_>) {
+    attributes(point, 1, row);
+    times(point, row, at, 2);
+    point.fixed64(4, histogram.count());
+    point.double(5, histogram.sum());
+    point.sint32(6, histogram.scale());
+    point.fixed64(7, histogram.zero_count());
+    buckets(point, 8, histogram.positive());
+    buckets(point, 9, histogram.negative());
+    extremes(point, (12, histogram.min()), (13, histogram.max()));
+    if histogram.zero_threshold() > 0.0 {
+        point.double(14, histogram.zero_threshold());
+    }
+}
+
+fn buckets(point: &mut Wire<'_>, field: u32, buckets: ExponentialBuckets<'_>) {
+    if !buckets.is_empty() {
+        point.nested(field, |message| {
+            message.sint32(1, buckets.offset());
+            message.packed_uint64(2, buckets.counts());
+        });
+    }
+}
+
+fn extremes(point: &mut Wire<'_>, (low, min): (u32, Option<f64>), (high, max): (u32, Option<f64>)) {
+    if let Some(min) = min {
+        point.double(low, min);
+    }
+    if let Some(max) = max {
+        point.double(high, max);
+    }
+}
+
+fn attributes(point: &mut Wire<'_>, field: u32, row: Row<'_>) {
+    for (key, value) in row.labels() {
+        key_value(point, field, key, value);
+    }
+}
+
+fn key_value(message: &mut Wire<'_>, field: u32, key: &str, value: &str) {
+    message.nested(field, |pair| {
+        pair.string(1, key);
+        pair.nested(2, |any| any.string(1, value));
+    });
+}

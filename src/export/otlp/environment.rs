@@ -1,0 +1,94 @@
+//! The environment variables of the specification:
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>, <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
+
+use crate::export::otlp::exporter::HttpExporterBuilder;
+use crate::export::push::percent_decoded;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use std::time::Duration;
+
+/// What a variable holds; a blank one is as none.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The settings of the environment over those of the builder.
+pub(super) fn apply(
+    mut builder: HttpExporterBuilder,
+    lookup: Lookup<'_>,
+) -> Result<HttpExporterBuilder, Error> {
+    let of_metrics = |name: &str| {
+        let specific = format!("OTEL_EXPORTER_OTLP_METRICS_{name}");
+        let general = format!("OTEL_EXPORTER_OTLP_{name}");
+        given(lookup, &specific)
+            .map(|value| (specific, value))
+            .or_else(|| given(lookup, &general).map(|value| (general, value)))
+    };
+    if let Some((name, protocol)) = of_metrics("PROTOCOL") {
+        if protocol != "http/protobuf" {
+            return Err(refused(
+                &name,
+                "asks for another protocol than `http/protobuf`, which alone is spoken here",
+            ));
+        }
+    }
+    if let Some(url) = given(lookup, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") {
+        builder = builder.endpoint(&url);
+    } else if let Some(url) = given(lookup, "OTEL_EXPORTER_OTLP_ENDPOINT") {
+        builder = builder.endpoint(&format!("{}/v1/metrics", url.trim_end_matches('/')));
+    }
+    if let Some((name, list)) = of_metrics("HEADERS") {
+        for (key, value) in pairs(&name, &list)? {
+            builder = builder.header(&key, &value);
+        }
+    }
+    match of_metrics("COMPRESSION") {
+        Some((_, word)) if word == "gzip" => builder = builder.gzip(true),
+        Some((_, word)) if word == "none" => builder = builder.gzip(false),
+        Some((name, _)) => return Err(refused(&name, "asks for another compression than `gzip` or `none`")),
+        None => {}
+    }
+    if let Some(list) = given(lookup, "OTEL_RESOURCE_ATTRIBUTES") {
+        for (key, value) in pairs("OTEL_RESOURCE_ATTRIBUTES", &list)? {
+            builder = builder.resource(&key, &value);
+        }
+    }
+    if let Some(name) = given(lookup, "OTEL_SERVICE_NAME") {
+        builder = builder.resource("service.name", &name);
+    }
+    Ok(builder)
+}
+
+/// A number of milliseconds.
+pub(super) fn milliseconds(lookup: Lookup<'_>, names: &[&str]) -> Result<Option<Duration>, Error> {
+    let found = names.iter().find_map(|name| given(lookup, name).map(|value| (name, value)));
+    found
+        .map(|(name, value)| {
+            let millis = value.parse().map_err(|_| refused(name, "is no number of milliseconds"))?;
+            Ok(Duration::from_millis(millis))
+        })
+        .transpose()
+}
+
+fn given(lookup: Lookup<'_>, name: &str) -> Option<String> {
+    lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// `key=value,key=value`, values percent-encoded. What it holds is not repeated: it may be a token.
+fn pairs(name: &str, list: &str) -> Result<Vec<(String, String)>, Error> {
+    let wrong = || refused(name, "is not written `key=value,key=value` with percent-encoded values");
+    let decoded = |text: &str| percent_decoded(text.trim()).and_then(|bytes| String::from_utf8(bytes).ok());
+    list.split(',')
+        .filter(|pair| !pair.trim().is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').ok_or_else(wrong)?;
+            let (key, value) = (decoded(key).ok_or_else(wrong)?, decoded(value).ok_or_else(wrong)?);
+            if key.is_empty() { Err(wrong()) } else { Ok((key, value)) }
+        })
+        .collect()
+}
+
+fn refused(name: &str, what: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidSetting,
+        format!("the environment variable {name} {what}; correct it, or unset it"),
+    )
+}

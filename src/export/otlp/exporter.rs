@@ -1,0 +1,462 @@
+//! Requests to a collector, and what its answers mean.
+
+use crate::export::exporter::ExportError;
+use crate::export::exporter::Exporter;
+use crate::export::otlp::encode;
+use crate::export::otlp::encode::Resource;
+use crate::export::otlp::environment;
+use crate::export::push::Answer;
+use crate::export::push::Client;
+use crate::export::push::Message;
+use crate::export::push::Target;
+use crate::export::push::said;
+use crate::export::rows::Selection;
+use crate::export::schedule::Schedule;
+use crate::export::wire::Field;
+use crate::export::wire::fields;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::limits;
+use crate::runtime::collection::Fold;
+use crate::runtime::collection::RuntimeSnapshot;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::HeaderValue;
+use http::Method;
+use http::StatusCode;
+use http::header;
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+/// Pushes the state of a runtime to an OpenTelemetry collector, by OTLP over HTTP in protobuf.
+///
+/// For [`MetricsRuntime::add_exporter`](crate::MetricsRuntime::add_exporter). A state is sent in as many requests as keep each below the size that
+/// receivers take; 429, 502, 503 and 504 are tried again, with the pause that the answer asks for, other failures are not, as the
+/// [specification](https://opentelemetry.io/docs/specs/otlp/#otlphttp-response) says. Data points that a receiver rejects by a partial success are
+/// counted in the error, and never sent again.
+///
+/// `Debug` shows no address beyond host and port, no header and no credentials; neither do errors.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::MetricsRuntime;
+/// use mvx_metrics::export::Schedule;
+/// use mvx_metrics::export::otlp::HttpExporter;
+/// use std::time::Duration;
+///
+/// let exporter = HttpExporter::builder()
+///     .endpoint("http://127.0.0.1:4318/v1/metrics") // where a collector of this machine mostly is, and the default
+///     .resource("service.name", "shop")
+///     .build()?;
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.add_exporter("otlp", Schedule::every(Duration::from_secs(60)).timeout(Duration::from_secs(1)), exporter)?;
+/// let report = runtime.shutdown(Duration::from_millis(100))?;
+/// // Nobody listens here: the last state is lost, and the report says so.
+/// assert!(report.exporters()[0].error.as_ref().is_some_and(|error| error.to_string().contains("127.0.0.1:4318")));
+/// # Ok::<(), mvx_metrics::Error>(())
+/// ```
+pub struct HttpExporter {
+    client: Client,
+    settings: Settings,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    selection: Selection,
+    resource: Resource,
+    gzip: bool,
+    most: usize,
+}
+
+/// Collects the settings of an [`HttpExporter`]; mistakes are told by [`build`](Self::build).
+#[derive(Clone)]
+#[must_use = "an exporter is made by `build`"]
+pub struct HttpExporterBuilder {
+    endpoint: String,
+    headers: Vec<(String, String)>,
+    settings: Settings,
+}
+
+impl HttpExporter {
+    /// Settings with their defaults: a collector on this machine, `http://localhost:4318/v1/metrics`, without compression.
+    pub fn builder() -> HttpExporterBuilder {
+        HttpExporterBuilder {
+            endpoint: "http://localhost:4318/v1/metrics".to_owned(),
+            headers: Vec::new(),
+            settings: Settings {
+                selection: Selection::default(),
+                resource: Resource::default(),
+                gzip: false,
+                most: limits::OTLP_REQUEST_BYTES,
+            },
+        }
+    }
+}
+
+impl HttpExporterBuilder {
+    /// Where to send to: the whole address, `http://host:port/v1/metrics` with most receivers.
+    pub fn endpoint(mut self, url: &str) -> Self {
+        self.endpoint = url.to_owned();
+        self
+    }
+
+    /// A header of every request, such as a token. Asking again for the same name replaces it.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// An attribute of the resource: `service.name`, `service.version`, `deployment.environment.name`. Asking again for the same key replaces it.
+    /// `service.name` is the runtime's namespace unless it is set.
+    pub fn resource(mut self, key: &str, value: &str) -> Self {
+        let attributes = &mut self.settings.resource.attributes;
+        attributes.retain(|(known, _)| known != key);
+        attributes.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Compresses requests. Off unless said.
+    pub fn gzip(mut self, on: bool) -> Self {
+        self.settings.gzip = on;
+        self
+    }
+
+    /// Shows recorders one by one or folded.
+    pub fn fold(mut self, fold: Fold) -> Self {
+        self.settings.selection.fold = fold;
+        self
+    }
+
+    /// Sends what the runtime says of itself, as `mvx.*`, or leaves it out. It is sent unless said otherwise.
+    pub fn vitals(mut self, shown: bool) -> Self {
+        self.settings.selection.vitals = shown;
+        self
+    }
+
+    /// Bytes of a request before compression; [`OTLP_REQUEST_BYTES`](crate::limits::OTLP_REQUEST_BYTES) unless said. A state of more is sent in
+    /// several. At least 8 KiB.
+    pub fn max_request_bytes(mut self, most: usize) -> Self {
+        self.settings.most = most;
+        self
+    }
+
+    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION` and `_PROTOCOL`, each also as
+    /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSetting`] with the variable that cannot be obeyed. Its value is not repeated.
+    pub fn environment(self) -> Result<Self, Error> {
+        environment::apply(self, &|name| std::env::var(name).ok())
+    }
+
+    /// The exporter.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidAddress`] for an endpoint that is no `http` address, [`ErrorKind::InvalidName`] for a header that cannot be one,
+    /// [`ErrorKind::InvalidLimit`] for requests below 8 KiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::otlp::HttpExporter;
+    ///
+    /// let error = HttpExporter::builder().endpoint("localhost:4318").build().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidAddress);
+    /// ```
+    pub fn build(self) -> Result<HttpExporter, Error> {
+        let Self { endpoint, headers, settings } = self;
+        if settings.most < MIN_REQUEST_BYTES {
+            let message = format!(
+                "requests of {} bytes hold nothing; allow {MIN_REQUEST_BYTES} or more",
+                settings.most
+            );
+            return Err(Error::new(ErrorKind::InvalidLimit, message));
+        }
+        let mut target = Target::parse(&endpoint)?;
+        for (name, value) in &headers {
+            target.header(name, value)?;
+        }
+        Ok(HttpExporter { client: Client::new(target), settings })
+    }
+}
+
+const MIN_REQUEST_BYTES: usize = 8 * 1_024;
+
+impl Schedule {
+    /// The schedule that the environment asks for: `OTEL_METRIC_EXPORT_INTERVAL` (a minute unless set) and
+    /// `OTEL_METRIC_EXPORT_TIMEOUT` or `OTEL_EXPORTER_OTLP_TIMEOUT`, in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSetting`] with the variable that is no number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::export::Schedule;
+    /// use std::time::Duration;
+    ///
+    /// let schedule = Schedule::from_otel_environment()?;
+    /// assert_eq!(schedule.interval(), Some(Duration::from_secs(60))); // nothing is set here
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn from_otel_environment() -> Result<Self, Error> {
+        from_variables(&|name| std::env::var(name).ok())
+    }
+}
+
+fn from_variables(lookup: environment::Lookup<'_>) -> Result<Schedule, Error> {
+    let interval = environment::milliseconds(lookup, &["OTEL_METRIC_EXPORT_INTERVAL"])?;
+    let names =
+        ["OTEL_METRIC_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+    let timeout = environment::milliseconds(lookup, &names)?;
+    let schedule = Schedule::every(interval.unwrap_or(Duration::from_secs(60)));
+    Ok(match timeout {
+        Some(timeout) => schedule.timeout(timeout),
+        None => schedule,
+    })
+}
+
+impl Exporter for HttpExporter {
+    async fn export(&mut self, snapshot: &RuntimeSnapshot, _within: Duration) -> Result<(), ExportError> {
+        let Settings { selection, resource, gzip, most } = &self.settings;
+        let named = resource.attributes.iter().any(|(key, _)| key == "service.name");
+        let mut resource = resource.clone();
+        if !named {
+            resource.attributes.push(("service.name".to_owned(), snapshot.namespace().to_owned()));
+        }
+        let (requests, _) = encode::requests(snapshot, selection, &resource, *most);
+        let (mut rejected, mut sent) = (Rejected::default(), 0);
+        for request in requests {
+            sent += request.points;
+            let answer = self.client.send(message(request.body, *gzip)?).await?;
+            rejected.add(judge(&answer)?);
+        }
+        rejected.into_result(sent)
+    }
+
+    async fn shutdown(&mut self, _within: Duration) -> Result<(), ExportError> {
+        self.client.close();
+        Ok(())
+    }
+}
+
+fn message(body: Vec<u8>, gzip: bool) -> Result<Message, ExportError> {
+    let protobuf = (header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    let (body, headers) = if gzip {
+        let coding = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        (gzipped(&body)?, vec![protobuf, coding])
+    } else {
+        (Bytes::from(body), vec![protobuf])
+    };
+    Ok(Message { method: Method::POST, path: None, headers, body })
+}
+
+fn gzipped(body: &[u8]) -> Result<Bytes, ExportError> {
+    // Numbers and labels that repeat: the fastest level takes most of it.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
+    let written = encoder.write_all(body).and_then(|()| encoder.finish());
+    written
+        .map(Bytes::from)
+        .map_err(|cause| ExportError::fatal("the request cannot be compressed").with_source(cause))
+}
+
+/// Data points that were not taken.
+#[derive(Debug, Default, PartialEq)]
+struct Rejected {
+    points: u64,
+    why: String,
+}
+
+impl Rejected {
+    fn add(&mut self, other: Self) {
+        self.points = self.points.saturating_add(other.points);
+        if self.why.is_empty() {
+            self.why = other.why;
+        }
+    }
+
+    fn into_result(self, sent: u64) -> Result<(), ExportError> {
+        let Self { points, why } = self;
+        match points {
+            0 => Ok(()),
+            _ => Err(ExportError::fatal(format!(
+                "the receiver rejected {points} of {sent} data points: {why}"
+            ))),
+        }
+    }
+}
+
+/// What an answer means (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>).
+fn judge(answer: &Answer) -> Result<Rejected, ExportError> {
+    let status = answer.status;
+    if status.is_success() {
+        // An answer in another format, or a broken one, was a success all the same: nothing is sent twice for it.
+        return Ok(if is_protobuf(answer) {
+            rejected(&answer.body).unwrap_or_default()
+        } else {
+            Rejected::default()
+        });
+    }
+    let why = format!("the receiver answered {status}: {}", said(&answer.body));
+    let retryable = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
+    if !retryable.contains(&status) {
+        return Err(ExportError::fatal(why));
+    }
+    let error = ExportError::retryable(why);
+    Err(match answer.retry_after {
+        Some(pause) => error.after(pause),
+        None => error,
+    })
+}
+
+fn is_protobuf(answer: &Answer) -> bool {
+    answer.content_type.as_deref().is_none_or(|of| of.contains("protobuf"))
+}
+
+/// `ExportMetricsServiceResponse.partial_success`; nothing if it cannot be read.
+fn rejected(body: &[u8]) -> Option<Rejected> {
+    let mut found = Rejected::default();
+    for field in fields(body) {
+        let (1, Field::Bytes(partial)) = field.ok()? else { continue };
+        for field in fields(partial) {
+            match field.ok()? {
+                (1, Field::Varint(points)) => found.points = points,
+                (2, Field::Bytes(message)) => found.why = said(message),
+                _ => {}
+            }
+        }
+    }
+    Some(found)
+}
+
+impl fmt::Debug for HttpExporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpExporter")
+            .field("client", &self.client)
+            .field("settings", &self.settings)
+            .finish()
+    }
+}
+
+impl fmt::Debug for HttpExporterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpExporterBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Result<HttpExporterBuilder, Error> {
+        let lookup = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        environment::apply(HttpExporter::builder(), &lookup)
+    }
+
+    #[test]
+    fn the_environment_is_obeyed_the_specific_variable_before_the_general_one() {
+        let builder = with(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general:1/"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+            ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", " token = s%2Ce%20cret , other=x=y,"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=of the list,region=eu%3Dwest"),
+            ("OTEL_SERVICE_NAME", " shop "),
+        ])
+        .unwrap();
+        assert_eq!(builder.endpoint, "http://general:1/v1/metrics");
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(builder.headers, [pair("token", "s,e cret"), pair("other", "x=y")]);
+        assert_eq!(
+            builder.settings.resource.attributes,
+            [pair("region", "eu=west"), pair("service.name", "shop")]
+        );
+        assert!(builder.settings.gzip && !format!("{builder:?}").contains("cret"));
+        let builder = with(&[
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://specific:2/x"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general"),
+        ])
+        .unwrap();
+        assert_eq!(builder.endpoint, "http://specific:2/x");
+        let blank = with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " "), ("OTEL_SERVICE_NAME", "")]).unwrap();
+        assert_eq!(
+            (blank.endpoint.as_str(), blank.settings.resource.attributes.len()),
+            ("http://localhost:4318/v1/metrics", 0)
+        );
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_obeyed_is_named_and_its_value_is_not() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "canary"),
+            ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "canary"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "canary"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "=canary"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "key=canary%zz"),
+        ] {
+            let error = with(&[(name, value)]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidSetting);
+            assert!(error.to_string().contains(name) && !error.to_string().contains("canary"), "{error}");
+        }
+        let interval = |value: &str| {
+            let value = value.to_owned();
+            from_variables(&move |name| (name == "OTEL_METRIC_EXPORT_INTERVAL").then(|| value.clone()))
+        };
+        assert_eq!(interval("250").unwrap().interval(), Some(Duration::from_millis(250)));
+        assert_eq!(interval("soon").unwrap_err().kind(), ErrorKind::InvalidSetting);
+    }
+
+    #[test]
+    fn a_partial_success_is_counted_and_a_broken_one_is_a_success() {
+        let answer = |content_type: Option<&str>, body: &'static [u8]| Answer {
+            status: StatusCode::OK,
+            retry_after: None,
+            content_type: content_type.map(str::to_owned),
+            body: Bytes::from_static(body),
+        };
+        let partial = b"\x0a\x06\x08\x02\x12\x02no";
+        let told = judge(&answer(Some("application/x-protobuf"), partial)).unwrap();
+        assert_eq!(told, Rejected { points: 2, why: "no".to_owned() });
+        assert!(told.into_result(5).unwrap_err().to_string().ends_with("rejected 2 of 5 data points: no"));
+        for body in [&b""[..], b"\x0a\x06\x08", b"{}", b"\xff\xff\xff\xff"] {
+            assert_eq!(judge(&answer(Some("application/x-protobuf"), body)).unwrap(), Rejected::default());
+        }
+        assert_eq!(judge(&answer(Some("application/json"), partial)).unwrap(), Rejected::default());
+    }
+
+    #[test]
+    fn each_status_is_retried_or_not_as_the_specification_says() {
+        for status in (100..600).filter_map(|code| StatusCode::from_u16(code).ok()) {
+            let answer = Answer {
+                status,
+                retry_after: Some(Duration::from_secs(3)),
+                content_type: None,
+                body: Bytes::new(),
+            };
+            let judged = judge(&answer);
+            if status.is_success() {
+                assert!(judged.is_ok());
+                continue;
+            }
+            let error = judged.unwrap_err();
+            let expected = matches!(status.as_u16(), 429 | 502..=504);
+            assert_eq!(error.is_retryable(), expected, "{status}");
+            assert_eq!(error.retry_after(), expected.then_some(Duration::from_secs(3)), "{status}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What every exporter that pushes over HTTP shares: where to, one connection, and an answer of bounded size.
+
+pub(super) mod base64;
+mod client;
+mod target;
+
+#[cfg(any(feature = "otlp", feature = "remote-write"))]
+pub(super) use client::Answer;
+pub(super) use client::Client;
+pub(super) use client::Message;
+pub(super) use client::said;
+pub(super) use target::Target;
+#[cfg(feature = "otlp")]
+pub(super) use target::percent_decoded;

@@ -1,0 +1,242 @@
+//! Snapshots as series with one sample each, and series as requests (`prometheus/prompb`, remote write 1.0).
+
+use crate::export::prometheus::each_bound;
+use crate::export::prometheus::float;
+use crate::export::rows::Row;
+use crate::export::rows::Selection;
+use crate::export::rows::Written;
+use crate::export::rows::rows;
+use crate::export::wire::Wire;
+use crate::model::clock::Timestamp;
+use crate::model::prometheus;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Kind;
+use crate::model::snapshot::ValueRef;
+use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::exported::ExportedFamily;
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// A series by its labels, which are encoded as they are sent, and its value now.
+pub(super) struct Point {
+    pub(super) labels: Box<[u8]>,
+    pub(super) value: f64,
+    pub(super) started: Timestamp,
+}
+
+/// What a metric is, for a receiver that wants to know.
+pub(super) struct Metadata {
+    kind: u64,
+    name: String,
+    help: String,
+    unit: String,
+}
+
+/// Every series of a snapshot.
+pub(super) struct Series<'a> {
+    /// Labels of every series, whose own go before them; sorted by key.
+    common: &'a [(String, String)],
+    pub(super) points: Vec<Point>,
+    pub(super) metadata: Vec<Metadata>,
+    names: HashSet<String>,
+    /// Kept from series to series.
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Scratch {
+    name: String,
+    bound: String,
+    encoded: Vec<u8>,
+}
+
+/// Series of metrics whose names are taken by others are left out.
+const TAKEN: &str = "another metric has one of its names already; rename one of them";
+
+impl<'a> Series<'a> {
+    pub(super) fn of(
+        snapshot: &RuntimeSnapshot,
+        selection: &Selection,
+        common: &'a [(String, String)],
+    ) -> (Self, Written) {
+        let mut series = Self {
+            common,
+            points: Vec::new(),
+            metadata: Vec::new(),
+            names: HashSet::new(),
+            scratch: Scratch::default(),
+        };
+        let mut written = Written::default();
+        for family in selection.families(snapshot, &mut written) {
+            series.family(&family, &mut written);
+        }
+        written.series = series.points.len() as u64;
+        (series, written)
+    }
+
+    fn family(&mut self, family: &ExportedFamily<'_>, written: &mut Written) {
+        let Some(Row { descriptor, .. }) = rows(family).next() else { return };
+        let name = prometheus::family_name(descriptor);
+        if descriptor.kind() == Kind::Fields {
+            return self.fields(family, &name, written);
+        }
+        if !self.take_names(&name, descriptor.kind()) {
+            return written.omit(descriptor, TAKEN, family.len() as u64);
+        }
+        self.describe(descriptor, &name);
+        for row in rows(family) {
+            match row.series.value() {
+                ValueRef::Counter(count) => self.point(&name, "_total", row, None, count as f64),
+                ValueRef::FloatCounter(sum) => self.point(&name, "_total", row, None, sum),
+                ValueRef::Gauge(value) => self.point(&name, "", row, None, value),
+                ValueRef::UpDown(level) => self.point(&name, "", row, None, level as f64),
+                ValueRef::Histogram(histogram) => {
+                    let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
+                    for (bound, below) in bounds.zip(histogram.cumulative()) {
+                        self.point(&name, "_bucket", row, Some(bound), below as f64);
+                    }
+                    self.totals(&name, row, histogram.sum(), histogram.count());
+                }
+                ValueRef::Exponential(histogram) => {
+                    each_bound(histogram, |bound, below| {
+                        self.point(&name, "_bucket", row, Some(bound), below as f64);
+                    });
+                    self.totals(&name, row, histogram.sum(), histogram.count());
+                }
+                ValueRef::Average { sum, count, .. } => self.totals(&name, row, sum, count),
+                // Written field by field.
+                ValueRef::Fields(_) => {}
+            }
+        }
+    }
+
+    fn totals(&mut self, name: &str, row: Row<'_>, sum: f64, count: u64) {
+        self.point(name, "_sum", row, None, sum);
+        self.point(name, "_count", row, None, count as f64);
+    }
+
+    /// Each field of a custom metric is a gauge of its own.
+    fn fields(&mut self, family: &ExportedFamily<'_>, name: &str, written: &mut Written) {
+        let descriptor = family.descriptor();
+        let mut fields: Vec<_> = rows(family)
+            .filter_map(
+                |row| if let ValueRef::Fields(fields) = row.series.value() { Some(fields) } else { None },
+            )
+            .flat_map(|fields| fields.iter().map(|(field, _)| field.as_str()))
+            .collect();
+        fields.sort_unstable();
+        fields.dedup();
+        for field in fields {
+            let name = format!("{name}_{field}");
+            let present = || rows(family).filter_map(|row| Some((row, row.series.value().field(field)?)));
+            if !self.take_names(&name, Kind::Gauge) {
+                written.omit(descriptor, TAKEN, present().count() as u64);
+                continue;
+            }
+            self.describe(descriptor, &name);
+            present().for_each(|(row, number)| self.point(&name, "", row, None, number.as_f64()));
+        }
+    }
+
+    /// Whether all names that samples of this family may have are free; then they are its own.
+    fn take_names(&mut self, name: &str, kind: Kind) -> bool {
+        let all = || prometheus::suffixes(kind).iter().map(|suffix| format!("{name}{suffix}"));
+        if all().any(|name| self.names.contains(&name)) {
+            return false;
+        }
+        self.names.extend(all());
+        true
+    }
+
+    fn describe(&mut self, descriptor: &Descriptor, name: &str) {
+        let kind = match descriptor.kind() {
+            Kind::Counter | Kind::FloatCounter => 1,
+            Kind::Gauge | Kind::UpDown | Kind::Fields => 2,
+            Kind::Histogram | Kind::Exponential => 3,
+            Kind::Average => 5,
+        };
+        // Prometheus knows a counter's family by the name of its samples.
+        let suffix = if kind == 1 { "_total" } else { "" };
+        self.metadata.push(Metadata {
+            kind,
+            name: format!("{name}{suffix}"),
+            help: descriptor.help().to_owned(),
+            unit: prometheus::unit_word(descriptor).unwrap_or_default(),
+        });
+    }
+
+    fn point(&mut self, name: &str, suffix: &str, row: Row<'_>, bound: Option<f64>, value: f64) {
+        let Scratch { name: whole, bound: le, encoded } = &mut self.scratch;
+        whole.clear();
+        whole.push_str(name);
+        whole.push_str(suffix);
+        le.clear();
+        let mut labels: Vec<(Cow<'_, str>, &str)> = vec![("__name__".into(), whole)];
+        if let Some(bound) = bound {
+            float(le, bound);
+            labels.push(("le".into(), le));
+        }
+        labels.extend(row.labels().map(|(key, value)| (plain(key), value)));
+        let own = labels.len();
+        for (key, value) in self.common {
+            if !labels[..own].iter().any(|(taken, _)| taken == key) {
+                labels.push((key.as_str().into(), value));
+            }
+        }
+        // As the protocol asks for.
+        labels.sort_unstable();
+        encoded.clear();
+        let mut wire = Wire::new(encoded);
+        for (key, value) in labels {
+            wire.nested(1, |pair| {
+                pair.string(1, &key);
+                pair.string(2, value);
+            });
+        }
+        let labels = encoded.as_slice().into();
+        self.points.push(Point { labels, value, started: row.series.started() });
+    }
+}
+
+/// A label key as Prometheus has it: our own key of the overflow series has dots, and no other has.
+fn plain(key: &str) -> Cow<'_, str> {
+    if key.contains('.') { key.replace('.', "_").into() } else { key.into() }
+}
+
+/// Prometheus's stale marker: this very NaN.
+pub(super) const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
+/// One series of a request.
+pub(super) struct Sent {
+    pub(super) labels: Box<[u8]>,
+    /// Values with their times in milliseconds, in order.
+    pub(super) samples: Vec<(f64, i64)>,
+    /// Since when it counts; none for one that ends here.
+    pub(super) started: Option<Timestamp>,
+}
+
+/// A request of these series, not yet compressed.
+pub(super) fn request(series: &[Sent], metadata: &[Metadata]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut wire = Wire::new(&mut body);
+    for Sent { labels, samples, .. } in series {
+        wire.nested(1, |message| {
+            message.raw(labels);
+            for (value, at) in samples {
+                message.nested(2, |sample| {
+                    sample.double(1, *value);
+                    sample.uint64(2, *at as u64);
+                });
+            }
+        });
+    }
+    for Metadata { kind, name, help, unit } in metadata {
+        wire.nested(3, |message| {
+            message.uint64(1, *kind);
+            message.string(2, name);
+            message.string(4, help);
+            message.string(5, unit);
+        });
+    }
+    body
+}
