@@ -7,7 +7,7 @@
 
 #[cfg(feature = "axum08")]
 pub mod bridge;
-#[cfg(any(feature = "http", feature = "axum08"))]
+#[cfg(feature = "export")]
 mod edge;
 #[cfg(feature = "export")]
 pub mod export;

@@ -2,6 +2,7 @@
 //!
 //! One thread each, so that an exporter that hangs, spins or panics moves no other one's times.
 
+use crate::edge::sources;
 use crate::export::exporter::AnyExporter;
 use crate::export::exporter::Call;
 use crate::export::exporter::ExportError;
@@ -11,6 +12,7 @@ use crate::export::schedule::Schedule;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::incident::IncidentKind;
+use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::queue::call_user;
 use crate::queue::drop_quietly;
@@ -212,6 +214,7 @@ impl Driver {
         let mut failures = 0;
         let error = loop {
             self.post.status.lock().attempts += 1;
+            self.ask_sources(within).await;
             let snapshot = self.inner.collect();
             let error = match self.call(Call::Export(&snapshot), within).await {
                 Ok(()) => {
@@ -239,6 +242,21 @@ impl Driver {
             }
         };
         Err(self.failed(error))
+    }
+
+    /// Lets the sources that are due give what is new, for a tenth of the attempt's time at most, and for no longer than until the end is asked for.
+    async fn ask_sources(&self, within: Within) {
+        let share = self.schedule.timeout.min(left(within.end)) / limits::SOURCE_SHARE;
+        let over = tokio::time::sleep(share.min(limits::SOURCE_PATIENCE));
+        let mut over = pin!(over);
+        let given_up = poll_fn(|context| {
+            if !within.last && self.post.mail.ending(context).is_some() {
+                return Poll::Ready(());
+            }
+            over.as_mut().poll(context)
+        });
+        // Who was late is in the sources' own figures.
+        let _late = sources::ask(&self.inner).until(given_up).await;
     }
 
     /// A call besides the deliveries, which is not tried again.

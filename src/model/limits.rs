@@ -157,11 +157,14 @@ pub const POOL_REST: Duration = Duration::from_secs(10);
 /// Threads of a server that render; one rendering of a format is made at a time, so a second thread serves another format.
 pub const RENDER_THREADS: usize = 2;
 
-/// Threads on which a server's scrapes ask sources; as many sources may hang at most before what they gave last is all that is shown.
+/// Threads of a runtime on which exporters and servers ask its sources; as many sources may hang at most before what they gave last is all that is shown.
 pub const SOURCE_THREADS: usize = 4;
 
-/// How long a scrape waits for sources, unless its server's builder says otherwise.
+/// How long a scrape waits for sources, unless its server's builder says otherwise, and an exporter at most.
 pub const SOURCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which part of an attempt's time an exporter waits for sources at most: a tenth.
+pub const SOURCE_SHARE: u32 = 10;
 
 /// Renderings in memory at a time: those being made, and those that a client is still reading. One more is refused.
 pub const MAX_RENDERINGS: usize = 4;
@@ -193,8 +196,14 @@ pub const MAX_ANSWERED: usize = 64;
 /// Connections without a complete head (half-sent, or between two requests); of one more the oldest is cut.
 pub const MAX_HEADLESS: usize = 256;
 
-/// How long an answer is being written before its connection may be cut for another's sake.
+/// How long a client takes nothing of its answer before its connection may be cut for another's sake.
+pub const STALLED_AFTER: Duration = Duration::from_millis(100);
+
+/// How long an answer is being written before its connection may be cut for another's sake, although its client takes something now and then.
 pub const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a request waits while there are too many renderings in memory for one more.
+pub const ROOM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a server whose handle was dropped lets answers be finished.
 pub const SERVER_GRACE: Duration = Duration::from_secs(5);

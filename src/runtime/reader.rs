@@ -89,17 +89,9 @@ impl RuntimeReader {
         self.with(Inner::state).unwrap_or(RuntimeState::Closed)
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Inner) -> T) -> Option<T> {
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&Inner) -> T) -> Option<T> {
         let inner = Borrowed(self.inner.upgrade());
         inner.0.as_deref().map(read)
-    }
-}
-
-/// Whoever renders asks sources first.
-#[cfg(any(feature = "http", feature = "axum08"))]
-impl RuntimeReader {
-    pub(crate) fn has_sources(&self) -> bool {
-        self.with(|inner| !inner.sources.is_empty()).unwrap_or(false)
     }
 }
 

@@ -5,6 +5,7 @@
 //! clients ask; and a client reads bytes that it shares with all others of its rendering.
 
 use crate::edge::pool::Pool;
+use crate::edge::sources;
 use crate::export::pages::render;
 use crate::export::pages::render::Form;
 use crate::export::pages::render::Look;
@@ -56,7 +57,6 @@ struct Shared {
     look: Look,
     patience: Duration,
     renderers: Pool,
-    sources: Pool,
     state: Mutex<State>,
 }
 
@@ -82,12 +82,10 @@ struct Waiting {
 
 impl Flights {
     pub(super) fn new(reader: RuntimeReader, look: Look, patience: Duration) -> Self {
-        let name = |what: &str| format!("{}.{what}", reader.namespace());
         // A form waits once, and there are a few; the bound is for the unforeseen.
-        let renderers = Pool::new(name("render"), limits::RENDER_THREADS, 64);
-        let sources = Pool::new(name("sources"), limits::SOURCE_THREADS, 0);
+        let renderers = Pool::new(format!("{}.render", reader.namespace()), limits::RENDER_THREADS, 64);
         let state = Mutex::new(State::default());
-        Self(Arc::new(Shared { reader, look, patience, renderers, sources, state }))
+        Self(Arc::new(Shared { reader, look, patience, renderers, state }))
     }
 
     /// The rendering that a request of this form gets, which may be another's as well; `None` if there are too many in memory.
@@ -142,16 +140,9 @@ impl Shared {
 
     /// Asks the sources, and waits for them for a while: one that hangs keeps its thread, and what it gave last is shown.
     fn ask_sources(&self) {
-        if !self.reader.has_sources() {
-            return;
-        }
-        let (asked, done) = Operation::new(None);
-        let reader = self.reader.clone();
-        let began = self.sources.run(move || {
-            reader.refresh_sources();
-            done.complete(Ok(()));
-        });
-        if !began || asked.wait(self.patience).is_err() {
+        // Waited for without the runtime, which may go meanwhile.
+        let late = self.reader.with(sources::ask).map(|asking| asking.wait(self.patience));
+        if late.is_some_and(|late| late > 0) {
             self.state.lock().counts.late_sources += 1;
         }
     }

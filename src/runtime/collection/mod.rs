@@ -1,5 +1,7 @@
 //! What exporters read: the state of a whole runtime, by metric.
 
+#[cfg(feature = "export")]
+pub(crate) mod asking;
 mod by_group;
 mod by_recorder;
 pub(crate) mod diagnosis;
@@ -19,6 +21,7 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::collection::view::View;
 use crate::runtime::followers::ExporterStatus;
 use std::borrow::Cow;
@@ -83,6 +86,7 @@ pub struct RuntimeSnapshot {
     read: Vec<Arc<Vec<Family>>>,
     publication_interval: Duration,
     exporters: Vec<ExporterStatus>,
+    sources: Vec<SourceStatus>,
     view: Option<View>,
 }
 
@@ -102,6 +106,7 @@ impl RuntimeSnapshot {
             read: runtime.sources.given(),
             publication_interval: runtime.control.publication_interval(),
             exporters: runtime.followers.statuses(),
+            sources: runtime.sources.statuses(),
             view: None,
         }
     }
@@ -146,7 +151,7 @@ impl RuntimeSnapshot {
     }
 
     /// What the runtime says of itself, by group: where every event offered to its recorders has ended, those of removed recorders
-    /// included, and what came of each exporter's deliveries, as metrics named `mvx.*`, in the order of their names. Costs a look at each
+    /// included, what came of each exporter's deliveries and how each source has done, as metrics named `mvx.*`, in the order of their names. Costs a look at each
     /// recorder.
     ///
     /// What is offered to a handle after its recorder was removed is in the accounts of the handle alone.
@@ -169,9 +174,7 @@ impl RuntimeSnapshot {
     /// # }
     /// ```
     pub fn vitals(&self) -> Vec<ExportedFamily<'_>> {
-        let interval = self.publication_interval;
-        let mut families =
-            vitals::families(&self.recorders, &self.retired, self.started, interval, &self.exporters);
+        let mut families = vitals::families(self);
         if let Some(view) = &self.view {
             view.apply(&mut families, true);
         }

@@ -13,6 +13,10 @@ use crate::queue::drop_quietly;
 use crate::recorder::catalogue::Owner;
 use crate::runtime::Inner;
 use crate::runtime::MetricsRuntime;
+#[cfg(feature = "export")]
+use crate::runtime::collection::asking::Call;
+#[cfg(feature = "export")]
+use crate::runtime::collection::asking::RunsJobs;
 use crate::sync::Exclusive;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
@@ -20,6 +24,8 @@ use crate::sync::atomic::Ordering;
 use crate::sync::own_thread;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "export")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// What is read at a collection instead of being stated by events: the memory of the process, the depth of a queue.
@@ -101,20 +107,32 @@ pub struct SourceStatus {
     pub runs: u64,
     /// Whether it has panicked, and is asked no more.
     pub is_quarantined: bool,
+    /// How often it was not waited for any longer, because it took more time than a collection has. Its call goes on, and keeps one of
+    /// [`SOURCE_THREADS`](crate::limits::SOURCE_THREADS) threads; nobody waits for it again before it is over.
+    pub abandoned: u64,
     /// Since when it is being asked, if it is. One that does not come back holds up nobody: others go on with what it gave last.
     pub running_since: Option<Timestamp>,
 }
 
 #[derive(Default)]
-pub(crate) struct Sources(Mutex<Vec<Arc<Entry>>>);
+pub(crate) struct Sources {
+    entries: Mutex<Vec<Arc<Entry>>>,
+    /// The threads on which they are asked before a collection; none before the first.
+    #[cfg(feature = "export")]
+    pub(super) pool: OnceLock<Box<dyn RunsJobs>>,
+}
 
-struct Entry {
+pub(super) struct Entry {
     name: RecorderId,
     interval: Duration,
     source: Exclusive<Asked>,
     given: Mutex<Arc<Vec<Family>>>,
     runs: AtomicU64,
     panics: AtomicU64,
+    abandoned: AtomicU64,
+    /// The call that collections wait for.
+    #[cfg(feature = "export")]
+    pub(super) call: Mutex<Option<Call>>,
     /// Nanoseconds since the Unix epoch; 0 if it is not running.
     running_since: AtomicU64,
 }
@@ -136,19 +154,31 @@ impl Sources {
             .collect()
     }
 
-    #[cfg(any(feature = "http", feature = "axum08"))]
-    pub(in crate::runtime) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+    pub(super) fn list(&self) -> Vec<Arc<Entry>> {
+        self.entries.lock().clone()
     }
 
-    fn list(&self) -> Vec<Arc<Entry>> {
-        self.0.lock().clone()
+    pub(super) fn statuses(&self) -> Vec<SourceStatus> {
+        self.list().iter().map(|entry| entry.status()).collect()
     }
 }
 
 impl Entry {
+    /// Whether it is due, nobody asks it, and it is well.
+    #[cfg(feature = "export")]
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        let Some(asked) = self.source.claim() else { return false };
+        // As in `ask`, for a clock that was set back.
+        asked.source.is_some() && now >= asked.due.min(now.saturating_add(self.interval))
+    }
+
+    #[cfg(feature = "export")]
+    pub(super) fn count_abandoned(&self) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Asks the source if it is due, nobody else asks it, and it is well; true if it has given its families.
-    fn ask(&self, now: Timestamp) -> bool {
+    pub(super) fn ask(&self, now: Timestamp) -> bool {
         let Some(mut asked) = self.source.claim() else { return false };
         let Asked { source, descriptors, due } = &mut *asked;
         // A clock that was set back puts it off for an interval at most.
@@ -182,6 +212,7 @@ impl Entry {
         SourceStatus {
             name: self.name.as_str().to_owned(),
             runs: self.runs.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
             is_quarantined: self.panics.load(Ordering::Relaxed) > 0,
             running_since: (since > 0).then(|| Timestamp::from_unix_nanos(since)),
         }
@@ -230,10 +261,13 @@ pub(in crate::runtime) fn add(
         given: Mutex::default(),
         runs: AtomicU64::new(0),
         panics: AtomicU64::new(0),
+        abandoned: AtomicU64::new(0),
+        #[cfg(feature = "export")]
+        call: Mutex::new(None),
         running_since: AtomicU64::new(0),
     });
     inner.control.hub.catalogue.declare(&Owner::Source(name.clone()), &descriptors, || {
-        let mut entries = inner.sources.0.lock();
+        let mut entries = inner.sources.entries.lock();
         if entries.iter().any(|known| known.name == name) {
             let message = format!("source {name} exists already; remove it first, or choose another name");
             return Err(Error::new(ErrorKind::AlreadyExists, message));
@@ -272,7 +306,7 @@ impl MetricsRuntime {
     /// Removes a source, with what it gave; false if there is none of this name. If it is being asked at this moment, it is dropped by
     /// whoever asks it.
     pub fn remove_source(&self, name: &str) -> bool {
-        let mut entries = self.inner.sources.0.lock();
+        let mut entries = self.inner.sources.entries.lock();
         let found = entries.iter().position(|entry| entry.name.as_str() == name.trim());
         let removed = found.map(|at| entries.remove(at));
         drop(entries);
@@ -281,7 +315,7 @@ impl MetricsRuntime {
     }
 
     /// Asks every source that is due, on this thread, one after another; how many have given their families. What they gave is in every
-    /// [`collect`](Self::collect) from then on.
+    /// [`collect`](Self::collect) from then on. Exporters and servers need no such call: they ask by themselves, on threads for that.
     ///
     /// Runs user code: call it where a slow source does no harm. On the runtime's own threads it does nothing.
     pub fn refresh_sources(&self) -> usize {
@@ -290,12 +324,12 @@ impl MetricsRuntime {
 
     /// How every source has done, in the order in which they were added.
     pub fn sources(&self) -> Vec<SourceStatus> {
-        self.inner.sources.list().iter().map(|entry| entry.status()).collect()
+        self.inner.sources.statuses()
     }
 }
 
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.list().iter().map(|entry| entry.status())).finish()
+        f.debug_list().entries(self.statuses()).finish()
     }
 }

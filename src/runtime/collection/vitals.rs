@@ -9,11 +9,11 @@ use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::unit::Unit;
-use crate::recorder::groups::Retired;
-use crate::recorder::view::Snapshot;
+use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::exported::enter;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::followers::ExporterStatus;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,13 +29,9 @@ struct Group {
 }
 
 /// The families, in the order of their names.
-pub(super) fn families<'a>(
-    recorders: &'a [Snapshot],
-    retired: &'a Retired,
-    started: Timestamp,
-    interval: Duration,
-    exporters: &[ExporterStatus],
-) -> Vec<ExportedFamily<'a>> {
+pub(super) fn families(snapshot: &RuntimeSnapshot) -> Vec<ExportedFamily<'_>> {
+    let RuntimeSnapshot { recorders, retired, started, exporters, sources, .. } = snapshot;
+    let started = *started;
     let mut groups: BTreeMap<Option<&str>, Group> = BTreeMap::new();
     for (name, gone) in &retired.accounts {
         let group = groups.entry(name.as_deref()).or_default();
@@ -57,7 +53,9 @@ pub(super) fn families<'a>(
         }
     }
     let of_exporters = if exporters.is_empty() { Vec::new() } else { of_exporters(exporters, started) };
-    for family in std::iter::once(publication(interval)).chain(of_exporters).flatten() {
+    let of_sources = if sources.is_empty() { Vec::new() } else { of_sources(sources, started) };
+    let publication = publication(snapshot.publication_interval);
+    for family in std::iter::once(publication).chain(of_exporters).chain(of_sources).flatten() {
         enter(&mut families, Scope::Runtime, Cow::Owned(family));
     }
     families
@@ -104,6 +102,23 @@ fn of_exporters(exporters: &[ExporterStatus], started: Timestamp) -> Vec<Result<
         counter("mvx.exports.failed", "Times it could not be, after every attempt.", |one| one.failed),
         counter("mvx.exports.missed", "Times that passed without an attempt.", |one| one.missed),
         last_deliveries(exporters),
+    ]
+}
+
+/// How every source has done.
+fn of_sources(sources: &[SourceStatus], started: Timestamp) -> Vec<Result<Family, Error>> {
+    let counter = |name, thing, help, count: fn(&SourceStatus) -> u64| {
+        let counts: Vec<_> = sources.iter().map(|one| (one.name.as_str(), count(one))).collect();
+        counter(name, (thing, help), "source", &counts, started)
+    };
+    vec![
+        counter("mvx.sources.runs", "run", "Times a source gave its metrics.", |one| one.runs),
+        counter(
+            "mvx.sources.abandoned",
+            "call",
+            "Calls of a source that took too long to be waited for.",
+            |one| one.abandoned,
+        ),
     ]
 }
 
