@@ -30,8 +30,13 @@ impl Runtime {
                 self.begun.fetch_add(1, Ordering::Relaxed);
                 self.life.lock().state = RuntimeState::Closed;
                 let recorders = Vec::new().into();
-                let report =
-                    ShutdownReport { recorders, worker_ended: true, worker_lost: false, held_by: None };
+                let report = ShutdownReport {
+                    recorders,
+                    exporters: [].into(),
+                    worker_ended: true,
+                    worker_lost: false,
+                    held_by: None,
+                };
                 done.complete(Ok(report));
                 operation
             }
