@@ -191,8 +191,8 @@ impl HttpServerBuilder {
         self
     }
 
-    /// How many requests are answered at a time. For one more, whoever has been reading its answer for longest is cut, if it is longer than
-    /// [`SLOW_AFTER`](crate::limits::SLOW_AFTER); else the new one gets 503.
+    /// How many requests are answered at a time. For one more, a client is cut that takes nothing of its answer
+    /// ([`STALLED_AFTER`](crate::limits::STALLED_AFTER)) or has been at it for long ([`SLOW_AFTER`](crate::limits::SLOW_AFTER)); if there is none, the new one gets 503.
     pub fn max_answered(mut self, requests: usize) -> Self {
         self.settings.allowed.answered = requests;
         self

@@ -129,17 +129,22 @@ async fn allowed(seat: &Seat, head: &Parts) -> Response<Bytes> {
     answer.unwrap_or_else(|_| replies::busy("the page takes too long; ask again\n"))
 }
 
-/// Cuts who has been reading a rendering for long, if there are too many for one more.
+/// Waits for a moment while there are too many renderings for one more, and cuts who reads slowly.
 async fn make_room(seat: &Seat, path: &str) {
-    for _ in 0..limits::MAX_RENDERINGS {
-        if !matches!(path, "/metrics" | "/snapshot") || !seat.shared.pages.is_full() {
-            return;
-        }
+    if !matches!(path, "/metrics" | "/snapshot") {
+        return;
+    }
+    let until = Instant::now() + limits::ROOM_PATIENCE;
+    while seat.shared.pages.is_full() && Instant::now() < until {
         let slow = seat.shared.table.lock().slowest(seat.id, Instant::now());
-        let Some(slow) = slow else { return };
-        slow.abort();
-        // Meanwhile the loop ends its task, and its rendering goes, unless others read it, too.
-        tokio::task::yield_now().await;
+        match slow {
+            Some(slow) => {
+                slow.abort();
+                // Meanwhile the loop ends its task, and its rendering goes, unless others read it, too.
+                tokio::task::yield_now().await;
+            }
+            None => tokio::time::sleep(limits::STALLED_AFTER / 4).await,
+        }
     }
 }
 
@@ -183,7 +188,7 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.seat.shared.table.lock().handed_over(self.seat.id);
+        self.seat.shared.table.lock().handed_over(self.seat.id, Instant::now());
     }
 }
 
@@ -191,6 +196,14 @@ impl Drop for Answer {
 struct Watched {
     stream: TcpStream,
     seat: Arc<Seat>,
+}
+
+impl Watched {
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.seat.shared.table.lock().progressed(self.seat.id, Instant::now());
+        }
+    }
 }
 
 impl AsyncRead for Watched {
@@ -214,7 +227,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -222,7 +237,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -79,7 +79,9 @@ impl Door {
             }
             match self.listener.poll_accept(context) {
                 Poll::Ready(Ok((stream, _))) => self.admit(stream),
-                Poll::Ready(Err(error)) => self.failed(&error),
+                Poll::Ready(Err(error)) if self.goes_on_after(&error) => {}
+                // First what was cut has to go.
+                Poll::Ready(Err(_)) => break,
                 Poll::Pending => return,
             }
         }
@@ -97,25 +99,30 @@ impl Door {
         self.shared.table.lock().attend(id, task);
     }
 
-    /// Nothing ends the loop. A client that has gone is its own affair; else something ran out, most likely descriptors: one is set free, and
-    /// the next try waits.
-    fn failed(&mut self, error: &io::Error) {
+    /// Nothing ends the loop. A client that has gone is its own affair. Else something ran out, most likely descriptors: a connection without a
+    /// head gives its own, and if there is none the next try waits. False if it is not to be tried at once.
+    fn goes_on_after(&mut self, error: &io::Error) -> bool {
         let gone = matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionRefused
         );
-        let mut table = self.shared.table.lock();
-        table.stats.accept_errors += 1;
-        if gone {
-            return;
+        let cut = {
+            let mut table = self.shared.table.lock();
+            table.stats.accept_errors += 1;
+            if gone { None } else { table.oldest_headless() }
+        };
+        match cut {
+            _ if gone => true,
+            Some(cut) => {
+                cut.abort();
+                false
+            }
+            None => {
+                self.pause = Some(Box::pin(tokio::time::sleep(limits::ACCEPT_PAUSE)));
+                true
+            }
         }
-        let cut = table.oldest_headless();
-        drop(table);
-        if let Some(cut) = cut {
-            cut.abort();
-        }
-        self.pause = Some(Box::pin(tokio::time::sleep(limits::ACCEPT_PAUSE)));
     }
 }

@@ -177,8 +177,11 @@ impl HttpServer {
     /// # Errors
     ///
     /// [`ErrorKind::WouldDeadlock`] on one of the runtime's own threads (nothing has happened then); [`ErrorKind::Timeout`] if its thread did not
-    /// come to it in time, on a machine that is too busy: it goes on ending.
+    /// come to it in time, on a machine that is too busy: it goes on ending. [`ErrorKind::Forked`] in a child process, whose parent has the server.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), Error> {
+        if self.shared.pages.reader().is_forked() {
+            return Err(Error::forked());
+        }
         if own_thread::is_own() && self.is_serving() {
             return Err(would_deadlock());
         }

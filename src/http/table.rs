@@ -32,6 +32,8 @@ pub(super) struct Table {
 struct Entry {
     phase: Phase,
     since: Instant,
+    /// When the client last took a part of its answer.
+    progress: Instant,
     /// The answer is not handed over yet.
     owed: bool,
     /// Something was read since the last head was complete: a part of the next one.
@@ -71,7 +73,14 @@ impl Table {
         let cut = (headless >= self.allowed.headless).then(|| self.oldest_headless()).flatten();
         self.next += 1;
         self.stats.connections += 1;
-        let entry = Entry { phase: Phase::Heading, since: now, owed: false, partial: false, task: None };
+        let entry = Entry {
+            phase: Phase::Heading,
+            since: now,
+            progress: now,
+            owed: false,
+            partial: false,
+            task: None,
+        };
         self.entries.insert(self.next, entry);
         (self.next, cut)
     }
@@ -117,9 +126,16 @@ impl Table {
     }
 
     /// An answer is handed over to be written.
-    pub(super) fn handed_over(&mut self, id: u64) {
+    pub(super) fn handed_over(&mut self, id: u64, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.owed = false;
+            (entry.owed, entry.progress) = (false, now);
+        }
+    }
+
+    /// A part of an answer went out.
+    pub(super) fn progressed(&mut self, id: u64, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.progress = now;
         }
     }
 
@@ -157,21 +173,29 @@ impl Table {
 
     /// The connection without a head that has been there longest, to be cut.
     pub(super) fn oldest_headless(&mut self) -> Option<AbortHandle> {
-        self.take_oldest(|_, entry| entry.phase != Phase::Answering)
+        self.take_oldest(|_, entry| (entry.phase != Phase::Answering).then_some(entry.since))
     }
 
-    /// The connection that has been reading its answer longest, and for long, to be cut for the sake of `id`.
+    /// A connection that reads its answer slowly, to be cut for the sake of `id`: the one that has not taken anything for longest, or if all get on
+    /// the one that has been at it for longest.
     pub(super) fn slowest(&mut self, id: u64, now: Instant) -> Option<AbortHandle> {
+        let reads = |other, entry: &Entry| entry.phase == Phase::Answering && !entry.owed && other != id;
+        let past = |time: Instant, limit| now.saturating_duration_since(time) >= limit;
         self.take_oldest(|other, entry| {
-            let reading = entry.phase == Phase::Answering && !entry.owed;
-            reading && other != id && now.saturating_duration_since(entry.since) >= limits::SLOW_AFTER
+            (reads(other, entry) && past(entry.progress, limits::STALLED_AFTER)).then_some(entry.progress)
+        })
+        .or_else(|| {
+            self.take_oldest(|other, entry| {
+                (reads(other, entry) && past(entry.since, limits::SLOW_AFTER)).then_some(entry.since)
+            })
         })
     }
 
-    fn take_oldest(&mut self, eligible: impl Fn(u64, &Entry) -> bool) -> Option<AbortHandle> {
-        let eligible =
-            self.entries.iter().filter(|(id, entry)| entry.task.is_some() && eligible(**id, entry));
-        let oldest = eligible.min_by_key(|(id, entry)| (entry.since, **id)).map(|(id, _)| *id)?;
+    /// Takes out the connection whose time is the earliest, of those that have one.
+    fn take_oldest(&mut self, time: impl Fn(u64, &Entry) -> Option<Instant>) -> Option<AbortHandle> {
+        let attended = self.entries.iter().filter(|(_, entry)| entry.task.is_some());
+        let timed = attended.filter_map(|(id, entry)| Some((time(*id, entry)?, *id)));
+        let (_, oldest) = timed.min()?;
         self.stats.cut_for_room += 1;
         // Its place is free at once; its task ends when the loop comes to it.
         self.entries.remove(&oldest)?.task

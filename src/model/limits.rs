@@ -196,8 +196,14 @@ pub const MAX_ANSWERED: usize = 64;
 /// Connections without a complete head (half-sent, or between two requests); of one more the oldest is cut.
 pub const MAX_HEADLESS: usize = 256;
 
-/// How long an answer is being written before its connection may be cut for another's sake.
+/// How long a client takes nothing of its answer before its connection may be cut for another's sake.
+pub const STALLED_AFTER: Duration = Duration::from_millis(100);
+
+/// How long an answer is being written before its connection may be cut for another's sake, although its client takes something now and then.
 pub const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a request waits while there are too many renderings in memory for one more.
+pub const ROOM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a server whose handle was dropped lets answers be finished.
 pub const SERVER_GRACE: Duration = Duration::from_secs(5);

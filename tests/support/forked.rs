@@ -34,6 +34,11 @@ impl Child {
         Self(child)
     }
 
+    /// Its number among the processes.
+    pub fn id(&self) -> libc::pid_t {
+        self.0
+    }
+
     pub fn signal(&self, signal: libc::c_int) {
         // SAFETY: it is not reaped yet, so the number is its own.
         assert_eq!(unsafe { libc::kill(self.0, signal) }, 0);
