@@ -177,11 +177,11 @@ fn accepted(text: &str) {
     let Some(promtool) =
         std::env::split_paths(&path).map(|dir| dir.join("promtool")).find(|path| path.is_file())
     else {
-        return writeln!(
+        let printed = writeln!(
             std::io::stderr(),
             "NOT CHECKED IN PART: promtool reads what sources give; to get it: apt-get install prometheus"
-        )
-        .unwrap();
+        );
+        return assert!(printed.is_ok(), "skipped in silence");
     };
     let mut child = Command::new(promtool)
         .args(["check", "metrics"])
