@@ -10,6 +10,8 @@ pub use crate::metric::DefineMetrics;
 pub use crate::metric::DerivedMetrics;
 pub use crate::metric::ExponentialHistogram;
 pub use crate::metric::ExponentialHistogramBuilder;
+pub use crate::metric::Extreme;
+pub use crate::metric::ExtremeBuilder;
 pub use crate::metric::Gauge;
 pub use crate::metric::GaugeBuilder;
 pub use crate::metric::Histogram;

@@ -135,6 +135,7 @@ fn handles_cross_threads_whatever_the_event_is() {
     sent::<mvx_metrics::Gauge<Unshared>>();
     sent::<Histogram<Unshared>>();
     sent::<mvx_metrics::ExponentialHistogram<Unshared>>();
+    sent::<mvx_metrics::Extreme<Unshared>>();
     sent::<mvx_metrics::Average<Unshared>>();
     sent::<DynEvent>();
     sent::<RegisterError<Unshared>>();

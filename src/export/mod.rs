@@ -29,7 +29,7 @@ pub mod remote_write;
     feature = "json",
     feature = "console",
     feature = "otlp",
-    feature = "remote-write",
+    feature = "prometheus",
     feature = "statsd"
 ))]
 mod rows;
@@ -38,7 +38,7 @@ mod schedule;
 pub mod statsd;
 #[cfg(any(feature = "json", feature = "console"))]
 mod stream;
-#[cfg(any(feature = "otlp", feature = "remote-write"))]
+#[cfg(any(feature = "otlp", feature = "prometheus"))]
 #[allow(dead_code, reason = "each format uses a part of it")]
 mod wire;
 
@@ -52,7 +52,7 @@ pub use memory::NoopExporter;
     feature = "json",
     feature = "console",
     feature = "otlp",
-    feature = "remote-write",
+    feature = "prometheus",
     feature = "statsd"
 ))]
 pub use rows::Omitted;
@@ -60,7 +60,7 @@ pub use rows::Omitted;
     feature = "json",
     feature = "console",
     feature = "otlp",
-    feature = "remote-write",
+    feature = "prometheus",
     feature = "statsd"
 ))]
 pub use rows::Written;

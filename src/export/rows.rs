@@ -114,6 +114,7 @@ impl Selection {
 /// One series, with what it belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
+    #[allow(dead_code, reason = "not every format asks row by row")]
     pub(super) descriptor: &'a Descriptor,
     pub(super) part: &'a Part<'a>,
     pub(super) series: SeriesRef<'a>,

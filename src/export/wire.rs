@@ -54,6 +54,11 @@ impl<'a> Wire<'a> {
     /// A message in the message, or any packed list: whatever `write` appends.
     pub(super) fn nested(&mut self, field: u32, write: impl FnOnce(&mut Wire<'_>)) {
         self.tag(field, LENGTH);
+        self.delimited(write);
+    }
+
+    /// A message behind its length.
+    pub(super) fn delimited(&mut self, write: impl FnOnce(&mut Wire<'_>)) {
         let start = self.0.len();
         write(&mut Wire(self.0));
         let length = (self.0.len() - start) as u64;
@@ -78,6 +83,10 @@ impl<'a> Wire<'a> {
 
     pub(super) fn packed_uint64(&mut self, field: u32, values: impl IntoIterator<Item = u64>) {
         self.nested(field, |list| values.into_iter().for_each(|value| varint(list.0, value)));
+    }
+
+    pub(super) fn packed_sint64(&mut self, field: u32, values: impl IntoIterator<Item = i64>) {
+        self.packed_uint64(field, values.into_iter().map(|value| ((value << 1) ^ (value >> 63)) as u64));
     }
 
     /// What was encoded before.
@@ -181,6 +190,8 @@ mod tests {
         assert_eq!(written(|w| w.packed_uint64(6, [3, 270, 86942])), [0x32, 6, 3, 0x8e, 2, 0x9e, 0xa7, 5]);
         let zigzags = [0, -1, 1, -2, i32::MAX, i32::MIN].map(zigzag);
         assert_eq!(zigzags, [0, 1, 2, 3, 4_294_967_294, 4_294_967_295]);
+        let longest = written(|w| w.packed_sint64(1, [-2, i64::MIN]));
+        assert_eq!(longest, [0x0a, 11, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::metric::AverageBuilder;
 use crate::metric::CounterBuilder;
 use crate::metric::ExponentialHistogramBuilder;
+use crate::metric::ExtremeBuilder;
 use crate::metric::GaugeBuilder;
 use crate::metric::HistogramBuilder;
 use crate::metric::UpDownBuilder;
@@ -74,6 +75,15 @@ pub trait DefineMetrics<E>: Sized {
 
     /// Adds a gauge.
     fn gauge(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self;
+
+    /// Adds a gauge that keeps the smallest value.
+    fn min(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self;
+
+    /// Adds a gauge that keeps the largest value.
+    fn max(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self;
+
+    /// Adds a gauge that is folded by the last value.
+    fn last(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self;
 
     /// Adds an up-down counter.
     fn up_down(self, name: &str, define: impl FnOnce(UpDownBuilder<E>) -> UpDownBuilder<E>) -> Self;

@@ -46,6 +46,21 @@ impl<E: 'static> Gauge<E> {
     pub fn builder(name: &str) -> GaugeBuilder<E> {
         InstrumentBuilder::new(name, Kind::Gauge)
     }
+
+    /// The same with [`GaugeFold::Last`]: where recorders are folded, the value is that of the recorder which published its state last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::{Gauge, GaugeFold, Metric};
+    ///
+    /// let backup = Gauge::<u64>::last("backup.size").value(|e| Some(*e)).build()?;
+    /// assert_eq!(backup.descriptor().gauge_fold(), GaugeFold::Last);
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn last(name: &str) -> GaugeBuilder<E> {
+        Self::builder(name).fold(GaugeFold::Last)
+    }
 }
 
 impl<E: 'static> GaugeBuilder<E> {

@@ -8,6 +8,7 @@
 //! | [`Counter`] | a count or a sum that only rises | integers, or fractions and durations (summed exactly) |
 //! | [`UpDown`] | a level that rises and falls | signed integers |
 //! | [`Gauge`] | the last value | anything finite |
+//! | [`Extreme`] | the smallest or the largest value | anything finite |
 //! | [`Histogram`] | counts by bucket, exact sum, extremes | anything finite |
 //! | [`ExponentialHistogram`] | counts by buckets that fit themselves to the values, exact sum, extremes | anything finite |
 //! | [`Average`] | count and exact sum | anything finite |
@@ -21,6 +22,7 @@ mod counter;
 mod derived;
 mod edges;
 mod exponential;
+mod extreme;
 mod gauge;
 mod histogram;
 mod index;
@@ -42,6 +44,8 @@ pub use self::derived::DefineMetrics;
 pub use self::derived::DerivedMetrics;
 pub use self::exponential::ExponentialHistogram;
 pub use self::exponential::ExponentialHistogramBuilder;
+pub use self::extreme::Extreme;
+pub use self::extreme::ExtremeBuilder;
 pub use self::gauge::Gauge;
 pub use self::gauge::GaugeBuilder;
 pub use self::histogram::BYTES_BOUNDS;

@@ -113,6 +113,12 @@ impl<E, C: Column> Series<E, C> {
         rows
     }
 
+    /// How many series there are, the overflow series included.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.live.len())
+    }
+
     #[inline]
     pub(super) fn column_mut(&mut self) -> &mut C {
         Known::made(&mut self.known, &self.descriptor).live.column_mut()

@@ -6,6 +6,8 @@ use crate::metric::Counter;
 use crate::metric::CounterBuilder;
 use crate::metric::ExponentialHistogram;
 use crate::metric::ExponentialHistogramBuilder;
+use crate::metric::Extreme;
+use crate::metric::ExtremeBuilder;
 use crate::metric::Gauge;
 use crate::metric::GaugeBuilder;
 use crate::metric::Histogram;
@@ -219,6 +221,47 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
     /// Adds a gauge: the last value.
     pub fn gauge(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self {
         self.add(define(Gauge::builder(name)).build())
+    }
+
+    /// Adds a gauge that keeps the smallest value ever observed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # use std::time::Duration;
+    /// # struct Read(f64); impl MetricEvent for Read { fn event_type(&self) -> &'static str { "read" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime
+    ///     .recorder::<Read>("room")
+    ///     .min("room.coldest", |m| m.unit(Unit::Celsius).value(|Read(heat)| Some(*heat)))
+    ///     .max("room.hottest", |m| m.unit(Unit::Celsius).value(|Read(heat)| Some(*heat)))
+    ///     .last("room.now", |m| m.unit(Unit::Celsius).value(|Read(heat)| Some(*heat)))
+    ///     .create()?;
+    /// assert_eq!(recorder.snapshot().gauge("room.coldest", &[]), None); // nothing was observed: no 0
+    /// for heat in [21.5, -3.0, 24.0, 20.0] {
+    ///     recorder.register_event(Read(heat));
+    /// }
+    /// let snapshot = recorder.flush_and_snapshot(Duration::from_secs(5))?;
+    /// let shown = ["room.coldest", "room.hottest", "room.now"].map(|name| snapshot.gauge(name, &[]));
+    /// assert_eq!(shown, [Some(-3.0), Some(24.0), Some(20.0)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn min(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self {
+        self.add(define(Extreme::min(name)).build())
+    }
+
+    /// Adds a gauge that keeps the largest value ever observed.
+    pub fn max(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self {
+        self.add(define(Extreme::max(name)).build())
+    }
+
+    /// Adds a gauge that, where recorders are folded, shows the value of the one which published last.
+    pub fn last(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self {
+        self.add(define(Gauge::last(name)).build())
     }
 
     /// Adds an up-down counter: a sum that rises and falls.

@@ -5,6 +5,7 @@ use crate::metric::CounterBuilder;
 use crate::metric::DefineMetrics;
 use crate::metric::DerivedMetrics;
 use crate::metric::ExponentialHistogramBuilder;
+use crate::metric::ExtremeBuilder;
 use crate::metric::GaugeBuilder;
 use crate::metric::HistogramBuilder;
 use crate::metric::UpDownBuilder;
@@ -59,6 +60,18 @@ impl<E: MetricEvent, H> DefineMetrics<E> for RecorderBuilder<E, H> {
 
     fn gauge(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self {
         self.gauge(name, define)
+    }
+
+    fn min(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self {
+        self.min(name, define)
+    }
+
+    fn max(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self {
+        self.max(name, define)
+    }
+
+    fn last(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self {
+        self.last(name, define)
     }
 
     fn up_down(self, name: &str, define: impl FnOnce(UpDownBuilder<E>) -> UpDownBuilder<E>) -> Self {

@@ -12,7 +12,7 @@ use crate::export::pages::flights::Flights;
 use crate::export::pages::flights::ScrapeCounts;
 use crate::export::pages::render::Form;
 use crate::export::pages::render::Page;
-use crate::export::prometheus::Format;
+use crate::export::prometheus::Exposition;
 use crate::model::error::ErrorKind;
 use crate::runtime::reader::RuntimeReader;
 use bytes::Bytes;
@@ -61,7 +61,7 @@ impl Pages {
             Route::Index => replies::index(self.reader.namespace()),
             Route::Liveness => replies::liveness(&self.reader),
             Route::Metrics => {
-                let format = Format::negotiate(&joined(headers, &header::ACCEPT));
+                let format = Exposition::negotiate(&joined(headers, &header::ACCEPT));
                 self.rendered(Page::Metrics(format), headers).await
             }
             #[cfg(feature = "json")]

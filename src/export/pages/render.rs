@@ -2,7 +2,8 @@
 
 use crate::export::pages::coding;
 use crate::export::prometheus::Encoder;
-use crate::export::prometheus::Format;
+use crate::export::prometheus::Exposition;
+use crate::export::prometheus::ProtobufEncoder;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::runtime::collection::Fold;
@@ -11,7 +12,7 @@ use crate::runtime::reader::RuntimeReader;
 /// A page that is rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Page {
-    Metrics(Format),
+    Metrics(Exposition),
     #[cfg(feature = "json")]
     Snapshot,
 }
@@ -52,10 +53,16 @@ pub(super) fn render(
         return Err(Error::new(ErrorKind::NotFound, message));
     };
     let mut text = String::with_capacity(expected);
+    let mut bytes = Vec::new();
     match form.page {
-        Page::Metrics(format) => {
+        Page::Metrics(Exposition::Text(format)) => {
             let encoder = Encoder::new(format).fold(look.fold).vitals(look.vitals);
             let _left_out = encoder.encode(&snapshot, &mut text);
+        }
+        Page::Metrics(Exposition::Protobuf) => {
+            let encoder = ProtobufEncoder::new().fold(look.fold).vitals(look.vitals);
+            bytes = std::mem::take(&mut text).into_bytes();
+            let _left_out = encoder.encode(&snapshot, &mut bytes);
         }
         #[cfg(feature = "json")]
         Page::Snapshot => {
@@ -63,13 +70,14 @@ pub(super) fn render(
             let _left_out = encoder.document(&snapshot, &mut text);
         }
     }
-    let plain = text.len();
+    let whole = if bytes.is_empty() { text.into_bytes() } else { bytes };
+    let plain = whole.len();
     let body = if form.gzip {
-        coding::gzip(text.as_bytes()).map_err(|cause| {
+        coding::gzip(&whole).map_err(|cause| {
             Error::new(ErrorKind::Io, "the page could not be compressed; ask without gzip").with_source(cause)
         })?
     } else {
-        text.into_bytes()
+        whole
     };
     Ok(Rendered { body, plain })
 }

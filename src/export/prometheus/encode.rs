@@ -1,6 +1,7 @@
 //! Snapshots as text.
 
 use crate::export::prometheus::Format;
+use crate::export::prometheus::names::Names;
 use crate::export::prometheus::write;
 use crate::export::prometheus::write::push;
 use crate::model::prometheus;
@@ -14,7 +15,6 @@ use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::exported::Part;
 use std::collections::BTreeSet;
-use std::collections::HashSet;
 use std::fmt::Write;
 
 /// Writes snapshots in a text format of Prometheus.
@@ -109,7 +109,8 @@ impl Encoder {
     /// Metrics without series are left out. Costs time in proportion to the samples; allocates a name for each metric, and otherwise
     /// only as `out` grows. It never touches a recorder.
     pub fn encode(&self, snapshot: &RuntimeSnapshot, out: &mut String) -> Encoded {
-        let mut text = Text { format: self.format, out, names: HashSet::new(), encoded: Encoded::default() };
+        let mut text =
+            Text { format: self.format, out, names: Names::default(), encoded: Encoded::default() };
         let vitals = if self.vitals { snapshot.vitals() } else { Vec::new() };
         let mut families: Vec<_> = snapshot.families(self.fold).into_iter().chain(vitals).collect();
         // A metric of the program's goes before one of ours, and takes the name.
@@ -203,8 +204,7 @@ const NEGATIVE: &str = "OpenMetrics has no negative sum of a summary or a histog
 struct Text<'a> {
     format: Format,
     out: &'a mut String,
-    /// The names of the samples so far: a name has one type.
-    names: HashSet<String>,
+    names: Names,
     encoded: Encoded,
 }
 
@@ -240,11 +240,9 @@ impl Text<'_> {
         write: fn(&mut Self, &str, Row<'_>, &Descriptor),
     ) {
         let descriptor = family.descriptor();
-        let suffixes = prometheus::suffixes(descriptor.kind());
-        if suffixes.iter().any(|suffix| self.names.contains(&format!("{name}{suffix}"))) {
+        if !self.names.take(name, descriptor.kind()) {
             return self.skip(descriptor, TAKEN, family.len() as u64);
         }
-        self.names.extend(suffixes.iter().map(|suffix| format!("{name}{suffix}")));
         self.head(descriptor, name, kind);
         for part in family.parts() {
             for series in part.family().series() {
@@ -401,7 +399,7 @@ impl Text<'_> {
                 let parts = family.parts().iter();
                 parts.flat_map(|part| part.family().series().map(|series| Row { part, series }))
             };
-            if !self.names.insert(name.clone()) {
+            if !self.names.take(&name, Kind::Gauge) {
                 let rows = rows().filter(|row| of_field(row).is_some()).count();
                 self.skip(descriptor, TAKEN, rows as u64);
                 continue;

@@ -36,35 +36,17 @@ impl Format {
         }
     }
 
-    /// The format that a request's `Accept` header asks for, by its weights (RFC 9110, 12.5.1); the one named first of equals.
+    /// The text format that a request's `Accept` header asks for, by its weights (RFC 9110, 12.5.1); the one named first of equals.
     ///
     /// A version other than ours is not ours. What asks for neither format, or is no `Accept` header at all, gets
-    /// [`Format::Text`], as from Prometheus's own libraries: a scraper that cannot read it says so. Costs one pass over the header.
+    /// [`Format::Text`], as from Prometheus's own libraries: a scraper that cannot read it says so. Costs one pass over the header. For a server
+    /// that has protobuf, too: [`Exposition::negotiate`].
     pub fn negotiate(accept: &str) -> Self {
-        let mut best = (0, Self::Text);
-        for range in split(accept, ',') {
-            let mut parts = split(range, ';').map(str::trim);
-            let media = parts.next().unwrap_or_default();
-            let (mut weight, mut version) = (Some(FULL), None);
-            for parameter in parts {
-                let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-                let value = value.trim().trim_matches('"');
-                match name.trim() {
-                    name if name.eq_ignore_ascii_case("q") => weight = thousandths(value),
-                    name if name.eq_ignore_ascii_case("version") => version = Some(value),
-                    _ => {}
-                }
-            }
-            // A weight that cannot be read is one of nothing.
-            let weight = weight.unwrap_or(0);
-            if let Some(format) = Self::of(media, version).filter(|_| weight > best.0) {
-                best = (weight, format);
-            }
-        }
-        best.1
+        best(accept, Self::of).unwrap_or_default()
     }
 
-    fn of(media: &str, version: Option<&str>) -> Option<Self> {
+    fn of(media: &str, parameters: &Parameters<'_>) -> Option<Self> {
+        let version = parameters.version;
         let is = |name: &str| media.eq_ignore_ascii_case(name);
         if is("application/openmetrics-text") {
             // Without a version it is whatever we have.
@@ -78,6 +60,96 @@ impl Format {
         }
         (is("*/*") || is("text/*")).then_some(Self::Text)
     }
+}
+
+/// Any format of Prometheus, for a server that has all of them.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::export::prometheus::{Exposition, Format};
+///
+/// // What Prometheus sends when it wants native histograms.
+/// let accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,\
+///               application/openmetrics-text;version=1.0.0;q=0.8,*/*;q=0.1";
+/// assert_eq!(Exposition::negotiate(accept), Exposition::Protobuf);
+/// assert_eq!(Exposition::negotiate("text/plain"), Exposition::Text(Format::Text));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Exposition {
+    /// A text format, by an [`Encoder`](super::Encoder).
+    Text(Format),
+    /// Protobuf, by a [`ProtobufEncoder`](super::ProtobufEncoder).
+    Protobuf,
+}
+
+impl Exposition {
+    /// The value of the header `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text(format) => format.content_type(),
+            Self::Protobuf => super::ProtobufEncoder::content_type(),
+        }
+    }
+
+    /// The format that a request's `Accept` header asks for, as [`Format::negotiate`]; protobuf only if it is asked for by name, as
+    /// `proto=io.prometheus.client.MetricFamily` with `encoding=delimited`.
+    pub fn negotiate(accept: &str) -> Self {
+        best(accept, Self::of).unwrap_or_default()
+    }
+
+    fn of(media: &str, parameters: &Parameters<'_>) -> Option<Self> {
+        if media.eq_ignore_ascii_case("application/vnd.google.protobuf") {
+            let ours = parameters.proto == Some("io.prometheus.client.MetricFamily")
+                && parameters.encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case("delimited"));
+            return ours.then_some(Self::Protobuf);
+        }
+        Format::of(media, parameters).map(Self::Text)
+    }
+}
+
+impl Default for Exposition {
+    fn default() -> Self {
+        Self::Text(Format::default())
+    }
+}
+
+/// What stands behind a media type, as far as formats differ by it.
+#[derive(Default)]
+struct Parameters<'a> {
+    version: Option<&'a str>,
+    proto: Option<&'a str>,
+    encoding: Option<&'a str>,
+}
+
+/// The one of the highest weight among those that `of` knows; the one named first of equals.
+fn best<T>(accept: &str, of: fn(&str, &Parameters<'_>) -> Option<T>) -> Option<T> {
+    let mut best = (0, None);
+    for range in split(accept, ',') {
+        let mut parts = split(range, ';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let (mut weight, mut parameters) = (Some(FULL), Parameters::default());
+        for parameter in parts {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let value = value.trim().trim_matches('"');
+            match name.trim() {
+                name if name.eq_ignore_ascii_case("q") => weight = thousandths(value),
+                name if name.eq_ignore_ascii_case("version") => parameters.version = Some(value),
+                name if name.eq_ignore_ascii_case("proto") => parameters.proto = Some(value),
+                name if name.eq_ignore_ascii_case("encoding") => parameters.encoding = Some(value),
+                _ => {}
+            }
+        }
+        // A weight that cannot be read is one of nothing.
+        let weight = weight.unwrap_or(0);
+        if weight > best.0 {
+            if let Some(format) = of(media, &parameters) {
+                best = (weight, Some(format));
+            }
+        }
+    }
+    best.1
 }
 
 /// Splits where no quotes are open.
@@ -136,6 +208,36 @@ mod tests {
             ),
         ] {
             assert_eq!(Format::negotiate(accept), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn protobuf_is_given_to_who_asks_for_ours_by_name() {
+        let protobuf = "application/vnd.google.protobuf";
+        let ours = format!("{protobuf};proto=io.prometheus.client.MetricFamily;encoding=delimited");
+        let text = Exposition::default();
+        for (accept, expected) in [
+            (ours.clone(), Exposition::Protobuf),
+            (format!("{ours};q=0.3,text/plain;q=0.2"), Exposition::Protobuf),
+            (
+                format!("{ours};q=0.3,application/openmetrics-text;q=0.4"),
+                Exposition::Text(Format::OpenMetrics),
+            ),
+            (format!("{ours};q=0"), text),
+            (
+                ours.to_uppercase()
+                    .replace("IO.PROMETHEUS.CLIENT.METRICFAMILY", "\"io.prometheus.client.MetricFamily\""),
+                Exposition::Protobuf,
+            ),
+            (protobuf.to_owned(), text),
+            (format!("{protobuf};proto=other.Message;encoding=delimited"), text),
+            (format!("{protobuf};proto=io.prometheus.client.MetricFamily;encoding=text"), text),
+            ("application/*".to_owned(), Exposition::Text(Format::OpenMetrics)),
+            ("*/*".to_owned(), text),
+            (String::new(), text),
+        ] {
+            assert_eq!(Exposition::negotiate(&accept), expected, "{accept}");
+            assert!(!expected.content_type().is_empty());
         }
     }
 

@@ -1,4 +1,6 @@
-//! The text formats that Prometheus scrapes: 0.0.4 and OpenMetrics 1.0.
+//! The formats that Prometheus scrapes: the texts 0.0.4 and OpenMetrics 1.0, and protobuf, which has native histograms.
+//!
+//! In the text formats:
 //!
 //! | kind | Prometheus type | samples |
 //! |---|---|---|
@@ -17,6 +19,8 @@
 mod encode;
 mod explicit;
 mod format;
+mod names;
+mod protobuf;
 mod write;
 
 pub use encode::Encoded;
@@ -24,6 +28,10 @@ pub use encode::Encoder;
 pub use encode::Skipped;
 #[cfg(feature = "remote-write")]
 pub(in crate::export) use explicit::each_bound;
+pub use format::Exposition;
 pub use format::Format;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use names::Names;
+pub use protobuf::ProtobufEncoder;
 #[cfg(feature = "remote-write")]
 pub(in crate::export) use write::float;

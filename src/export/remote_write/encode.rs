@@ -1,5 +1,6 @@
 //! Snapshots as series with one sample each, and series as requests (`prometheus/prompb`, remote write 1.0).
 
+use crate::export::prometheus::Names;
 use crate::export::prometheus::each_bound;
 use crate::export::prometheus::float;
 use crate::export::rows::Row;
@@ -15,7 +16,6 @@ use crate::model::snapshot::ValueRef;
 use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 /// A series by its labels, which are encoded as they are sent, and its value now.
 pub(super) struct Point {
@@ -38,7 +38,7 @@ pub(super) struct Series<'a> {
     common: &'a [(String, String)],
     pub(super) points: Vec<Point>,
     pub(super) metadata: Vec<Metadata>,
-    names: HashSet<String>,
+    names: Names,
     /// Kept from series to series.
     scratch: Scratch,
 }
@@ -63,7 +63,7 @@ impl<'a> Series<'a> {
             common,
             points: Vec::new(),
             metadata: Vec::new(),
-            names: HashSet::new(),
+            names: Names::default(),
             scratch: Scratch::default(),
         };
         let mut written = Written::default();
@@ -80,7 +80,7 @@ impl<'a> Series<'a> {
         if descriptor.kind() == Kind::Fields {
             return self.fields(family, &name, written);
         }
-        if !self.take_names(&name, descriptor.kind()) {
+        if !self.names.take(&name, descriptor.kind()) {
             return written.omit(descriptor, TAKEN, family.len() as u64);
         }
         self.describe(descriptor, &name);
@@ -129,23 +129,13 @@ impl<'a> Series<'a> {
         for field in fields {
             let name = format!("{name}_{field}");
             let present = || rows(family).filter_map(|row| Some((row, row.series.value().field(field)?)));
-            if !self.take_names(&name, Kind::Gauge) {
+            if !self.names.take(&name, Kind::Gauge) {
                 written.omit(descriptor, TAKEN, present().count() as u64);
                 continue;
             }
             self.describe(descriptor, &name);
             present().for_each(|(row, number)| self.point(&name, "", row, None, number.as_f64()));
         }
-    }
-
-    /// Whether all names that samples of this family may have are free; then they are its own.
-    fn take_names(&mut self, name: &str, kind: Kind) -> bool {
-        let all = || prometheus::suffixes(kind).iter().map(|suffix| format!("{name}{suffix}"));
-        if all().any(|name| self.names.contains(&name)) {
-            return false;
-        }
-        self.names.extend(all());
-        true
     }
 
     fn describe(&mut self, descriptor: &Descriptor, name: &str) {

@@ -1,0 +1,314 @@
+//! The protobuf format that Prometheus scrapes: `io.prometheus.client.MetricFamily`, each behind its length
+//! (<https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>).
+
+use crate::export::prometheus::explicit;
+use crate::export::prometheus::names::Names;
+use crate::export::rows::Row;
+use crate::export::rows::Selection;
+use crate::export::rows::Written;
+use crate::export::rows::rows;
+use crate::export::wire::Wire;
+use crate::model::clock::Timestamp;
+use crate::model::prometheus;
+use crate::model::snapshot::ExponentialBuckets;
+use crate::model::snapshot::ExponentialRef;
+use crate::model::snapshot::HistogramRef;
+use crate::model::snapshot::Kind;
+use crate::model::snapshot::ValueRef;
+use crate::runtime::collection::Fold;
+use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::exported::ExportedFamily;
+use std::borrow::Cow;
+
+/// Writes snapshots in Prometheus's protobuf format, which alone has native histograms.
+///
+/// Names are those of the text format 0.0.4. Every number is a double there: integers beyond 2^53 are rounded. An exponential histogram is a
+/// native one, exactly, down to the coarsest scale that Prometheus has (-4); a coarser one has explicit buckets. One finer than Prometheus's finest
+/// (8) is merged to that, exactly.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::export::prometheus::ProtobufEncoder;
+/// use mvx_metrics::prelude::*;
+/// use std::time::Duration;
+///
+/// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+/// # fn main() -> Result<(), mvx_metrics::Error> {
+/// let runtime = MetricsRuntime::builder("docs").build()?;
+/// runtime.start()?;
+/// let storage = runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+/// storage.register_event(Saved);
+/// storage.flush_blocking(Duration::from_secs(5))?;
+/// let mut body = Vec::new(); // to be kept, cleared and used again: then nothing is allocated for it
+/// let written = ProtobufEncoder::new().vitals(false).encode(&runtime.collect(), &mut body);
+/// assert_eq!((written.series(), usize::from(body[0])), (1, body.len() - 1)); // one family, behind its length
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ProtobufEncoder {
+    selection: Selection,
+}
+
+/// `MetricType` of the format.
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Counter = 0,
+    Gauge = 1,
+    Summary = 2,
+    Histogram = 4,
+}
+
+const TAKEN: &str = "another metric has one of its names already; rename one of them";
+
+impl ProtobufEncoder {
+    /// An encoder that shows each recorder by itself, and what the runtime says of itself.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of the header `Content-Type`.
+    pub const fn content_type() -> &'static str {
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+    }
+
+    /// Shows recorders one by one or folded.
+    #[must_use]
+    pub fn fold(mut self, fold: Fold) -> Self {
+        self.selection.fold = fold;
+        self
+    }
+
+    /// Shows what the runtime says of itself, as `mvx_*`, or leaves it out. It is shown unless said otherwise.
+    #[must_use]
+    pub fn vitals(mut self, shown: bool) -> Self {
+        self.selection.vitals = shown;
+        self
+    }
+
+    /// Appends a snapshot to `out`, and says how much it is and what was left out.
+    ///
+    /// Costs time in proportion to the bytes; it never touches a recorder.
+    pub fn encode(&self, snapshot: &RuntimeSnapshot, out: &mut Vec<u8>) -> Written {
+        let (mut written, mut names) = (Written::default(), Names::default());
+        for family in self.selection.families(snapshot, &mut written) {
+            let name = prometheus::family_name(family.descriptor());
+            if family.descriptor().kind() == Kind::Fields {
+                fields(out, &family, &name, &mut names, &mut written);
+            } else if names.take(&name, family.descriptor().kind()) {
+                written.series += family.len() as u64;
+                whole(out, &family, &name);
+            } else {
+                written.omit(family.descriptor(), TAKEN, family.len() as u64);
+            }
+        }
+        written
+    }
+}
+
+/// A family of which every series is a metric.
+fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
+    let kind = match family.descriptor().kind() {
+        Kind::Counter | Kind::FloatCounter => Type::Counter,
+        Kind::Gauge | Kind::UpDown | Kind::Fields => Type::Gauge,
+        Kind::Average => Type::Summary,
+        Kind::Histogram | Kind::Exponential => Type::Histogram,
+    };
+    // A counter's family has the name of its samples.
+    let name = if kind == Type::Counter { Cow::Owned(format!("{name}_total")) } else { Cow::Borrowed(name) };
+    delimited(out, |message| {
+        head(message, family, &name, kind);
+        for row in rows(family) {
+            message.nested(4, |metric| {
+                labels(metric, row);
+                value(metric, row);
+            });
+        }
+    });
+}
+
+/// Each field of a custom metric is a family of gauges.
+fn fields(
+    out: &mut Vec<u8>,
+    family: &ExportedFamily<'_>,
+    name: &str,
+    names: &mut Names,
+    written: &mut Written,
+) {
+    let mut all: Vec<_> = rows(family)
+        .filter_map(|row| if let ValueRef::Fields(fields) = row.series.value() { Some(fields) } else { None })
+        .flat_map(|fields| fields.iter().map(|(field, _)| field.as_str()))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    for field in all {
+        let name = format!("{name}_{field}");
+        let present = || rows(family).filter_map(|row| Some((row, row.series.value().field(field)?)));
+        if !names.take(&name, Kind::Gauge) {
+            written.omit(family.descriptor(), TAKEN, present().count() as u64);
+            continue;
+        }
+        delimited(out, |message| {
+            head(message, family, &name, Type::Gauge);
+            for (row, number) in present() {
+                written.series += 1;
+                message.nested(4, |metric| {
+                    labels(metric, row);
+                    metric.nested(2, |gauge| gauge.double(1, number.as_f64()));
+                });
+            }
+        });
+    }
+}
+
+/// A message behind its length.
+fn delimited(out: &mut Vec<u8>, write: impl FnOnce(&mut Wire<'_>)) {
+    Wire::new(out).delimited(write);
+}
+
+fn head(message: &mut Wire<'_>, family: &ExportedFamily<'_>, name: &str, kind: Type) {
+    let descriptor = family.descriptor();
+    message.string(1, name);
+    if !descriptor.help().is_empty() {
+        message.string(2, descriptor.help());
+    }
+    message.uint64(3, kind as u64);
+    if let Some(unit) = prometheus::unit_word(descriptor) {
+        message.string(5, &unit);
+    }
+}
+
+fn labels(metric: &mut Wire<'_>, row: Row<'_>) {
+    for (key, value) in row.labels() {
+        metric.nested(1, |pair| {
+            // Our own key of the overflow series has dots, and no other has.
+            if key.contains('.') {
+                pair.string(1, &key.replace('.', "_"))
+            } else {
+                pair.string(1, key)
+            }
+            pair.string(2, value);
+        });
+    }
+}
+
+fn value(metric: &mut Wire<'_>, row: Row<'_>) {
+    let started = row.series.started();
+    let mut counter = |value: f64| {
+        metric.nested(3, |counter| {
+            counter.double(1, value);
+            time(counter, 3, started);
+        });
+    };
+    match row.series.value() {
+        ValueRef::Counter(count) => counter(count as f64),
+        ValueRef::FloatCounter(sum) => counter(sum),
+        ValueRef::Gauge(value) => metric.nested(2, |gauge| gauge.double(1, value)),
+        ValueRef::UpDown(level) => metric.nested(2, |gauge| gauge.double(1, level as f64)),
+        ValueRef::Average { sum, count, .. } => metric.nested(4, |summary| {
+            summary.uint64(1, count);
+            summary.double(2, sum);
+            time(summary, 4, started);
+        }),
+        ValueRef::Histogram(histogram) => metric.nested(7, |message| classic(message, histogram, started)),
+        ValueRef::Exponential(histogram) => metric.nested(7, |message| native(message, histogram, started)),
+        // A family for each field.
+        ValueRef::Fields(_) => {}
+    }
+}
+
+/// `google.protobuf.Timestamp`.
+fn time(message: &mut Wire<'_>, field: u32, at: Timestamp) {
+    message.nested(field, |time| {
+        time.uint64(1, at.unix_nanos() / 1_000_000_000);
+        time.uint64(2, at.unix_nanos() % 1_000_000_000);
+    });
+}
+
+fn classic(message: &mut Wire<'_>, histogram: HistogramRef<'_>, started: Timestamp) {
+    message.uint64(1, histogram.count());
+    message.double(2, histogram.sum());
+    let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
+    for (bound, below) in bounds.zip(histogram.cumulative()) {
+        bucket(message, bound, below);
+    }
+    time(message, 15, started);
+}
+
+fn bucket(message: &mut Wire<'_>, bound: f64, below: u64) {
+    message.nested(3, |bucket| {
+        bucket.uint64(1, below);
+        bucket.double(2, bound);
+    });
+}
+
+/// The scales that Prometheus calls schemas.
+const COARSEST: i32 = -4;
+const FINEST: i32 = 8;
+
+fn native(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: Timestamp) {
+    message.uint64(1, histogram.count());
+    message.double(2, histogram.sum());
+    if histogram.scale() < COARSEST {
+        explicit::each_bound(histogram, |bound, below| bucket(message, bound, below));
+        return time(message, 15, started);
+    }
+    let histogram = histogram.at_scale(histogram.scale().min(FINEST));
+    message.sint32(5, histogram.scale());
+    message.double(6, histogram.zero_threshold());
+    message.uint64(7, histogram.zero_count());
+    buckets(message, (9, 10), histogram.negative());
+    buckets(message, (12, 13), histogram.positive());
+    if histogram.negative().is_empty() && histogram.positive().is_empty() {
+        // A span of nothing: by it alone a native histogram without observations is known to be one.
+        span(message, 12, 0, 0);
+    }
+    time(message, 15, started);
+}
+
+/// So many empty buckets in a row are written as such; more begin another span.
+const BRIDGED: i64 = 2;
+
+/// Buckets as spans of neighbours, and each count as the difference to the one before.
+fn buckets(message: &mut Wire<'_>, (spans, deltas): (u32, u32), buckets: ExponentialBuckets<'_>) {
+    let mut differences: Vec<i64> = Vec::new();
+    let (mut before, mut next) = (0_i64, 0_i64);
+    // The span under way: how far from the end of the last one, and how long.
+    let mut open: Option<(i64, u32)> = None;
+    for (index, count) in buckets.iter().filter(|(_, count)| *count > 0) {
+        // Our bucket begins above base^index, Prometheus's of that number ends there.
+        let index = i64::from(index) + 1;
+        let gap = index - next;
+        match &mut open {
+            Some((_, length)) if gap <= BRIDGED => {
+                for _ in 0..gap {
+                    differences.push(-before);
+                    before = 0;
+                }
+                *length += gap as u32 + 1;
+            }
+            _ => {
+                if let Some((offset, length)) = open.take() {
+                    span(message, spans, offset, length);
+                }
+                open = Some((gap, 1));
+            }
+        }
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        differences.push(count.saturating_sub(before));
+        (before, next) = (count, index + 1);
+    }
+    if let Some((offset, length)) = open {
+        span(message, spans, offset, length);
+        message.packed_sint64(deltas, differences);
+    }
+}
+
+fn span(message: &mut Wire<'_>, field: u32, offset: i64, length: u32) {
+    message.nested(field, |span| {
+        // Indices are of 32 bits, and so is the way between two of them where buckets are held to a number.
+        span.sint32(1, i32::try_from(offset).unwrap_or(i32::MAX));
+        span.uint64(2, u64::from(length));
+    });
+}
