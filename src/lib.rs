@@ -7,7 +7,7 @@
 
 #[cfg(feature = "axum08")]
 pub mod bridge;
-#[cfg(feature = "export")]
+#[cfg(any(feature = "export", feature = "sources"))]
 mod edge;
 #[cfg(feature = "export")]
 pub mod export;
@@ -29,6 +29,8 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "sources")]
+pub use crate::edge::ready as sources;
 #[cfg(feature = "runtime")]
 pub use crate::facade::*;
 pub use crate::model::event::DynEvent;
@@ -216,6 +218,7 @@ pub mod _guide {
     #[cfg(feature = "runtime")]
     pub mod groups {
         #![doc = include_str!("docs/groups.md")]
+        #![cfg_attr(feature = "sources", doc = include_str!("docs/sources.md"))]
     }
 
     /// From start to shutdown: states, operations, stuck code, forks.

@@ -11,6 +11,9 @@ mod requests;
 #[path = "http/shared.rs"]
 mod shared;
 mod support;
+#[cfg(all(feature = "rustls", unix))]
+#[path = "http/tls.rs"]
+mod tls;
 
 use crate::client::Client;
 use crate::client::get;
@@ -267,7 +270,7 @@ fn a_secret_is_needed_where_one_is_set_and_is_shown_nowhere() {
         HttpServer::builder(runtime.reader()).basic("a", ""),
     ] {
         let error = refused.port(0).start().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidLimit);
+        assert_eq!(error.kind(), ErrorKind::InvalidCredential);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     }
 }

@@ -242,7 +242,7 @@ fn half_open_clients_and_slow_readers_leave_scrapes_quick_and_memory_flat() {
 #[test]
 fn many_scrapes_at_once_share_renderings_and_those_past_the_limit_are_told_to_come_again() {
     let _alone = alone();
-    let clients = scaled(200).min(1_000);
+    let clients = scaled(400).min(1_000);
     let series = scaled(5_000).min(100_000);
     let served = Served::new(
         move || of_series(series),

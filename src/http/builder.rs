@@ -71,6 +71,8 @@ impl HttpServerBuilder {
             compressed: true,
             patience: limits::SOURCE_PATIENCE,
             access: Access::default(),
+            #[cfg(feature = "rustls")]
+            tls: None,
             allowed,
         };
         Self { reader, settings, mistake: None }
@@ -139,7 +141,7 @@ impl HttpServerBuilder {
         let token = token.as_ref();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.mistake = Some(Error::new(
-                ErrorKind::InvalidLimit,
+                ErrorKind::InvalidCredential,
                 "a bearer token must be visible ASCII, or no client could send it; choose one of letters and digits",
             ));
         }
@@ -153,11 +155,35 @@ impl HttpServerBuilder {
         let (user, password) = (user.as_ref(), password.as_ref());
         if user.contains(':') || password.is_empty() {
             self.mistake = Some(Error::new(
-                ErrorKind::InvalidLimit,
+                ErrorKind::InvalidCredential,
                 "a name for `Basic` has no colon, and a password is not blank; choose others",
             ));
         }
         self.settings.access.set_basic(user, password);
+        self
+    }
+
+    /// Serves over TLS alone, with this chain of certificates (the server's own first) and its private key, both in PEM: 1.2 and 1.3, by rustls. What
+    /// is not TLS is closed. The handshake is a part of [`head_time`](Self::head_time). The key is neither shown nor logged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::http::HttpServer;
+    /// use mvx_metrics::{ErrorKind, MetricsRuntime};
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let (chain, key) = ("not a certificate", "not a key"); // std::fs::read("server.pem")?
+    /// let refused = HttpServer::builder(runtime.reader()).tls(chain, key).start();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn tls(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        match crate::http::tls::Tls::new(chain.as_ref(), key.as_ref()) {
+            Ok(tls) => self.settings.tls = Some(tls),
+            Err(mistake) => self.mistake = Some(mistake),
+        }
         self
     }
 
@@ -185,7 +211,8 @@ impl HttpServerBuilder {
         self
     }
 
-    /// How many connections may be without a complete head: new, half-sent, or between two requests. Of one more the oldest is cut.
+    /// How many connections may be without a complete head: new, half-sent, or between two requests. Of one more the oldest is cut, as soon as it
+    /// has had [`HEADLESS_LEAST`](crate::limits::HEADLESS_LEAST); until then the new one waits at the port.
     pub fn max_headless(mut self, connections: usize) -> Self {
         self.settings.allowed.headless = connections;
         self
@@ -209,7 +236,7 @@ impl HttpServerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::AddressInUse`] if the port is taken, [`ErrorKind::Io`] with the cause if the address cannot be had otherwise, neither if it
-    /// [may degrade](Self::may_degrade); [`ErrorKind::InvalidLimit`] for a setting that nothing could be served with;
+    /// [may degrade](Self::may_degrade); [`ErrorKind::InvalidLimit`] for a setting that nothing could be served with, [`ErrorKind::InvalidCredential`] for a secret of that kind;
     /// [`ErrorKind::StartFailed`] if there is no thread or descriptor to be had; [`ErrorKind::Forked`].
     pub fn start(self) -> Result<HttpServer, Error> {
         if let Some(mistake) = self.mistake {

@@ -46,9 +46,25 @@ impl Drop for Seat {
     }
 }
 
-/// Answers the requests of a connection until it is closed, has had its time, or is cut.
+/// Attends to a connection until it is closed, has had its time, or is cut.
 pub(super) async fn attend(shared: Arc<Shared>, id: u64, stream: TcpStream) {
-    let seat = Arc::new(Seat { shared: Arc::clone(&shared), id });
+    let seat = Arc::new(Seat { shared, id });
+    #[cfg(feature = "rustls")]
+    if let Some(tls) = &seat.shared.tls {
+        let until = Instant::now() + seat.shared.allowed.head_time;
+        match tokio::time::timeout_at(until, tls.accept(stream)).await {
+            Ok(Ok(stream)) => converse(seat, stream).await,
+            Ok(Err(_)) => seat.shared.table.lock().stats.malformed += 1,
+            Err(_) => seat.shared.table.lock().cut(id),
+        }
+        return;
+    }
+    converse(seat, stream).await;
+}
+
+/// Answers the requests that come over a stream.
+async fn converse(seat: Arc<Seat>, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let (shared, id) = (Arc::clone(&seat.shared), seat.id);
     let answering = Arc::clone(&seat);
     let service = service_fn(move |request: Request<Incoming>| {
         let seat = Arc::clone(&answering);
@@ -192,13 +208,13 @@ impl Drop for Answer {
     }
 }
 
-/// A socket that tells the table what comes and goes.
-struct Watched {
-    stream: TcpStream,
+/// A stream that tells the table what comes and goes.
+struct Watched<S> {
+    stream: S,
     seat: Arc<Seat>,
 }
 
-impl Watched {
+impl<S> Watched<S> {
     fn note(&self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(Ok(1..))) {
             self.seat.shared.table.lock().progressed(self.seat.id, Instant::now());
@@ -206,7 +222,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -221,7 +237,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -21,6 +21,8 @@ mod serve;
 mod server;
 mod stats;
 mod table;
+#[cfg(feature = "rustls")]
+mod tls;
 
 pub use builder::HttpServerBuilder;
 pub use server::HttpServer;

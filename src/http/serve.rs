@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -21,6 +22,9 @@ use tokio::time::Sleep;
 
 /// Connections accepted in one go, before those that are there get their turn.
 const ACCEPTS: usize = 32;
+
+/// How long nobody is accepted while all who are there have hardly come.
+const CROWDED_PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves until `stop` or the runtime is over, then lets answers be finished.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Operation) {
@@ -76,6 +80,11 @@ impl Door {
                     return;
                 }
                 self.pause = None;
+            }
+            if self.shared.table.lock().is_crowded(Instant::now()) {
+                // Whoever comes waits at the port.
+                self.pause = Some(Box::pin(tokio::time::sleep(CROWDED_PAUSE)));
+                continue;
             }
             match self.listener.poll_accept(context) {
                 Poll::Ready(Ok((stream, _))) => self.admit(stream),

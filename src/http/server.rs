@@ -82,6 +82,8 @@ pub(super) struct Settings {
     pub(super) compressed: bool,
     pub(super) patience: Duration,
     pub(super) access: Access,
+    #[cfg(feature = "rustls")]
+    pub(super) tls: Option<crate::http::tls::Tls>,
     pub(super) allowed: Allowed,
 }
 
@@ -89,6 +91,8 @@ pub(super) struct Settings {
 pub(super) struct Shared {
     pub(super) pages: Pages,
     pub(super) access: Access,
+    #[cfg(feature = "rustls")]
+    pub(super) tls: Option<crate::http::tls::Tls>,
     pub(super) allowed: Allowed,
     pub(super) table: Mutex<Table>,
     /// Until when answers are finished, once somebody has said so.
@@ -112,6 +116,8 @@ impl HttpServer {
         let shared = Arc::new(Shared {
             pages,
             access: settings.access,
+            #[cfg(feature = "rustls")]
+            tls: settings.tls,
             allowed: settings.allowed,
             table: Mutex::new(Table::new(settings.allowed)),
             grace: Mutex::new(None),

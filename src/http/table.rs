@@ -67,6 +67,15 @@ impl Table {
         Self { allowed, entries: HashMap::new(), next: 0, ending: false, stats: HttpStats::default() }
     }
 
+    /// Whether a connection more would cut one that has hardly come.
+    pub(super) fn is_crowded(&self, now: Instant) -> bool {
+        let headless = self.entries.values().filter(|entry| entry.phase != Phase::Answering);
+        let young =
+            headless.filter(|entry| now.saturating_duration_since(entry.since) < limits::HEADLESS_LEAST);
+        // All of them: an older one would be cut first.
+        young.count() >= self.allowed.headless
+    }
+
     /// A new connection, and the one to be cut for it, if one must be.
     pub(super) fn enter(&mut self, now: Instant) -> (u64, Option<AbortHandle>) {
         let headless = self.entries.values().filter(|entry| entry.phase != Phase::Answering).count();

@@ -48,6 +48,8 @@ pub enum ErrorKind {
     Io,
     /// Another socket listens on the address already.
     AddressInUse,
+    /// A token, password, certificate or key that nobody could be served with.
+    InvalidCredential,
     /// A line of an event log that is no JSON, or an event that JSON cannot give back as it is.
     InvalidRecord,
     /// A line of an event log that is no event of the type asked for.

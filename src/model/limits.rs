@@ -196,6 +196,9 @@ pub const MAX_ANSWERED: usize = 64;
 /// Connections without a complete head (half-sent, or between two requests); of one more the oldest is cut.
 pub const MAX_HEADLESS: usize = 256;
 
+/// How long a connection may be without a complete head before another's arrival cuts it: of many at once, each has the time to send its own.
+pub const HEADLESS_LEAST: Duration = Duration::from_millis(100);
+
 /// How long a client takes nothing of its answer before its connection may be cut for another's sake.
 pub const STALLED_AFTER: Duration = Duration::from_millis(100);
 
