@@ -16,18 +16,26 @@ mod support;
 use crate::support::Number;
 use crate::support::PATIENCE;
 use crate::support::running;
+use mvx_metrics::Context;
+use mvx_metrics::Descriptor;
 use mvx_metrics::ExponentialRef;
+use mvx_metrics::FamilyWriter;
+use mvx_metrics::FieldName;
 use mvx_metrics::Fold;
+use mvx_metrics::Kind;
+use mvx_metrics::LabelSet;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::RuntimeSnapshot;
 use mvx_metrics::Unit;
+use mvx_metrics::Verdict;
 use mvx_metrics::export::prometheus::Encoder;
 use mvx_metrics::export::prometheus::Format;
 use mvx_metrics::export::prometheus::ProtobufEncoder;
 use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The messages of the format, written down from their definition.
@@ -262,6 +270,71 @@ fn every_sample_is_the_one_of_the_text_format() {
     let of_snapshot = snapshot.families(Fold::Recorder);
     let took = of_snapshot.iter().find(|family| family.descriptor().name().as_str() == "took").unwrap();
     assert_eq!(took.parts()[0].family().series().next().unwrap().started().unix_nanos(), nanos);
+}
+
+/// Shows one field.
+struct Custom(Arc<Descriptor>);
+
+impl mvx_metrics::Metric<Number> for Custom {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.0
+    }
+    fn handle_event(&mut self, _: &Number, _: &Context) -> Verdict {
+        Verdict::Accepted
+    }
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        writer.labelled_field(&LabelSet::empty(), &FieldName::new("field").unwrap(), 1_u64);
+    }
+}
+
+/// Prometheus refuses the whole scrape over a unit that the name does not end in.
+#[test]
+fn a_unit_is_told_only_where_the_name_ends_in_it() {
+    let runtime = running("units");
+    let custom = Descriptor::builder("custom", Kind::Fields).unit(Unit::Seconds).build().unwrap();
+    let recorder = runtime
+        .recorder::<Number>("one")
+        .metric(Custom(custom))
+        .gauge("seconds", |g| g.unit(Unit::Seconds).value(|n| Some(n.0)))
+        .counter("busy", |c| c.unit(Unit::Seconds).value(|n| Some(n.0)))
+        .create()
+        .unwrap();
+    recorder.register_event(Number(1));
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let families = encoded(&runtime.collect());
+    let units: Vec<_> =
+        families.iter().map(|family| (family.name.as_deref().unwrap(), family.unit.as_deref())).collect();
+    assert_eq!(
+        units,
+        [("busy_seconds_total", Some("seconds")), ("custom_seconds_field", None), ("seconds", None)]
+    );
+    let mut text = String::new();
+    let _ = Encoder::new(Format::OpenMetrics).vitals(false).encode(&runtime.collect(), &mut text);
+    let units: Vec<_> = text.lines().filter(|line| line.starts_with("# UNIT")).collect();
+    assert_eq!(units, ["# UNIT busy_seconds seconds"]);
+}
+
+/// Prometheus takes a whole family for what its first series is.
+#[test]
+fn a_family_is_native_as_a_whole_or_not_at_all() {
+    let runtime = running("mixed");
+    let recorder = runtime
+        .recorder::<Value>("one")
+        .exponential_histogram("values", |h| {
+            h.max_buckets(3).label("wide", |v| (v.0 != 1.0).into()).value(|v| Some(v.0))
+        })
+        .create()
+        .unwrap();
+    for value in [1.0, 1e-300, 1e300] {
+        recorder.register_event(Value(value));
+    }
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let families = encoded(&runtime.collect());
+    let [narrow, wide] = &families[0].metric[..] else { panic!("{families:?}") };
+    for histogram in [narrow, wide].map(|metric| metric.histogram.as_ref().unwrap()) {
+        assert_eq!((histogram.schema, histogram.positive_span.len()), (None, 0));
+        assert_eq!(histogram.bucket.last().unwrap().below, histogram.count);
+    }
 }
 
 /// The buckets of spans and deltas, by Prometheus's number.

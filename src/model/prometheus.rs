@@ -29,6 +29,12 @@ pub(crate) fn unit_word(descriptor: &Descriptor) -> Option<String> {
     (word != "ratio" || gauge).then(|| word.into_owned())
 }
 
+/// The unit that is told of a family of this name: only where the name ends in `_` and its word, since Prometheus refuses a whole scrape over another.
+pub(crate) fn told_unit(name: &str, descriptor: &Descriptor) -> Option<String> {
+    unit_word(descriptor)
+        .filter(|word| name.strip_suffix(word.as_str()).is_some_and(|rest| rest.ends_with('_')))
+}
+
 /// What the samples of a family of this kind may be called, as suffixes of its name; in one exposition no two families share a name.
 pub(crate) fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {

@@ -263,7 +263,7 @@ impl Text<'_> {
             self.out.push('\n');
         }
         push!(self.out, "# TYPE {name}{suffix} {kind}\n");
-        let unit = prometheus::unit_word(descriptor).filter(|word| open && name.ends_with(word.as_str()));
+        let unit = if open { prometheus::told_unit(name, descriptor) } else { None };
         if let Some(unit) = unit {
             push!(self.out, "# UNIT {name} {unit}\n");
         }

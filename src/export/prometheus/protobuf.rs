@@ -10,6 +10,7 @@ use crate::export::rows::rows;
 use crate::export::wire::Wire;
 use crate::model::clock::Timestamp;
 use crate::model::prometheus;
+use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::ExponentialBuckets;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
@@ -23,7 +24,7 @@ use std::borrow::Cow;
 /// Writes snapshots in Prometheus's protobuf format, which alone has native histograms.
 ///
 /// Names are those of the text format 0.0.4. Every number is a double there: integers beyond 2^53 are rounded. An exponential histogram is a
-/// native one, exactly, down to the coarsest scale that Prometheus has (-4); a coarser one has explicit buckets. One finer than Prometheus's finest
+/// native one, exactly, down to the coarsest scale that Prometheus has (-4); a family with a coarser one has explicit buckets. One finer than Prometheus's finest
 /// (8) is merged to that, exactly.
 ///
 /// # Examples
@@ -117,12 +118,15 @@ fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
     };
     // A counter's family has the name of its samples.
     let name = if kind == Type::Counter { Cow::Owned(format!("{name}_total")) } else { Cow::Borrowed(name) };
+    // A reader takes all series for what the first one is.
+    let native =
+        rows(family).all(|row| row.series.value().exponential().is_none_or(|one| one.scale() >= COARSEST));
     delimited(out, |message| {
-        head(message, family, &name, kind);
+        head(message, family.descriptor(), &name, kind);
         for row in rows(family) {
             message.nested(4, |metric| {
                 labels(metric, row);
-                value(metric, row);
+                value(metric, row, native);
             });
         }
     });
@@ -150,7 +154,7 @@ fn fields(
             continue;
         }
         delimited(out, |message| {
-            head(message, family, &name, Type::Gauge);
+            head(message, family.descriptor(), &name, Type::Gauge);
             for (row, number) in present() {
                 written.series += 1;
                 message.nested(4, |metric| {
@@ -167,14 +171,14 @@ fn delimited(out: &mut Vec<u8>, write: impl FnOnce(&mut Wire<'_>)) {
     Wire::new(out).delimited(write);
 }
 
-fn head(message: &mut Wire<'_>, family: &ExportedFamily<'_>, name: &str, kind: Type) {
-    let descriptor = family.descriptor();
+fn head(message: &mut Wire<'_>, descriptor: &Descriptor, name: &str, kind: Type) {
     message.string(1, name);
     if !descriptor.help().is_empty() {
         message.string(2, descriptor.help());
     }
     message.uint64(3, kind as u64);
-    if let Some(unit) = prometheus::unit_word(descriptor) {
+    let family = name.strip_suffix("_total").filter(|_| kind == Type::Counter).unwrap_or(name);
+    if let Some(unit) = prometheus::told_unit(family, descriptor) {
         message.string(5, &unit);
     }
 }
@@ -193,7 +197,7 @@ fn labels(metric: &mut Wire<'_>, row: Row<'_>) {
     }
 }
 
-fn value(metric: &mut Wire<'_>, row: Row<'_>) {
+fn value(metric: &mut Wire<'_>, row: Row<'_>, native: bool) {
     let started = row.series.started();
     let mut counter = |value: f64| {
         metric.nested(3, |counter| {
@@ -212,7 +216,9 @@ fn value(metric: &mut Wire<'_>, row: Row<'_>) {
             time(summary, 4, started);
         }),
         ValueRef::Histogram(histogram) => metric.nested(7, |message| classic(message, histogram, started)),
-        ValueRef::Exponential(histogram) => metric.nested(7, |message| native(message, histogram, started)),
+        ValueRef::Exponential(histogram) => {
+            metric.nested(7, |message| exponential(message, histogram, started, native));
+        }
         // A family for each field.
         ValueRef::Fields(_) => {}
     }
@@ -247,10 +253,11 @@ fn bucket(message: &mut Wire<'_>, bound: f64, below: u64) {
 const COARSEST: i32 = -4;
 const FINEST: i32 = 8;
 
-fn native(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: Timestamp) {
+/// As a native histogram, or with explicit buckets.
+fn exponential(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: Timestamp, native: bool) {
     message.uint64(1, histogram.count());
     message.double(2, histogram.sum());
-    if histogram.scale() < COARSEST {
+    if !native {
         explicit::each_bound(histogram, |bound, below| bucket(message, bound, below));
         return time(message, 15, started);
     }

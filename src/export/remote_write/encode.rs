@@ -151,7 +151,7 @@ impl<'a> Series<'a> {
             kind,
             name: format!("{name}{suffix}"),
             help: descriptor.help().to_owned(),
-            unit: prometheus::unit_word(descriptor).unwrap_or_default(),
+            unit: prometheus::told_unit(name, descriptor).unwrap_or_default(),
         });
     }
 
