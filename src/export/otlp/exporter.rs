@@ -304,21 +304,13 @@ fn judge(answer: &Answer) -> Result<Rejected, ExportError> {
             Rejected::default()
         });
     }
-    let why = format!("the receiver answered {status}: {}", said(&answer.body));
     let retryable = [
         StatusCode::TOO_MANY_REQUESTS,
         StatusCode::BAD_GATEWAY,
         StatusCode::SERVICE_UNAVAILABLE,
         StatusCode::GATEWAY_TIMEOUT,
     ];
-    if !retryable.contains(&status) {
-        return Err(ExportError::fatal(why));
-    }
-    let error = ExportError::retryable(why);
-    Err(match answer.retry_after {
-        Some(pause) => error.after(pause),
-        None => error,
-    })
+    Err(answer.failure("the receiver", retryable.contains(&status)))
 }
 
 fn is_protobuf(answer: &Answer) -> bool {

@@ -36,6 +36,29 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+impl Answer {
+    /// The failure that this is, from whom; the other side's pause comes with one that is worth another attempt.
+    pub(crate) fn failure(&self, of: &str, retryable: bool) -> ExportError {
+        let why = format!("{of} answered {}: {}", self.status, said(&self.body));
+        match (retryable, self.retry_after) {
+            (false, _) => ExportError::fatal(why),
+            (true, None) => ExportError::retryable(why),
+            (true, Some(pause)) => ExportError::retryable(why).after(pause),
+        }
+    }
+
+    /// By the rule of Prometheus's receivers: 5xx and 429 are worth another attempt, nothing else is
+    /// (<https://prometheus.io/docs/specs/prw/remote_write_spec/#retries-backoff>).
+    #[cfg(any(feature = "remote-write", feature = "pushgateway"))]
+    pub(crate) fn judge(&self, of: &str) -> Result<(), ExportError> {
+        if self.status.is_success() {
+            return Ok(());
+        }
+        let retryable = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
+        Err(self.failure(of, retryable))
+    }
+}
+
 /// What is sent.
 pub(crate) struct Message {
     pub(crate) method: Method,

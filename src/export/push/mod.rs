@@ -8,6 +8,7 @@ mod target;
 pub(super) use client::Answer;
 pub(super) use client::Client;
 pub(super) use client::Message;
+#[cfg(feature = "otlp")]
 pub(super) use client::said;
 pub(super) use target::Target;
 #[cfg(feature = "otlp")]

@@ -7,7 +7,6 @@ use crate::export::prometheus::Format;
 use crate::export::push::Client;
 use crate::export::push::Message;
 use crate::export::push::Target;
-use crate::export::push::said;
 use crate::export::pushgateway::group;
 use crate::model::error::Error;
 use crate::model::label::LabelSet;
@@ -16,7 +15,6 @@ use crate::runtime::collection::RuntimeSnapshot;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::Method;
-use http::StatusCode;
 use http::header;
 use std::fmt;
 use std::time::Duration;
@@ -158,20 +156,7 @@ impl PushgatewayExporter {
     async fn send(&mut self, method: Method, body: Bytes) -> Result<(), ExportError> {
         let content = (header::CONTENT_TYPE, HeaderValue::from_static(Format::Text.content_type()));
         let message = Message { method, path: Some(self.path.clone()), headers: vec![content], body };
-        let answer = self.client.send(message).await?;
-        let status = answer.status;
-        if status.is_success() {
-            return Ok(());
-        }
-        let why = format!("the Pushgateway answered {status}: {}", said(&answer.body));
-        if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
-            return Err(ExportError::fatal(why));
-        }
-        let error = ExportError::retryable(why);
-        Err(match answer.retry_after {
-            Some(pause) => error.after(pause),
-            None => error,
-        })
+        self.client.send(message).await?.judge("the Pushgateway")
     }
 }
 

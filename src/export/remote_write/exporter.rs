@@ -2,11 +2,9 @@
 
 use crate::export::exporter::ExportError;
 use crate::export::exporter::Exporter;
-use crate::export::push::Answer;
 use crate::export::push::Client;
 use crate::export::push::Message;
 use crate::export::push::Target;
-use crate::export::push::said;
 use crate::export::remote_write::encode;
 use crate::export::remote_write::encode::Metadata;
 use crate::export::remote_write::encode::STALE;
@@ -23,7 +21,6 @@ use crate::runtime::collection::RuntimeSnapshot;
 use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
-use http::StatusCode;
 use http::header;
 use std::collections::HashMap;
 use std::fmt;
@@ -223,7 +220,7 @@ impl RemoteWriteExporter {
             let rest = series.split_off(series.len().min(self.settings.most));
             let body = encode::request(&series, std::mem::take(&mut metadata));
             let answer = self.client.send(message(&body)?).await?;
-            judge(&answer)?;
+            answer.judge("the receiver")?;
             for Sent { labels, started, .. } in std::mem::replace(&mut series, rest) {
                 match started {
                     Some(started) => drop(self.known.insert(labels, started)),
@@ -247,23 +244,6 @@ fn message(body: &[u8]) -> Result<Message, ExportError> {
     Ok(Message { method: Method::POST, path: None, headers, body: body.into() })
 }
 
-/// What an answer means (<https://prometheus.io/docs/specs/prw/remote_write_spec/#retries-backoff>).
-fn judge(answer: &Answer) -> Result<(), ExportError> {
-    let status = answer.status;
-    if status.is_success() {
-        return Ok(());
-    }
-    let why = format!("the receiver answered {status}: {}", said(&answer.body));
-    if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
-        return Err(ExportError::fatal(why));
-    }
-    let error = ExportError::retryable(why);
-    Err(match answer.retry_after {
-        Some(pause) => error.after(pause),
-        None => error,
-    })
-}
-
 impl fmt::Debug for RemoteWriteExporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteWriteExporter")
@@ -283,7 +263,9 @@ impl fmt::Debug for RemoteWriteExporterBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::push::Answer;
     use bytes::Bytes;
+    use http::StatusCode;
 
     #[test]
     fn each_status_is_retried_or_not_as_the_specification_says() {
@@ -295,7 +277,7 @@ mod tests {
                 content_type: None,
                 body: Bytes::new(),
             };
-            let judged = judge(&answer);
+            let judged = answer.judge("the receiver");
             if status.is_success() {
                 assert!(judged.is_ok());
                 continue;
