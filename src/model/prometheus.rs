@@ -30,6 +30,7 @@ pub(crate) fn unit_word(descriptor: &Descriptor) -> Option<String> {
 }
 
 /// The unit that is told of a family of this name: only where the name ends in `_` and its word, since Prometheus refuses a whole scrape over another.
+#[cfg(feature = "prometheus")]
 pub(crate) fn told_unit(name: &str, descriptor: &Descriptor) -> Option<String> {
     unit_word(descriptor)
         .filter(|word| name.strip_suffix(word.as_str()).is_some_and(|rest| rest.ends_with('_')))

@@ -4,7 +4,7 @@ pub(super) mod base64;
 mod client;
 mod target;
 
-#[cfg(any(feature = "otlp", feature = "remote-write"))]
+#[cfg(any(feature = "otlp", all(test, feature = "remote-write")))]
 pub(super) use client::Answer;
 pub(super) use client::Client;
 pub(super) use client::Message;
