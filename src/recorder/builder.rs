@@ -170,7 +170,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
 
     /// A label that an exporter shows with every series of the recorder, such as a region. It is kept once, and costs no event anything.
     ///
-    /// `create` refuses a key that is none, is reserved, is given twice or is that of a metric's own label. In a group, whose series
+    /// `create` refuses a key that is none, is reserved, is given twice or is that of a metric's own label or of a constant label of the
+    /// [runtime](crate::RuntimeBuilder::constant_label). In a group, whose series
     /// may come from several recorders, it does not show.
     ///
     /// # Examples
@@ -390,6 +391,9 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         let group = self.group.map(|name| home.hub().groups.name(&name)).transpose()?;
         let constant = self.constant_labels.iter().map(|(key, value)| (key.as_str(), value));
         let constant_labels = LabelSet::new(constant)?;
+        if constant_labels != LabelSet::empty() {
+            home.hub().catalogue.check_constant(&constant_labels)?;
+        }
         let epoch = home.next_epoch();
         let identity = Arc::new(Identity { id, entity, epoch, group, constant_labels });
         slots.iter().try_for_each(|slot| identity.check_labels(slot.descriptor()))?;
