@@ -11,6 +11,7 @@ mod define;
 mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
+pub(crate) mod dynamic;
 pub(crate) mod factory;
 pub(crate) mod groups;
 pub(crate) mod handle;

@@ -37,6 +37,7 @@ use crate::recorder::builder::InRuntime;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::catalogue::CatalogueEntry;
 use crate::recorder::core::CoreNode;
+use crate::recorder::dynamic::DynamicSetBuilder;
 use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
@@ -307,6 +308,11 @@ impl MetricsRuntime {
         let settings = &self.inner.settings;
         let home = InRuntime { home: Arc::clone(&self.inner) as Arc<dyn Host> };
         RecorderBuilder::new(home, id, settings.capacity, settings.policy)
+    }
+
+    /// A builder for a [`DynamicSet`](crate::DynamicSet): a recorder of metrics whose names are known only at run time.
+    pub fn dynamic_set(&self, id: &str) -> DynamicSetBuilder {
+        DynamicSetBuilder::new(self.recorder(id))
     }
 
     /// The recorder of this id.
