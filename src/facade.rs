@@ -88,6 +88,7 @@ pub use crate::recorder::builder::InRuntime;
 pub use crate::recorder::builder::RecorderBuilder;
 pub use crate::recorder::calls::UserCall;
 pub use crate::recorder::catalogue::CatalogueEntry;
+pub use crate::recorder::changing::RemovedSeries;
 pub use crate::recorder::detached::Detached;
 pub use crate::recorder::detached::RecorderTask;
 pub use crate::recorder::factory::NewRecorder;
@@ -99,6 +100,7 @@ pub use crate::recorder::handle::RegisterError;
 pub use crate::recorder::identity::Epoch;
 #[cfg(feature = "log")]
 pub use crate::recorder::journal::log::LogMode;
+pub use crate::recorder::metric_set::MetricSet;
 pub use crate::recorder::observers::Change;
 pub use crate::recorder::observers::ObserverId;
 pub use crate::recorder::operation::Operation;

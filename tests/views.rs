@@ -195,3 +195,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn constant_labels_of_the_runtime_are_in_every_format_and_no_view_replaces_them() {
+    let runtime =
+        MetricsRuntime::builder("constant").constant_label("stage", "test \"1\"\n").build().unwrap();
+    runtime.start().unwrap();
+    let recorder = runtime.recorder::<Number>("left").counter("saves", |c| c).create().unwrap();
+    recorder.register_event(Number(1));
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let view = View::builder().label("stage", "mine").label("area", "here").without_entity().build().unwrap();
+    let plain = runtime.collect();
+    let viewed = plain.with_view(&view);
+    let sample = text(&viewed).lines().find(|line| line.contains("_total")).unwrap().to_owned();
+    assert_eq!(sample, r#"saves_total{area="here",recorder="left",stage="test \"1\"\n"} 1"#);
+    let mut written = String::new();
+    let _ = Encoder::new(Format::Text).encode(&plain, &mut written);
+    let samples = written.lines().filter(|line| !line.starts_with('#'));
+    assert!(samples.clone().count() > 5, "{written}");
+    samples.for_each(|line| assert_eq!(line.matches(r#"stage="test \"1\"\n""#).count(), 1, "{line}"));
+    let mut lines = String::new();
+    let _ = json::Encoder::new().encode(&plain, &mut lines);
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["labels"]["stage"], "test \"1\"\n", "{line}");
+    }
+    let mut table = String::new();
+    let _ = console::Encoder::new().vitals(false).encode(&plain, &mut table);
+    assert!(table.contains(r#"stage="test \"1\"\n""#), "{table}");
+}

@@ -11,7 +11,6 @@ use crate::queue::Rest;
 use crate::queue::published::Shared;
 use crate::queue::run::Run;
 use crate::recorder::calls::Call;
-use crate::recorder::catalogue::conflict_within;
 use crate::recorder::core::Core;
 use crate::recorder::core::too_many_waiting;
 use crate::recorder::dispatch::Slot;
@@ -40,8 +39,14 @@ use std::time::Duration;
 /// A chunk that took no longer than this may be twice as long next time.
 const QUICK_CHUNK: Duration = Duration::from_micros(100);
 
+mod changes;
+
 pub(crate) struct Actor<E> {
     slots: Vec<Slot<E>>,
+    /// What removed metrics leave behind, if their series were kept.
+    kept: Vec<MetricCut>,
+    /// Rises when metrics come or go.
+    composition: u64,
     observers: Observers<E>,
     hooks: Hooks,
     /// The hook that is due or under way.
@@ -87,6 +92,8 @@ impl<E: MetricEvent> Actor<E> {
     pub(crate) fn new(slots: Vec<Slot<E>>, observers: Observers<E>, hooks: Hooks) -> Self {
         Self {
             slots,
+            kept: Vec::new(),
+            composition: 0,
             observers,
             hooks,
             hook: None,
@@ -117,6 +124,7 @@ impl<E: MetricEvent> Actor<E> {
         // What was published last stays.
         self.dirty = false;
         self.spare = None;
+        self.kept = Vec::new();
         let hooks = Hooks { on_starting: None, on_stopped: None, deadline: None };
         (
             std::mem::take(&mut self.slots),
@@ -127,13 +135,14 @@ impl<E: MetricEvent> Actor<E> {
 
     /// What readers see before the first event.
     pub(crate) fn first_cut(&self, identity: &Arc<Identity>, now: Timestamp) -> Cut {
-        let metrics = self.slots.iter().map(first_shown).collect();
+        let metrics = self.slots.iter().map(first_shown).chain(self.kept.iter().cloned()).collect();
         Cut {
             identity: Arc::clone(identity),
             version: 0,
             sequence: 0,
             taken_at: now,
             metrics,
+            composition: self.composition,
             quarantined_observers: 0,
         }
     }
@@ -141,7 +150,7 @@ impl<E: MetricEvent> Actor<E> {
     /// One turn: commands, then events until there are no more or the turn is over, then the answers that are due.
     pub(crate) fn turn(&mut self, core: &Core<E>, mut consumer: Consumer<'_, E>, desk: &mut Desk) -> Turned {
         if consumer.take_kick() {
-            self.obey(core);
+            self.obey(core, desk.now);
         }
         let next = self.advance(core, &mut consumer, desk);
         self.last_turn = desk.now;
@@ -353,7 +362,7 @@ impl<E: MetricEvent> Actor<E> {
         }
     }
 
-    fn obey(&mut self, core: &Core<E>) {
+    fn obey(&mut self, core: &Core<E>, now: Timestamp) {
         let (commands, owes) = core.mailbox().take();
         self.owes = owes;
         for command in commands {
@@ -372,14 +381,13 @@ impl<E: MetricEvent> Actor<E> {
                 }
                 Command::Unsubscribe { id } => crate::queue::drop_quietly(self.observers.remove(id)),
                 Command::Reinstate { whom, done } => done.complete(self.reinstate(&whom)),
-                Command::Register { slot, done } => {
-                    let metric = slot.descriptor().name().clone();
-                    let result = self.add(slot);
-                    core.tell(match &result {
-                        Ok(()) => IncidentKind::MetricRegistered { metric },
-                        Err(error) => IncidentKind::MetricRefused { metric, error: error.clone() },
-                    });
-                    done.complete(result);
+                Command::Register { slots, done } => done.complete(self.register(core, slots, now)),
+                Command::Replace { slots, done } => {
+                    let replaced = slots.into_iter().try_for_each(|slot| self.replace(core, slot, now));
+                    done.complete(replaced);
+                }
+                Command::Remove { name, series, done } => {
+                    done.complete(self.remove(core, &name, series, now));
                 }
                 Command::Start { done, asked } => self.start(core, done, asked),
                 Command::HookDone { result } => self.hook_ended = Some(result),
@@ -406,17 +414,6 @@ impl<E: MetricEvent> Actor<E> {
         let cut = self.version + 1;
         self.slots.iter_mut().for_each(|slot| slot.reinstate(cut));
         self.observers.reinstate_all();
-    }
-
-    fn add(&mut self, slot: Slot<E>) -> Result<(), Error> {
-        let name = slot.descriptor().name();
-        if let Some(present) = self.slots.iter().find(|present| present.descriptor().name() == name) {
-            // The same shape is the same metric: the first definition stays.
-            return conflict_within(present.descriptor(), slot.descriptor()).map_or(Ok(()), Err);
-        }
-        self.slots.push(slot);
-        self.dirty = true;
-        Ok(())
     }
 
     /// Ends the flushes whose events are settled, and the stop if everything is.
@@ -501,27 +498,33 @@ impl<E: MetricEvent> Actor<E> {
         if !self.dirty || core.queue.is_abandoned() {
             return;
         }
+        let next = self.next_cut(core, now);
+        self.spare = Some(core.cut.replace(next));
+        report::quarantined(core, &mut self.slots);
+        report::published(core, &mut self.inspected, self.published_at, (self.version, self.dispatched));
+    }
+
+    /// The state as it is now, to be swapped in.
+    fn next_cut(&mut self, core: &Core<E>, now: Timestamp) -> Shared<Cut> {
         self.dirty = false;
         // Whatever the clock does, a later cut is not an earlier one.
         let now = now.max(self.published_at);
         self.published_at = now;
         let mut spare = self.spare.take();
-        let next = match spare.as_mut().and_then(Shared::get_mut) {
+        let same = |cut: &&mut Cut| cut.composition == self.composition;
+        let next = match spare.as_mut().and_then(Shared::get_mut).filter(same) {
             Some(cut) => {
                 self.refresh(core, cut, now);
                 spare
             }
             None => None,
         };
-        // Some reader still holds the old one, or there is none yet: a new one, written from scratch.
-        let next = next.unwrap_or_else(|| {
+        // Some reader still holds the old one, it has other metrics, or there is none yet: a new one, written from scratch.
+        next.unwrap_or_else(|| {
             let mut cut = self.first_cut(core.identity_arc(), now);
             self.refresh(core, &mut cut, now);
             Shared::new(cut)
-        });
-        self.spare = Some(core.cut.replace(next));
-        report::quarantined(core, &mut self.slots);
-        report::published(core, &mut self.inspected, now, (self.version, self.dispatched));
+        })
     }
 
     fn refresh(&mut self, core: &Core<E>, cut: &mut Cut, now: Timestamp) {
@@ -530,7 +533,6 @@ impl<E: MetricEvent> Actor<E> {
         cut.version = self.version;
         cut.sequence = self.dispatched;
         cut.taken_at = now;
-        cut.metrics.extend(self.slots[cut.metrics.len()..].iter().map(first_shown));
         for (index, (slot, metric)) in self.slots.iter_mut().zip(&mut cut.metrics).enumerate() {
             if slot.changed_at > since {
                 core.calls.at(Call::Snapshot(index));
@@ -595,7 +597,7 @@ enum Drained {
 
 /// A metric before its first event: some have something to show from the start.
 fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
-    MetricCut { family: slot.written_out(), tally: slot.tally, quarantined: slot.quarantined }
+    MetricCut { family: slot.written_out(), tally: slot.tally, quarantined: slot.quarantined, removed: false }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.

@@ -42,7 +42,6 @@ use crate::queue::ready::Node;
 use crate::recorder::catalogue::Owner;
 use crate::recorder::core::Core;
 use crate::recorder::core::CoreNode;
-use crate::recorder::dispatch::Slot;
 use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
@@ -52,6 +51,7 @@ use crate::recorder::hub::Hub;
 use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
 use crate::recorder::journal::LoggedFrom;
+use crate::recorder::metric_set::MetricSet;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::operation::Operation;
@@ -96,13 +96,11 @@ pub struct RecorderBuilder<E: MetricEvent, H = InRuntime> {
     group: Option<String>,
     capacity: u32,
     policy: OverflowPolicy,
-    slots: Vec<Slot<E>>,
+    metrics: MetricSet<E>,
     observers: Vec<ObserverFn<E>>,
     hooks: Hooks,
     /// The runtime's own setting, if there is none here.
     pub(crate) logged_from: Option<LoggedFrom>,
-    /// The first mistake; reported by `create`, where it can be handled.
-    mistake: Option<Error>,
 }
 
 /// Where a recorder is made: what it needs to know of its surroundings.
@@ -142,11 +140,10 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
             group: None,
             capacity,
             policy,
-            slots: Vec::new(),
+            metrics: MetricSet::new(),
             observers: Vec::new(),
             hooks: Hooks::none(),
             logged_from: None,
-            mistake: None,
         }
     }
 
@@ -185,7 +182,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
 
     /// A label that an exporter shows with every series of the recorder, such as a region. It is kept once, and costs no event anything.
     ///
-    /// `create` refuses a key that is none, is reserved, is given twice or is that of a metric's own label. In a group, whose series
+    /// `create` refuses a key that is none, is reserved, is given twice or is that of a metric's own label or of a constant label of the
+    /// [runtime](crate::RuntimeBuilder::constant_label). In a group, whose series
     /// may come from several recorders, it does not show.
     ///
     /// # Examples
@@ -402,6 +400,12 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         self.add(Ok(metric))
     }
 
+    /// Adds every metric of a set, such as a library ships. Others may be added before and after it; see [`MetricSet`].
+    pub fn metrics(mut self, set: MetricSet<E>) -> Self {
+        self.metrics.absorb(set);
+        self
+    }
+
     /// Tells `observer` of every change; see [`Recorder::on_metric_changed`].
     pub fn on_metric_changed(mut self, observer: impl FnMut(&Change<'_, E>) + Send + 'static) -> Self {
         self.observers.push(Box::new(observer));
@@ -469,30 +473,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
     }
 
     fn add<M: Metric<E>>(mut self, metric: Result<M, Error>) -> Self {
-        match metric.and_then(Slot::new) {
-            Ok(slot) => self.place(slot),
-            Err(error) => self.note(error),
-        }
+        self.metrics.add(metric);
         self
-    }
-
-    /// A name declared again with the same shape is the same metric: the first definition stays.
-    fn place(&mut self, slot: Slot<E>) {
-        let name = slot.descriptor().name();
-        match self.slots.iter().find(|present| present.descriptor().name() == name) {
-            None => self.slots.push(slot),
-            Some(present) => {
-                if let Some(error) =
-                    crate::recorder::catalogue::conflict_within(present.descriptor(), slot.descriptor())
-                {
-                    self.note(error);
-                }
-            }
-        }
-    }
-
-    fn note(&mut self, error: Error) {
-        self.mistake.get_or_insert(error);
     }
 
     /// The recorder itself, declared in the catalogue together with what `enter` does with it.
@@ -501,9 +483,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         home: &(impl Home + ?Sized),
         enter: impl FnOnce(&Arc<CoreNode<E>>) -> Result<(), Error>,
     ) -> Result<Arc<CoreNode<E>>, Error> {
-        if let Some(mistake) = self.mistake {
-            return Err(mistake);
-        }
+        let slots = self.metrics.into_slots()?;
         let id = RecorderId::new(&self.id)?;
         check_capacity(self.capacity)?;
         if home.hub().is_forked() {
@@ -516,17 +496,20 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         let group = self.group.map(|name| home.hub().groups.name(&name)).transpose()?;
         let constant = self.constant_labels.iter().map(|(key, value)| (key.as_str(), value));
         let constant_labels = LabelSet::new(constant)?;
+        if constant_labels != LabelSet::empty() {
+            home.hub().catalogue.check_constant(&constant_labels)?;
+        }
         let epoch = home.next_epoch();
         let identity = Arc::new(Identity { id, entity, epoch, group, constant_labels });
-        self.slots.iter().try_for_each(|slot| identity.check_labels(slot.descriptor()))?;
-        let descriptors: Vec<_> = self.slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();
+        slots.iter().try_for_each(|slot| identity.check_labels(slot.descriptor()))?;
+        let descriptors: Vec<_> = slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();
         let kind = match self.policy {
             OverflowPolicy::DropNewest => Kind::Ring,
             OverflowPolicy::DropOldest => Kind::LockedOldest,
         };
         let given = home.hooks_for(&NewRecorder::of::<E>(&identity))?;
         let (observers, hooks) = given.with_own(&identity, self.observers, self.hooks);
-        let metrics = (self.slots, observers, hooks);
+        let metrics = (slots, observers, hooks);
         let hub = Arc::clone(home.hub());
         hub.keep_time(home.clock());
         let now = home.clock().now();
@@ -583,8 +566,7 @@ impl<E: MetricEvent, H> fmt::Debug for RecorderBuilder<E, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecorderBuilder")
             .field("id", &self.id)
-            .field("metrics", &self.slots.len())
-            .field("mistake", &self.mistake)
+            .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::label::LabelSet;
 use crate::model::name::MetricName;
 use crate::model::name::RecorderId;
 use crate::model::prometheus;
@@ -22,6 +23,8 @@ pub(crate) struct Catalogue {
 
 #[derive(Default)]
 struct Names {
+    /// The constant labels of the runtime, whose keys no metric may have.
+    constant: LabelSet,
     metrics: HashMap<MetricName, Entry>,
     /// Each name that a format writes for one of them, and whose it is.
     written: HashMap<String, MetricName>,
@@ -59,6 +62,25 @@ pub struct CatalogueEntry {
 }
 
 impl Catalogue {
+    /// Refuses from now on what has a label of the key of one of these.
+    pub(crate) fn take_keys_of(&self, labels: LabelSet) {
+        self.names.lock().constant = labels;
+    }
+
+    /// Refuses constant labels of a recorder that are the runtime's.
+    pub(crate) fn check_constant(&self, labels: &LabelSet) -> Result<(), Error> {
+        let constant = self.names.lock().constant.clone();
+        match labels.iter().find(|(key, _)| constant.get(key).is_some()) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let message = format!(
+                    "`{key}` is a constant label of the runtime; give the recorder's another key, or leave it out"
+                );
+                Err(Error::new(ErrorKind::MetricConflict, message))
+            }
+        }
+    }
+
     /// Every metric that was ever declared, by name.
     pub(crate) fn list(&self) -> Vec<CatalogueEntry> {
         let names = self.names.lock();
@@ -90,6 +112,7 @@ impl Catalogue {
                 check(entry, descriptor, owner)?;
                 continue;
             }
+            refuse_twice(&names.constant, descriptor)?;
             for written in written_names(descriptor) {
                 if let Some(other) = names.written.get(&written).or_else(|| fresh.written.get(&written)) {
                     if other == name {
@@ -111,6 +134,20 @@ impl Catalogue {
         names.metrics.extend(fresh.metrics);
         names.written.extend(fresh.written);
         Ok(())
+    }
+}
+
+/// Refuses a metric that has a label of the key of a constant one of the runtime.
+pub(crate) fn refuse_twice(constant: &LabelSet, descriptor: &Descriptor) -> Result<(), Error> {
+    match descriptor.label_keys().iter().find(|key| constant.get(key.as_str()).is_some()) {
+        None => Ok(()),
+        Some(key) => {
+            let message = format!(
+                "metric {} has a label `{key}`, which is a constant label of the runtime: give one of them another key",
+                descriptor.name()
+            );
+            Err(Error::new(ErrorKind::MetricConflict, message))
+        }
     }
 }
 

@@ -60,6 +60,9 @@ use crate::sync::own_thread;
 use std::any::Any;
 use std::sync::Arc;
 
+/// Makes a command of metrics.
+pub(crate) type Ask<E> = fn(Vec<Slot<E>>, Completer) -> Command<E>;
+
 /// A recorder in its allocation, with the link by which it stands on its worker's ready list.
 pub(crate) type CoreNode<E> = Node<Core<E>, dyn Hosted>;
 
@@ -69,7 +72,7 @@ pub(crate) struct Core<E> {
     pub(crate) cut: Published<Cut>,
     pub(crate) state: StateCell,
     identity: Arc<Identity>,
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     mailbox: Mutex<Mailbox<E>>,
     door: Mutex<Door>,
     refusals: Refusals,
@@ -278,7 +281,7 @@ pub(crate) trait Asks<E: MetricEvent> {
     fn schedule(&self, handed: Handed);
     fn post(&self, command: Command<E>) -> Result<(), Command<E>>;
     fn look(&self);
-    fn register(&self, slot: Slot<E>) -> Operation;
+    fn take_metrics(&self, slots: Vec<Slot<E>>, ask: Ask<E>) -> Operation;
     fn flush(&self) -> Operation;
     fn stop_with(&self, done: Completer, for_good: bool);
     fn stop_if_begun(&self, done: Completer);
@@ -316,24 +319,25 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
         self.hub.hurry();
     }
 
-    /// Declares the metric and posts it, or does neither.
-    fn register(&self, slot: Slot<E>) -> Operation {
+    /// Declares metrics and posts what `ask` makes of them, or does neither.
+    fn take_metrics(&self, slots: Vec<Slot<E>>, ask: Ask<E>) -> Operation {
         if self.hub.is_forked() {
             return Operation::done(Err(Error::forked()));
         }
         let (operation, done) = Operation::new(None);
-        let descriptor = [Arc::clone(slot.descriptor())];
+        let descriptors: Vec<_> = slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();
+        let command = ask(slots, done);
         let mut unheard = None;
         let declared =
-            self.hub.catalogue.declare(&Owner::Recorder(self.identity.id.clone()), &descriptor, || {
+            self.hub.catalogue.declare(&Owner::Recorder(self.identity.id.clone()), &descriptors, || {
                 let mut mailbox = self.mailbox.lock();
                 // Nothing is ever spent by a metric.
-                mailbox.put(Command::Register { slot, done }, &mut Spent::new()).map_err(|command| {
+                mailbox.put(command, &mut Spent::new()).map_err(|command| {
                     unheard = Some(command);
                     if mailbox.is_open() { too_many_commands() } else { self.gone() }
                 })
             });
-        // Outside the catalogue's lock: it drops the user's metric.
+        // Outside the catalogue's lock: it drops the user's metrics.
         drop(unheard);
         match declared {
             Ok(()) => {
@@ -342,8 +346,10 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
                 operation
             }
             Err(error) => {
-                let metric = descriptor[0].name().clone();
-                self.tell(IncidentKind::MetricRefused { metric, error: error.clone() });
+                for descriptor in descriptors {
+                    let metric = descriptor.name().clone();
+                    self.tell(IncidentKind::MetricRefused { metric, error: error.clone() });
+                }
                 Operation::done(Err(error))
             }
         }
@@ -507,6 +513,8 @@ impl<E: MetricEvent> Core<E> {
             Command::Flush { done, .. } => done.complete(self.flushed_or_lost()),
             Command::Stop { done, .. } => done.complete(self.settled_or_lost()),
             Command::Register { done, .. }
+            | Command::Replace { done, .. }
+            | Command::Remove { done, .. }
             | Command::Start { done, .. }
             | Command::Observe { done, .. }
             | Command::Unobserve { done, .. }
@@ -651,7 +659,9 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     fn call(&self) -> Option<(UserCall, Timestamp)> {
         let (call, since) = self.calls.now()?;
         let cut = self.cut.load();
-        let name = |index: usize| Some(cut.metrics.get(index)?.family.descriptor().name().clone());
+        // Those that were removed stand behind those that see events.
+        let live = |index: usize| cut.metrics.get(index).filter(|metric| !metric.removed);
+        let name = |index: usize| Some(live(index)?.family.name().clone());
         let call = match call {
             Call::Commands => UserCall::Commands,
             Call::Metric(index) => UserCall::Metric(name(index)),

@@ -11,6 +11,7 @@ use crate::metric::HistogramBuilder;
 use crate::metric::UpDownBuilder;
 use crate::model::event::MetricEvent;
 use crate::recorder::builder::RecorderBuilder;
+use crate::recorder::metric_set::MetricSet;
 
 impl<E: DerivedMetrics, H> RecorderBuilder<E, H> {
     /// Adds the metrics that the event type brings along: with `#[derive(MetricEvent)]`, a counter for each variant and what
@@ -54,6 +55,48 @@ impl<E: DerivedMetrics, H> RecorderBuilder<E, H> {
 }
 
 impl<E: MetricEvent, H> DefineMetrics<E> for RecorderBuilder<E, H> {
+    fn counter(self, name: &str, define: impl FnOnce(CounterBuilder<E>) -> CounterBuilder<E>) -> Self {
+        self.counter(name, define)
+    }
+
+    fn gauge(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self {
+        self.gauge(name, define)
+    }
+
+    fn min(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self {
+        self.min(name, define)
+    }
+
+    fn max(self, name: &str, define: impl FnOnce(ExtremeBuilder<E>) -> ExtremeBuilder<E>) -> Self {
+        self.max(name, define)
+    }
+
+    fn last(self, name: &str, define: impl FnOnce(GaugeBuilder<E>) -> GaugeBuilder<E>) -> Self {
+        self.last(name, define)
+    }
+
+    fn up_down(self, name: &str, define: impl FnOnce(UpDownBuilder<E>) -> UpDownBuilder<E>) -> Self {
+        self.up_down(name, define)
+    }
+
+    fn histogram(self, name: &str, define: impl FnOnce(HistogramBuilder<E>) -> HistogramBuilder<E>) -> Self {
+        self.histogram(name, define)
+    }
+
+    fn exponential_histogram(
+        self,
+        name: &str,
+        define: impl FnOnce(ExponentialHistogramBuilder<E>) -> ExponentialHistogramBuilder<E>,
+    ) -> Self {
+        self.exponential_histogram(name, define)
+    }
+
+    fn average(self, name: &str, define: impl FnOnce(AverageBuilder<E>) -> AverageBuilder<E>) -> Self {
+        self.average(name, define)
+    }
+}
+
+impl<E: MetricEvent> DefineMetrics<E> for MetricSet<E> {
     fn counter(self, name: &str, define: impl FnOnce(CounterBuilder<E>) -> CounterBuilder<E>) -> Self {
         self.counter(name, define)
     }

@@ -9,7 +9,7 @@ impl<E: MetricEvent> Recorder<E> {
     /// What the recorder measures: name, kind, unit, help and label keys of each metric, in the order of registration.
     ///
     /// Works in every state, without visiting the worker; costs one increment for each metric. A metric added to a running recorder is
-    /// listed from the next publication on, which a flush makes sure of. For all recorders of a runtime, go through
+    /// listed from the next publication on, which a flush makes sure of; one that was removed is not listed. For all recorders of a runtime, go through
     /// [`MetricsRuntime::snapshots`](crate::MetricsRuntime::snapshots): each metric's family has the same descriptor.
     ///
     /// # Examples
@@ -37,6 +37,8 @@ impl<E: MetricEvent> Recorder<E> {
     /// # }
     /// ```
     pub fn describe_metrics(&self) -> Vec<Arc<Descriptor>> {
-        self.snapshot().metrics().map(|metric| Arc::clone(metric.family().descriptor())).collect()
+        let snapshot = self.snapshot();
+        let live = snapshot.metrics().filter(|metric| !metric.is_removed());
+        live.map(|metric| Arc::clone(metric.family().descriptor())).collect()
     }
 }

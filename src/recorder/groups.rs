@@ -103,7 +103,6 @@ impl Groups {
 
     /// Keeps what a metric has counted that leaves a recorder which stays, as one step with `leave`, which swaps in the recorder's state
     /// without it, made before: no user code runs under the lock.
-    #[allow(dead_code, reason = "for whoever takes metrics out of running recorders")]
     pub(crate) fn withdraw<T>(
         &self,
         of: &Identity,

@@ -1,6 +1,5 @@
 //! The handle: what production code holds.
 
-use crate::metric::Metric;
 use crate::model::accounts::Accounts;
 use crate::model::error::Error;
 use crate::model::event::EventSink;
@@ -12,7 +11,6 @@ use crate::queue::ring::Refused;
 use crate::recorder::core::Asks;
 use crate::recorder::core::CoreNode;
 use crate::recorder::detached::Keeper;
-use crate::recorder::dispatch::Slot;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::mailbox::Command;
 use crate::recorder::observers::Change;
@@ -360,22 +358,6 @@ impl<E: MetricEvent> Recorder<E> {
     pub fn flush_and_snapshot(&self, timeout: Duration) -> Result<Snapshot, Error> {
         self.flush_blocking(timeout)?;
         Ok(self.snapshot())
-    }
-
-    /// Adds a metric to the running recorder; it sees the events dispatched from then on.
-    ///
-    /// # Errors
-    ///
-    /// The operation ends in [`ErrorKind::MetricConflict`](crate::ErrorKind::MetricConflict) if the recorder has a metric of
-    /// this name, or a constant label of the key of one of its labels, or another recorder of the runtime has one of another shape; in
-    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if [`MAX_COMMANDS`](crate::limits::MAX_COMMANDS) changes wait.
-    pub fn register_metric(&self, metric: impl Metric<E>) -> Operation {
-        let checked = Slot::new(metric)
-            .and_then(|slot| self.node.identity().check_labels(slot.descriptor()).map(|()| slot));
-        match checked {
-            Ok(slot) => self.node.register(slot),
-            Err(error) => Operation::done(Err(error)),
-        }
     }
 
     /// Tells `observer` of every change from the next event on: on the worker, after each accepted event, in order.

@@ -10,6 +10,7 @@
 
 use crate::model::error::Error;
 use crate::model::limits;
+use crate::recorder::changing::RemovedSeries;
 use crate::recorder::dispatch::Slot;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
@@ -24,8 +25,12 @@ use crate::sync::seeded;
 pub(crate) enum Command<E> {
     /// Answer when the first `ticket` events are settled and published.
     Flush { ticket: u64, done: Completer },
-    /// Take another metric; the answer is an error if one of its name and another shape is there.
-    Register { slot: Slot<E>, done: Completer },
+    /// Take more metrics, all of them or none; the answer is an error if one of a name and another shape is there.
+    Register { slots: Vec<Slot<E>>, done: Completer },
+    /// Put metrics into the places of those of their names.
+    Replace { slots: Vec<Slot<E>>, done: Completer },
+    /// Take a metric out.
+    Remove { name: Box<str>, series: RemovedSeries, done: Completer },
     /// Answer when everything accepted is settled; the door is shut already. A removal's or a shutdown's is never refused.
     Stop { done: Completer, for_good: bool },
     /// Answer when the start is over that was asked for.
@@ -50,6 +55,8 @@ impl<E> Command<E> {
         match self {
             Self::Flush { done, .. }
             | Self::Register { done, .. }
+            | Self::Replace { done, .. }
+            | Self::Remove { done, .. }
             | Self::Stop { done, .. }
             | Self::Start { done, .. }
             | Self::Observe { done, .. }

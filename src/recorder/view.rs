@@ -28,14 +28,20 @@ pub(crate) struct Cut {
     pub(crate) version: u64,
     pub(crate) sequence: u64,
     pub(crate) taken_at: Timestamp,
+    /// Those that see events, in the order of the actor's; then those that were removed and whose series were kept.
     pub(crate) metrics: Vec<MetricCut>,
+    /// Which metrics these are: a cut is refreshed in place only while the actor's are the same.
+    pub(crate) composition: u64,
     pub(crate) quarantined_observers: u64,
 }
 
+#[derive(Clone)]
 pub(crate) struct MetricCut {
     pub(crate) family: Family,
     pub(crate) tally: Tally,
     pub(crate) quarantined: bool,
+    /// Whether it stands still, because its metric was removed.
+    pub(crate) removed: bool,
 }
 
 /// The immutable state of one recorder after a whole number of events, and its accounts at the moment of the call.
@@ -125,7 +131,7 @@ impl Snapshot {
         self.cut.quarantined_observers
     }
 
-    /// Every metric, in the order of registration.
+    /// Every metric, in the order of registration; behind them those that were removed and whose series were kept.
     pub fn metrics(&self) -> impl Iterator<Item = MetricView<'_>> {
         self.cut.metrics.iter().map(|cut| MetricView { cut })
     }
@@ -308,6 +314,13 @@ impl<'a> MetricView<'a> {
     /// started again.
     pub fn is_quarantined(self) -> bool {
         self.cut.quarantined
+    }
+}
+
+impl MetricView<'_> {
+    /// Whether the metric was [removed](crate::Recorder::remove_metric) and its series kept: they and the tally stand still.
+    pub fn is_removed(self) -> bool {
+        self.cut.removed
     }
 }
 

@@ -5,6 +5,7 @@ use crate::model::clock::SystemClock;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::incident::Incident;
+use crate::model::label::LabelSet;
 use crate::model::limits;
 use crate::model::name::RecorderId;
 use crate::model::policy::OverflowPolicy;
@@ -14,6 +15,7 @@ use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
 use crate::recorder::journal::Listeners;
 use crate::runtime::MetricsRuntime;
+use crate::runtime::collection::vitals::OWN_KEYS;
 use std::sync::Arc;
 
 /// Collects the settings of a runtime; `build` checks them.
@@ -41,6 +43,9 @@ pub struct RuntimeBuilder {
     pub(crate) hooks: HookFactory,
     pub(crate) listeners: Listeners,
     pub(crate) exported_cardinality: u32,
+    given_labels: Vec<(String, String)>,
+    /// The labels given, once `build` has checked them.
+    pub(crate) constant_labels: LabelSet,
 }
 
 impl RuntimeBuilder {
@@ -53,6 +58,8 @@ impl RuntimeBuilder {
             hooks: HookFactory::default(),
             listeners: Listeners::default(),
             exported_cardinality: limits::DEFAULT_EXPORTED_CARDINALITY,
+            given_labels: Vec::new(),
+            constant_labels: LabelSet::empty(),
         }
     }
 
@@ -74,6 +81,36 @@ impl RuntimeBuilder {
     /// series, and totals stay right. See [`RuntimeSnapshot::cardinality`](crate::RuntimeSnapshot::cardinality).
     pub fn exported_cardinality(mut self, series: u32) -> Self {
         self.exported_cardinality = series;
+        self
+    }
+
+    /// A label that every exporter shows with every series of the runtime: those of its recorders, groups and sources, and its own
+    /// (`mvx.*`). For what is true of the whole process, such as a region or a version; it costs no event and no recorder anything.
+    ///
+    /// `build` refuses a key that is none, is reserved or is given twice. From then on a recorder with a constant label of this key, and a
+    /// metric with a label of this key, are refused with [`ErrorKind::MetricConflict`]. A [view](crate::View) does not replace it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::{ErrorKind, Fold, prelude::*};
+    ///
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").constant_label("region", "eu").build()?;
+    /// runtime.recorder::<Saved>("storage").counter("document.saves", |c| c).create()?;
+    /// let snapshot = runtime.collect();
+    /// let families = snapshot.families(Fold::Recorder);
+    /// let labels: Vec<_> = families[0].parts()[0].labels().collect();
+    /// assert_eq!(labels, [("recorder", "storage"), ("region", "eu")]);
+    ///
+    /// let own = runtime.recorder::<Saved>("other").counter("reads", |c| c.label("region", |_| "us".into()));
+    /// assert_eq!(own.create().unwrap_err().kind(), ErrorKind::MetricConflict);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn constant_label(mut self, key: &str, value: &str) -> Self {
+        self.given_labels.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -173,8 +210,9 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidId`] for a blank namespace (it names the threads), [`ErrorKind::InvalidLimit`] for a default
-    /// capacity or an exported cardinality out of range.
-    pub fn build(self) -> Result<MetricsRuntime, Error> {
+    /// capacity or an exported cardinality out of range, and for more constant labels than [`MAX_LABELS`](crate::limits::MAX_LABELS);
+    /// [`ErrorKind::InvalidName`] for the key of one, and [`ErrorKind::MetricConflict`] if it is one of the runtime's own metrics.
+    pub fn build(mut self) -> Result<MetricsRuntime, Error> {
         let namespace = RecorderId::new(&self.namespace).map_err(|cause| {
             let message = "the runtime's namespace is blank or not writable; name the runtime after your application, as in \"shop\"";
             Error::new(ErrorKind::InvalidId, message).with_source(cause)
@@ -187,6 +225,14 @@ impl RuntimeBuilder {
                 limits::MAX_CARDINALITY
             );
             return Err(Error::new(ErrorKind::InvalidLimit, message));
+        }
+        let given = self.given_labels.iter().map(|(key, value)| (key.as_str(), value));
+        self.constant_labels = LabelSet::new(given)?;
+        if let Some((key, _)) = self.constant_labels.iter().find(|(key, _)| OWN_KEYS.contains(key)) {
+            let message = format!(
+                "`{key}` is a label of the runtime's own metrics; give the constant label another key"
+            );
+            return Err(Error::new(ErrorKind::MetricConflict, message));
         }
         Ok(MetricsRuntime::new(namespace, self))
     }

@@ -242,6 +242,7 @@ impl MetricsRuntime {
         let journal = Journal::new(Some(namespace.clone()), settings.listeners.clone());
         let control = Arc::new(Control::new(journal));
         control.hub.groups.limit_series(settings.exported_cardinality);
+        control.hub.catalogue.take_keys_of(settings.constant_labels.clone());
         let inner = Arc::new(Inner {
             namespace,
             built_at: settings.clock.now(),

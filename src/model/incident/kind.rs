@@ -111,6 +111,16 @@ pub enum IncidentKind {
         /// Why.
         error: Error,
     },
+    /// A running recorder got another metric in the place of the one of its name.
+    MetricReplaced {
+        /// The metric's name.
+        metric: MetricName,
+    },
+    /// A metric was taken out of a running recorder.
+    MetricRemoved {
+        /// The metric's name.
+        metric: MetricName,
+    },
     /// A metric panicked, one of its closures included. It sees no more events.
     MetricPanicked {
         /// The metric's name.
@@ -211,6 +221,8 @@ impl IncidentKind {
             Self::RecorderStopFailed { .. } => (Recorder, Error, "recorder_stop_failed"),
             Self::MetricRegistered { .. } => (Recorder, Info, "metric_registered"),
             Self::MetricRefused { .. } => (Recorder, Warn, "metric_refused"),
+            Self::MetricReplaced { .. } => (Recorder, Info, "metric_replaced"),
+            Self::MetricRemoved { .. } => (Recorder, Info, "metric_removed"),
             Self::MetricPanicked { .. } => (Recorder, Error, "metric_panicked"),
             Self::ObserverPanicked { .. } => (Recorder, Error, "observer_panicked"),
             Self::LossBegan { .. } => (Recorder, Warn, "loss_began"),
@@ -227,6 +239,8 @@ impl IncidentKind {
         match self {
             Self::MetricRegistered { metric }
             | Self::MetricRefused { metric, .. }
+            | Self::MetricReplaced { metric }
+            | Self::MetricRemoved { metric }
             | Self::MetricPanicked { metric, .. } => Some(metric),
             _ => None,
         }
@@ -305,6 +319,8 @@ impl fmt::Display for IncidentKind {
             Self::RecorderStopFailed { error } => write!(f, "stop failed: {error}"),
             Self::MetricRegistered { metric } => write!(f, "metric {metric} registered"),
             Self::MetricRefused { metric, error } => write!(f, "metric {metric} not registered: {error}"),
+            Self::MetricReplaced { metric } => write!(f, "metric {metric} replaced"),
+            Self::MetricRemoved { metric } => write!(f, "metric {metric} removed"),
             Self::MetricPanicked { metric, message } => {
                 write!(f, "metric {metric} panicked and is quarantined: {message}")
             }

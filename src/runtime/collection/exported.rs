@@ -1,6 +1,7 @@
 //! One metric of a runtime, as an exporter shows it.
 
 use crate::model::clock::Timestamp;
+use crate::model::label::LabelSet;
 use crate::model::name::MetricName;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
@@ -57,6 +58,10 @@ impl<'a> ExportedFamily<'a> {
 
     pub(super) fn view_by(&mut self, view: &'a View) {
         self.parts.iter_mut().for_each(|part| part.view = Some(view));
+    }
+
+    pub(super) fn label_all(&mut self, constant: &'a LabelSet) {
+        self.parts.iter_mut().for_each(|part| part.constant = Some(constant));
     }
 
     pub(super) fn rename(&mut self, name: MetricName) {
@@ -143,11 +148,13 @@ pub struct Part<'a> {
     scope: Scope<'a>,
     family: Cow<'a, Family>,
     view: Option<&'a View>,
+    /// The runtime's own labels, if it has any.
+    constant: Option<&'a LabelSet>,
 }
 
 impl<'a> Part<'a> {
     pub(in crate::runtime) fn new(scope: Scope<'a>, family: Cow<'a, Family>) -> Self {
-        Self { scope, family, view: None }
+        Self { scope, family, view: None, constant: None }
     }
 
     /// Whose series these are.
@@ -155,29 +162,28 @@ impl<'a> Part<'a> {
         &self.scope
     }
 
-    /// The labels that all series of this part have besides their own, sorted by key: those of the scope, and those that a [view](View) adds.
-    /// No series has one of these keys.
+    /// The labels that all series of this part have besides their own, sorted by key: those of the scope, the runtime's
+    /// [constant ones](crate::RuntimeBuilder::constant_label), and those that a [view](View) adds. No series has one of these keys.
     ///
-    /// Costs a few steps for each; without a view they are the [scope's](Scope::labels).
+    /// Costs a few steps for each; without a view and constant labels they are the [scope's](Scope::labels).
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a, '_> {
-        let plain = if self.view.is_none() { Some(self.scope.labels()) } else { None };
-        plain.into_iter().flatten().chain(self.view.into_iter().flat_map(|view| self.viewed_labels(view)))
+        let plain = self.view.is_none() && self.constant.is_none();
+        let (plain, all) =
+            if plain { (Some(self.scope.labels()), None) } else { (None, Some(self.all_labels())) };
+        plain.into_iter().flatten().chain(all.into_iter().flatten())
     }
 
-    fn viewed_labels(&self, view: &'a View) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a, '_> {
-        let of_scope = self.scope.labels().filter(move |(key, _)| !view.hides(key));
-        let own = self.family.descriptor().label_keys();
-        let added = view.labels().filter(move |(key, _)| {
+    fn all_labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a, '_> {
+        let hidden = move |key: &str| self.view.is_some_and(|view| view.hides(key));
+        let of_scope = self.scope.labels().filter(move |(key, _)| !hidden(key));
+        let constant = self.constant.into_iter().flat_map(LabelSet::iter);
+        let added = self.view.into_iter().flat_map(View::labels).filter(move |(key, _)| {
             // Whoever has a label of this key keeps it.
-            !own.iter().any(|own| own.as_str() == *key)
+            !self.family.descriptor().label_keys().iter().any(|own| own.as_str() == *key)
                 && !self.scope.labels().any(|(taken, _)| taken == *key)
+                && self.constant.is_none_or(|constant| constant.get(key).is_none())
         });
-        let (mut of_scope, mut added) = (of_scope.peekable(), added.peekable());
-        std::iter::from_fn(move || match (of_scope.peek(), added.peek()) {
-            (Some((one, _)), Some((other, _))) if other < one => added.next(),
-            (Some(_), _) => of_scope.next(),
-            (None, _) => added.next(),
-        })
+        merge(merge(of_scope, constant), added)
     }
 
     /// The series. Their labels are the metric's own; an exporter adds [those of the part](Self::labels). The name in the family's own
@@ -185,4 +191,17 @@ impl<'a> Part<'a> {
     pub fn family(&self) -> &Family {
         &self.family
     }
+}
+
+/// Two lists of labels sorted by key as one; no key is in both.
+fn merge<'a>(
+    one: impl Iterator<Item = (&'a str, &'a str)>,
+    other: impl Iterator<Item = (&'a str, &'a str)>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some((first, _)), Some((second, _))) if second < first => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
 }

@@ -9,12 +9,14 @@ pub(crate) mod exported;
 pub(crate) mod scope;
 pub(crate) mod source;
 pub(crate) mod view;
-mod vitals;
+pub(super) mod vitals;
 
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::label::LabelSet;
 use crate::model::snapshot::Family;
+use crate::recorder::catalogue::refuse_twice;
 use crate::recorder::groups::Retired;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::view::Snapshot;
@@ -88,6 +90,7 @@ pub struct RuntimeSnapshot {
     exporters: Vec<ExporterStatus>,
     sources: Vec<SourceStatus>,
     view: Option<View>,
+    constant_labels: LabelSet,
 }
 
 impl RuntimeSnapshot {
@@ -108,6 +111,7 @@ impl RuntimeSnapshot {
             exporters: runtime.followers.statuses(),
             sources: runtime.sources.statuses(),
             view: None,
+            constant_labels: runtime.settings.constant_labels.clone(),
         }
     }
 
@@ -124,6 +128,11 @@ impl RuntimeSnapshot {
     /// When the snapshot was taken, by the runtime's clock.
     pub fn taken_at(&self) -> Timestamp {
         self.taken_at
+    }
+
+    /// The labels that every series of the runtime has; see [`RuntimeBuilder::constant_label`](crate::RuntimeBuilder::constant_label).
+    pub fn constant_labels(&self) -> &LabelSet {
+        &self.constant_labels
     }
 
     /// The state of each recorder, in the order of creation.
@@ -148,6 +157,7 @@ impl RuntimeSnapshot {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
         }
         families.iter_mut().for_each(|family| family.settle(self.taken_at));
+        self.label(&mut families);
         if let Some(view) = &self.view {
             view.apply(&mut families, false);
         }
@@ -179,10 +189,17 @@ impl RuntimeSnapshot {
     /// ```
     pub fn vitals(&self) -> Vec<ExportedFamily<'_>> {
         let mut families = vitals::families(self);
+        self.label(&mut families);
         if let Some(view) = &self.view {
             view.apply(&mut families, true);
         }
         families
+    }
+
+    fn label<'a>(&'a self, families: &mut [ExportedFamily<'a>]) {
+        if self.constant_labels != LabelSet::empty() {
+            families.iter_mut().for_each(|family| family.label_all(&self.constant_labels));
+        }
     }
 
     /// Adds families of the runtime or its process, which were read elsewhere: for whoever exports.
@@ -192,7 +209,8 @@ impl RuntimeSnapshot {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::MetricConflict`] if one of them differs in shape from a metric of its name; nothing is added then.
+    /// [`ErrorKind::MetricConflict`] if one of them differs in shape from a metric of its name, or has a label of the key of one of the
+    /// runtime's constant labels; nothing is added then.
     ///
     /// # Examples
     ///
@@ -219,6 +237,7 @@ impl RuntimeSnapshot {
                 return Err(Error::new(ErrorKind::MetricConflict, message));
             }
         }
+        families.iter().try_for_each(|family| refuse_twice(&self.constant_labels, family.descriptor()))?;
         self.read.push(Arc::new(families));
         Ok(())
     }

@@ -19,6 +19,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// The keys of the labels that these metrics have.
+pub(in crate::runtime) const OWN_KEYS: [&str; 3] = ["exporter", "reason", "source"];
+
 /// What a group has come to.
 #[derive(Default)]
 struct Group {
