@@ -155,7 +155,7 @@ impl<E: MetricEvent> MetricSet<E> {
 
     /// Adds a summary, as [`RecorderBuilder::summary`](crate::RecorderBuilder::summary).
     pub fn summary(self, name: &str, define: impl FnOnce(SummaryBuilder<E>) -> SummaryBuilder<E>) -> Self {
-        self.add(define(Summary::builder(name)).build())
+        self.with(define(Summary::builder(name)).build())
     }
 
     /// Adds a windowed summary, as [`RecorderBuilder::windowed_summary`](crate::RecorderBuilder::windowed_summary).
@@ -164,12 +164,12 @@ impl<E: MetricEvent> MetricSet<E> {
         name: &str,
         define: impl FnOnce(WindowedSummaryBuilder<E>) -> WindowedSummaryBuilder<E>,
     ) -> Self {
-        self.add(define(WindowedSummary::builder(name)).build())
+        self.with(define(WindowedSummary::builder(name)).build())
     }
 
     /// Adds a rate, as [`RecorderBuilder::rate`](crate::RecorderBuilder::rate).
     pub fn rate(self, name: &str, define: impl FnOnce(RateMeterBuilder<E>) -> RateMeterBuilder<E>) -> Self {
-        self.add(define(RateMeter::builder(name)).build())
+        self.with(define(RateMeter::builder(name)).build())
     }
 
     /// Adds a heartbeat, as [`RecorderBuilder::heartbeat`](crate::RecorderBuilder::heartbeat).
@@ -178,12 +178,12 @@ impl<E: MetricEvent> MetricSet<E> {
         name: &str,
         define: impl FnOnce(HeartbeatBuilder<E>) -> HeartbeatBuilder<E>,
     ) -> Self {
-        self.add(define(Heartbeat::builder(name)).build())
+        self.with(define(Heartbeat::builder(name)).build())
     }
 
     /// Adds an info, as [`RecorderBuilder::info`](crate::RecorderBuilder::info).
     pub fn info(self, name: &str, define: impl FnOnce(InfoBuilder<E>) -> InfoBuilder<E>) -> Self {
-        self.add(define(Info::builder(name)).build())
+        self.with(define(Info::builder(name)).build())
     }
 
     /// Adds a state set, as [`RecorderBuilder::state_set`](crate::RecorderBuilder::state_set).
@@ -193,7 +193,7 @@ impl<E: MetricEvent> MetricSet<E> {
         states: &[&str],
         define: impl FnOnce(StateSetBuilder<E>) -> StateSetBuilder<E>,
     ) -> Self {
-        self.add(define(StateSet::builder(name, states)).build())
+        self.with(define(StateSet::builder(name, states)).build())
     }
 
     /// Adds a metric of one's own.

@@ -118,7 +118,7 @@ mod tests {
     const SHAPE: WindowShape = WindowShape { length: Duration::from_nanos(40), slots: 4 };
 
     fn window(times: &[u64]) -> Window<Seen> {
-        let mut window = Window::new(SHAPE);
+        let mut window: Window<Seen> = Window::new(SHAPE);
         for time in times {
             if let Some(seen) = window.slot(SHAPE, Timestamp::from_unix_nanos(*time)) {
                 seen.0.push(*time);
