@@ -89,7 +89,7 @@ impl<E: 'static> InfoBuilder<E> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) without a label; else the first mistake, as
+    /// [`ErrorKind::InvalidState`] without a label; else the first mistake, as
     /// [`DescriptorBuilder::build`](crate::DescriptorBuilder::build) tells it.
     pub fn build(mut self) -> Result<Info<E>, Error> {
         let constant: Box<[_]> = std::mem::take(&mut self.constants).into();

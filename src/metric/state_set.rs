@@ -78,7 +78,7 @@ impl<E: 'static> StateSetBuilder<E> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if no closure tells states; else the first mistake, as
+    /// [`ErrorKind::InvalidState`] if no closure tells states; else the first mistake, as
     /// [`DescriptorBuilder::build`](crate::DescriptorBuilder::build) tells it.
     pub fn build(self) -> Result<StateSet<E>, Error> {
         if !self.has_value() {

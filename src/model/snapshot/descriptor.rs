@@ -457,7 +457,7 @@ impl DescriptorBuilder {
     }
 
     /// How many significant digits the quantiles of a summary have, from 1 to
-    /// [`MAX_SUMMARY_DIGITS`](crate::limits::MAX_SUMMARY_DIGITS); 2 unless said. Each more takes about eight times the memory.
+    /// [`MAX_SUMMARY_DIGITS`]; 2 unless said. Each more takes about eight times the memory.
     pub fn digits(mut self, digits: u8) -> Self {
         self.details.digits = Some(digits);
         self
