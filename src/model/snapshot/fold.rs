@@ -60,8 +60,8 @@ impl Folded {
 
     /// Whether what was counted stays when its recorder goes: a level goes with what it was the level of.
     pub(crate) fn keeps(kind: Kind) -> bool {
-        use Kind::{Fields, Gauge, Heartbeat, Info, StateSet, UpDown};
-        !matches!(kind, Gauge | UpDown | Heartbeat | Info | StateSet | Fields)
+        let level = matches!(kind, Kind::Gauge | Kind::UpDown | Kind::Heartbeat);
+        !level && Self::is_alike(kind)
     }
 
     /// Whether what is folded is of the kind that was added, and can be shown beside it.
