@@ -221,6 +221,12 @@ pub mod _guide {
         #![cfg_attr(feature = "sources", doc = include_str!("docs/sources.md"))]
     }
 
+    /// Which instrument for what, with an example of each.
+    #[cfg(feature = "runtime")]
+    pub mod instruments {
+        #![doc = include_str!("docs/instruments.md")]
+    }
+
     /// From start to shutdown: states, operations, stuck code, forks.
     #[cfg(feature = "runtime")]
     pub mod lifecycle {

@@ -45,6 +45,13 @@ fn collected(users: &[&str]) -> RuntimeSnapshot {
         .up_down("document.open", |u| u.value(|_| Some(-1)))
         .histogram("document.took", |h| h.unit(Unit::Seconds).bounds(&[0.5]).value(|e| Some(e.seconds)))
         .average("document.size", |a| a.value(|e| Some(e.bytes as f64)))
+        .summary("document.wait", |s| {
+            s.unit(Unit::Seconds).quantiles(&[0.5, 0.999]).value(|e| Some(e.seconds))
+        })
+        .info("document.build", |i| i.constant("version", "1.4"))
+        .state_set("document.state", &["open", "dirty"], |s| {
+            s.label("user", |e| e.user.as_str().into()).toggle(|e| Some(("dirty", e.user == "a")))
+        })
         .create()
         .unwrap();
     for user in users {
@@ -77,12 +84,16 @@ fn plain() -> Encoder {
 fn exact_lines_say_every_value_as_it_is() {
     let text = shown(&plain().layout(Layout::Lines).exact(true), &collected(&["a", ""]));
     let expected = "\
+document.build{recorder=\"left\",version=\"1.4\"} 1
 document.last{recorder=\"left\"} 0.25 s
 document.open{recorder=\"left\"} -2
 document.saves{recorder=\"left\",user=\"a\"} 1
 document.saves{recorder=\"left\"} 1
 document.size{recorder=\"left\"} count=2 sum=1.8014398509481984e16 mean=9007199254740992.0
+document.state{recorder=\"left\",user=\"a\"} dirty
+document.state{recorder=\"left\"} -
 document.took{recorder=\"left\"} count=2 sum=0.5 min=0.25 max=0.25 s
+document.wait{recorder=\"left\"} count=2 sum=0.5 min=0.25 max=0.25 p50=0.25 p99.9=0.25 s
 document.written{recorder=\"left\"} 18014398509481986 By
 pool idle=18446744073709551615 low=-9223372036854775808
 ";
@@ -94,6 +105,9 @@ fn values_for_people_have_a_size_that_fits() {
     let text = shown(&plain().layout(Layout::Lines), &collected(&["a"]));
     assert!(text.contains("document.last{recorder=\"left\"} 250 ms\n"), "{text}");
     assert!(text.contains("document.written{recorder=\"left\"} 8 PiB\n"), "{text}");
+    let wait = "document.wait{recorder=\"left\"} 1 observation from 250 ms to 250 ms, 250 ms in all, p50 250 ms, p99.9 250 ms\n";
+    assert!(text.contains(wait), "{text}");
+    assert!(text.contains("document.state{recorder=\"left\",user=\"a\"} dirty\n"), "{text}");
 }
 
 #[test]
@@ -164,7 +178,7 @@ fn a_writer_gets_the_same_text_and_its_failure_is_told() {
     let snapshot = collected(&["a"]);
     let mut out = Vec::new();
     let written = plain().write(&snapshot, &mut out).unwrap();
-    assert_eq!((out, written.series()), (shown(&plain(), &snapshot).into_bytes(), 7));
+    assert_eq!((out, written.series()), (shown(&plain(), &snapshot).into_bytes(), 10));
     struct Gone;
     impl io::Write for Gone {
         fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
@@ -213,7 +227,7 @@ proptest! {
         let snapshot = collected(&[&label]);
         for layout in [Layout::Table, Layout::Lines] {
             let text = shown(&plain().layout(layout), &snapshot);
-            prop_assert_eq!(text.lines().count(), 7 + if layout == Layout::Table { 2 } else { 0 });
+            prop_assert_eq!(text.lines().count(), 10 + if layout == Layout::Table { 2 } else { 0 });
             let moves = |c: char| c != '\n' && c.is_control() || "\u{200b}\u{202e}\u{2028}\u{2029}".contains(c);
             prop_assert!(!text.contains(moves), "{:?}", text);
             let line = text.lines().find(|line| line.starts_with("document.saves")).unwrap();

@@ -67,6 +67,12 @@ fn collected(id: &str, saves: &[Save]) -> RuntimeSnapshot {
         })
         .average("document.size", |a| a.value(|e| Some(e.bytes as f64)))
         .exponential_histogram("document.spread", |h| h.max_buckets(8).value(|e| Some(e.seconds - 1.0)))
+        .summary("document.wait", |s| s.quantiles(&[0.0, 0.25, 1.0]).value(|e| Some(e.seconds)))
+        .info("document.build", |i| i.constant("version", "1.4 \"rc\"\n"))
+        .state_set("document.state", &["open", "\"shut\""], |s| {
+            s.state(|e| Some(if e.bytes > 1 { "open" } else { "\"shut\"" }))
+        })
+        .rate("document.rate", |r| r)
         .create()
         .unwrap();
     saves.iter().for_each(|save| recorder.try_register_event(save.clone()).unwrap());
@@ -129,6 +135,22 @@ fn says(line: &Value, value: ValueRef<'_>) {
                     "positive": side(h.positive()), "negative": side(h.negative()),
                 }),
             )
+        }
+        ValueRef::Summary(s) => {
+            let quantiles: serde_json::Map<_, _> =
+                s.quantiles().map(|(quantile, value)| (quantile.to_string(), json!(value))).collect();
+            assert_eq!(quantiles.len(), 3);
+            (
+                "summary",
+                json!({
+                    "count": s.total_count(), "sum": s.total_sum(), "min": s.min(), "max": s.max(), "observed": s.count(),
+                    "mean": s.mean(), "std_dev": s.std_dev(), "quantiles": quantiles,
+                }),
+            )
+        }
+        ValueRef::Info => ("info", json!(1)),
+        ValueRef::StateSet(states) => {
+            ("state_set", states.iter().map(|(state, on)| (state.to_owned(), json!(on))).collect())
         }
         ValueRef::Average { sum, count, mean } => {
             ("average", json!({"count": count, "sum": sum, "mean": mean}))

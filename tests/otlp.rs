@@ -196,13 +196,14 @@ fn pictures(metric: &Sent) -> Vec<(&[KeyValue], String)> {
             .data_points
             .iter()
             .map(|p| {
+                let quantiles: Vec<_> =
+                    p.quantile_values.iter().map(|q| (q.quantile, q.value.to_bits())).collect();
                 let picture = format!(
-                    "{head}summary {} {} {} {:x} {}",
+                    "{head}summary {} {} {} {:x} {quantiles:?}",
                     p.start_time_unix_nano,
                     p.time_unix_nano,
                     p.count,
                     p.sum.to_bits(),
-                    p.quantile_values.len()
                 );
                 (&p.attributes[..], picture)
             })
@@ -274,7 +275,27 @@ fn expected(snapshot: &RuntimeSnapshot) -> BTreeMap<(String, Vec<(String, String
                         enter(name, picture);
                     }
                     ValueRef::Average { sum, count, .. } => {
-                        enter(name, format!("{head}summary {times} {count} {:x} 0", sum.to_bits()))
+                        enter(name, format!("{head}summary {times} {count} {:x} []", sum.to_bits()))
+                    }
+                    ValueRef::Summary(shown) => {
+                        let quantiles: Vec<_> = shown.quantiles().map(|(q, v)| (q, v.to_bits())).collect();
+                        let (count, sum) = (shown.total_count(), shown.total_sum().to_bits());
+                        assert!(quantiles.len() >= 2, "{name}");
+                        enter(name, format!("{head}summary {times} {count} {sum:x} {quantiles:?}"))
+                    }
+                    // As sums that may fall, which is what OpenTelemetry makes of them.
+                    ValueRef::Info => {
+                        enter(format!("{name}.info"), format!("{head}sum 2 false {times} int 1"))
+                    }
+                    ValueRef::StateSet(states) => {
+                        for (state, on) in states.iter() {
+                            let mut labels = labels.clone();
+                            labels.push((name.clone(), state.to_owned()));
+                            let own = labels.iter().position(|(key, _)| key == "zone").unwrap();
+                            labels[own..].sort();
+                            let picture = format!("{head}sum 2 false {times} int {}", u8::from(on));
+                            all.insert((name.clone(), labels), picture);
+                        }
                     }
                     ValueRef::Fields(fields) => {
                         for (field, number) in fields {
@@ -332,6 +353,18 @@ fn everything(runtime: &MetricsRuntime) {
             })
             .exponential_histogram("sizes", |h| h.unit(Unit::Bytes).value(|n| Some(n.0 as f64 * 1.5 - 4.0)))
             .average("mean", |a| a.value(|n| Some(n.0 as f64)))
+            .summary("wait", |s| {
+                s.unit(Unit::Seconds).quantiles(&[0.5, 0.99]).value(|n| Some(n.0 as f64 / 7.0))
+            })
+            .windowed_summary("wait.lately", |s| {
+                s.window(Duration::from_secs(3_600)).slots(4).value(|n| Some(n.0 as f64 - 9.0))
+            })
+            .info("build", |i| i.constant("version", "1.4").label("last", |n| n.0.into()))
+            .state_set("state", &["low", "high"], |s| {
+                s.label("zone", |n| (n.0 % 2).into()).state(|n| Some(if n.0 < 10 { "low" } else { "high" }))
+            })
+            .rate("rate", |r| r.window(Duration::from_secs(3_600)))
+            .heartbeat("silence", |h| h)
             .metric(Fields(fields, 0))
             .create()
             .unwrap();

@@ -95,8 +95,18 @@ struct Summary {
     count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     sum: Option<f64>,
+    #[prost(message, repeated, tag = "3")]
+    quantile: Vec<Quantile>,
     #[prost(message, optional, tag = "4")]
     created: Option<Time>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Quantile {
+    #[prost(double, optional, tag = "1")]
+    quantile: Option<f64>,
+    #[prost(double, optional, tag = "2")]
+    value: Option<f64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -188,6 +198,10 @@ fn samples(families: &[MetricFamily]) -> BTreeMap<Key, f64> {
                 (None, None, Some(summary), None, Some(2)) => {
                     enter("_count", None, summary.count.unwrap() as f64);
                     enter("_sum", None, summary.sum.unwrap());
+                    for quantile in &summary.quantile {
+                        let of = quantile.quantile.unwrap().to_string();
+                        enter("", Some(("quantile", of)), quantile.value.unwrap());
+                    }
                 }
                 (None, None, None, Some(histogram), Some(4)) => {
                     enter("_count", None, histogram.count.unwrap() as f64);
@@ -215,8 +229,8 @@ fn expected(snapshot: &RuntimeSnapshot) -> BTreeMap<Key, f64> {
     samples
         .map(|sample| {
             let mut labels = sample.labels();
-            if let Some(bound) = labels.get_mut("le") {
-                if bound != "+Inf" {
+            for key in ["le", "quantile"] {
+                if let Some(bound) = labels.get_mut(key).filter(|bound| *bound != "+Inf") {
                     *bound = bound.parse::<f64>().unwrap().to_string();
                 }
             }
@@ -245,6 +259,18 @@ fn everything(runtime: &MetricsRuntime) {
             })
             .exponential_histogram("sizes", |h| h.unit(Unit::Bytes).value(|n| Some(n.0 as f64 * 1.5 - 4.5)))
             .average("mean", |a| a.value(|n| Some(n.0 as f64)))
+            .summary("wait", |s| {
+                s.unit(Unit::Seconds).quantiles(&[0.5, 0.99]).value(|n| Some(n.0 as f64 / 7.0))
+            })
+            .windowed_summary("wait.lately", |s| {
+                s.window(Duration::from_secs(3_600)).slots(4).value(|n| Some(n.0 as f64 - 9.0))
+            })
+            .info("build", |i| i.constant("version", "1.4").label("last", |n| n.0.into()))
+            .state_set("state", &["low", "high"], |s| {
+                s.label("zone", |n| (n.0 % 2).into()).state(|n| Some(if n.0 < 10 { "low" } else { "high" }))
+            })
+            .rate("rate", |r| r.window(Duration::from_secs(3_600)))
+            .heartbeat("silence", |h| h)
             .create()
             .unwrap();
         (0..20).for_each(|n| recorder.register_event(Number(n)));
@@ -260,6 +286,8 @@ fn every_sample_is_the_one_of_the_text_format() {
     let families = encoded(&snapshot);
     let all = samples(&families);
     assert_eq!(all, expected(&snapshot));
+    let quantiles = all.keys().filter(|(_, labels)| labels.contains_key("quantile")).count();
+    assert_eq!(quantiles, 2 * 2 + 3 * 2, "two of one summary, three of the other, for each recorder");
     assert!(all.len() > 40, "{}", all.len());
     let saves = families.iter().find(|family| family.name.as_deref() == Some("saves_total")).unwrap();
     assert_eq!((saves.help.as_deref(), saves.kind), (Some("Documents\n\"saved\"."), Some(0)));
@@ -546,7 +574,12 @@ mod prometheus {
         let snapshot = runtime.collect();
         let shown: BTreeMap<Key, f64> =
             expected(&snapshot).into_iter().filter(|((name, _), _)| !name.starts_with("sizes")).collect();
-        assert_eq!(held, shown);
+        // It was another time when it was scraped.
+        let steady = |all: BTreeMap<Key, f64>| -> BTreeMap<Key, f64> {
+            all.into_iter().filter(|((name, _), _)| name != "silence_seconds").collect()
+        };
+        assert_eq!(held.len(), shown.len());
+        assert_eq!(steady(held), steady(shown));
 
         let families = snapshot.families(Fold::Recorder);
         let sizes = families.iter().find(|family| family.descriptor().name().as_str() == "sizes").unwrap();

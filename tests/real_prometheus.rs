@@ -71,6 +71,19 @@ fn busy() -> MetricsRuntime {
                 let h = h.help("How long.").unit(Unit::Seconds).bounds(&[0.001, 1.0, 2.5e9]);
                 h.value(|e| Some(e.seconds)).label("user", |e| e.user.as_str().into())
             })
+            .summary("document.wait", |s| {
+                let s = s.help("Quantiles.").unit(Unit::Seconds).quantiles(&[0.0, 0.5, 0.999, 1.0]);
+                s.value(|e| Some(e.seconds)).label("user", |e| e.user.as_str().into())
+            })
+            .info("build", |i| {
+                i.help("What it is.")
+                    .constant("version", "1.4 \"rc\"")
+                    .label("user", |e| e.user.as_str().into())
+            })
+            .state_set("breaker.state", &["closed", "half open", "é\"\\"], |s| {
+                let s = s.help("Whether it is open.").label("user", |e| e.user.as_str().into());
+                s.toggle(|e| Some((if e.bytes % 2 == 0 { "closed" } else { "é\"\\" }, e.bytes % 3 > 0)))
+            })
             .create()
             .unwrap();
         for (n, user) in
@@ -169,7 +182,7 @@ fn the_reference_parser_reads_open_metrics_equal() {
     let read = |text: &str| fed(Command::new(&python).args(["-c", READER]), text);
     let output = read(&text);
     assert!(output.status.success(), "{output:?}\n{text}");
-    let mut found = BTreeMap::new();
+    let (mut found, mut kinds) = (BTreeMap::new(), std::collections::BTreeSet::new());
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let (name, labels, value, kind, unit, help): (
             String,
@@ -186,9 +199,16 @@ fn the_reference_parser_reads_open_metrics_equal() {
         if name == "document_save_duration_seconds_bucket" {
             assert_eq!((kind.as_str(), unit.as_str()), ("histogram", "seconds"));
         }
+        let special =
+            [("build_info", "info"), ("breaker_state", "stateset"), ("document_wait_seconds", "summary")];
+        if let Some((_, expected)) = special.iter().find(|(known, _)| *known == name) {
+            assert_eq!(&kind, expected, "{line}");
+            kinds.insert(kind);
+        }
         assert!(found.insert((name, labels), value).is_none(), "{line}");
     }
     assert_eq!(found, samples(&parse(&text).unwrap()));
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
     assert!(!read(text.trim_end_matches("# EOF\n")).status.success(), "it says no to a cut text");
 }
 

@@ -173,6 +173,18 @@ fn everything(runtime: &MetricsRuntime) {
             })
             .exponential_histogram("sizes", |h| h.unit(Unit::Bytes).value(|n| Some(n.0 as f64 * 1.5)))
             .average("mean", |a| a.value(|n| Some(n.0 as f64)))
+            .summary("wait", |s| {
+                s.unit(Unit::Seconds).quantiles(&[0.5, 0.99]).value(|n| Some(n.0 as f64 / 7.0))
+            })
+            .windowed_summary("wait.lately", |s| {
+                s.window(Duration::from_secs(3_600)).slots(4).value(|n| Some(n.0 as f64 - 9.0))
+            })
+            .info("build", |i| i.constant("version", "1.4").label("last", |n| n.0.into()))
+            .state_set("state", &["low", "high"], |s| {
+                s.label("zone", |n| (n.0 % 2).into()).state(|n| Some(if n.0 < 10 { "low" } else { "high" }))
+            })
+            .rate("rate", |r| r.window(Duration::from_secs(3_600)))
+            .heartbeat("silence", |h| h)
             .create()
             .unwrap();
         (0..20).for_each(|n| recorder.register_event(Number(n)));

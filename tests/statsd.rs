@@ -128,6 +128,26 @@ fn each_kind_of_metric_is_these_lines_in_each_dialect() {
 }
 
 #[test]
+fn summaries_are_counts_and_sums_and_infos_and_states_are_gauges() {
+    let receiver = Receiver::new();
+    let runtime = running("others");
+    let recorder = runtime
+        .recorder::<Number>("storage")
+        .group("g")
+        .summary("a.wait", |s| s.value(|e| Some(e.0 as f64)))
+        .info("b.build", |i| i.constant("version", "1.4"))
+        .state_set("c.state", &["low", "high"], |s| s.state(|e| Some(if e.0 < 10 { "low" } else { "high" })))
+        .create()
+        .unwrap();
+    registered(&recorder, &[1, 20]);
+    let mut dog = to(&receiver).build().unwrap();
+    deliver(&mut dog, &runtime.collect()).unwrap();
+    let expected = "a.wait.count:2|c|#group:g\na.wait.sum:21|c|#group:g\nb.build.info:1|g|#group:g,version:1.4\n\
+        c.state:0|g|#group:g,c_state:low\nc.state:1|g|#group:g,c_state:high";
+    assert_eq!(receiver.datagrams(), [expected]);
+}
+
+#[test]
 fn buckets_are_counters_if_they_are_asked_for() {
     let receiver = Receiver::new();
     let runtime = running("buckets");

@@ -81,15 +81,23 @@ const TAKEN: &str = "a metric of the program has this name; rename it";
 pub(super) struct Selection {
     pub(super) fold: Fold,
     pub(super) vitals: bool,
+    /// Whether infos and state sets are shown as numbers: for formats that have neither.
+    pub(super) counted: bool,
 }
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { fold: Fold::default(), vitals: true }
+        Self { fold: Fold::default(), vitals: true, counted: false }
     }
 }
 
 impl Selection {
+    /// For formats that have neither infos nor state sets.
+    #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
+    pub(super) fn of_numbers() -> Self {
+        Self { counted: true, ..Self::default() }
+    }
+
     /// Families that have series, by name. A metric of the program's goes before one of ours, and takes the name.
     pub(super) fn families<'a>(
         &self,
@@ -99,6 +107,9 @@ impl Selection {
         let vitals = if self.vitals { snapshot.vitals() } else { Vec::new() };
         let mut families: Vec<_> = snapshot.families(self.fold).into_iter().chain(vitals).collect();
         families.retain(|family| !family.is_empty());
+        if self.counted {
+            families.iter_mut().for_each(ExportedFamily::count);
+        }
         families.sort_by(|one, other| one.descriptor().name().cmp(other.descriptor().name()));
         families.dedup_by(|later, kept| {
             let same = later.descriptor().name() == kept.descriptor().name();

@@ -55,6 +55,8 @@ use std::sync::Arc;
 pub struct InstrumentBuilder<E, I> {
     pub(super) descriptor: DescriptorBuilder,
     labels: Vec<(String, Box<dyn Select<E>>)>,
+    /// Labels of an info that no event tells.
+    pub(super) constants: Vec<(Box<str>, Box<str>)>,
     /// All labels of a typed set, with its keys.
     fields: Option<TypedSet<E>>,
     /// Whether an event has these labels, if some have not.
@@ -91,6 +93,7 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
         Self {
             descriptor: Descriptor::builder(name, kind),
             labels: Vec::new(),
+            constants: Vec::new(),
             fields: None,
             present: None,
             mistake: None,
@@ -222,6 +225,19 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
 
     pub(super) fn is_fractional(&self) -> bool {
         self.fractional
+    }
+
+    pub(super) fn has_value(&self) -> bool {
+        self.value.is_some()
+    }
+
+    /// The keys of the labels that events tell, in their order.
+    pub(super) fn told_keys(&self) -> Box<[Box<str>]> {
+        let of_set = self.fields.iter().flat_map(|(_, keys)| keys.iter().copied());
+        let each = self.labels.iter().map(|(key, _)| key.as_str());
+        let mut keys: Vec<Box<str>> = of_set.chain(each).map(Box::from).collect();
+        keys.sort();
+        keys.into()
     }
 
     /// Fails unless [`value`](Self::value) was called.

@@ -12,6 +12,12 @@
 //! | [`Histogram`] | counts by bucket, exact sum, extremes | anything finite |
 //! | [`ExponentialHistogram`] | counts by buckets that fit themselves to the values, exact sum, extremes | anything finite |
 //! | [`Average`] | count and exact sum | anything finite |
+//! | [`Summary`] | counts by buckets as narrow as its digits ask for, exact sum, extremes | anything finite |
+//! | [`WindowedSummary`] | the same for each slot of a window | anything finite |
+//! | [`RateMeter`] | count and exact sum for each slot of a window | nothing below zero |
+//! | [`Heartbeat`] | the time of the last event | - |
+//! | [`Info`] | the labels of the last event | texts |
+//! | [`StateSet`] | which of its states are on | the names of its states |
 //!
 //! What none of them keeps is a custom [`Metric`], written by hand.
 
@@ -24,13 +30,18 @@ mod edges;
 mod exponential;
 mod extreme;
 mod gauge;
+mod heartbeat;
 mod histogram;
 mod index;
+mod info;
 mod label_fields;
 mod measure;
 mod selector;
 mod series;
+mod state_set;
+mod summary;
 mod up_down;
+mod windowed;
 
 pub use self::average::Average;
 pub use self::average::AverageBuilder;
@@ -48,17 +59,29 @@ pub use self::extreme::Extreme;
 pub use self::extreme::ExtremeBuilder;
 pub use self::gauge::Gauge;
 pub use self::gauge::GaugeBuilder;
+pub use self::heartbeat::Heartbeat;
+pub use self::heartbeat::HeartbeatBuilder;
 pub use self::histogram::BYTES_BOUNDS;
 pub use self::histogram::Histogram;
 pub use self::histogram::HistogramBuilder;
 pub use self::histogram::SECONDS_BOUNDS;
+pub use self::info::Info;
+pub use self::info::InfoBuilder;
 pub use self::label_fields::LabelFields;
 pub use self::label_fields::LabelValue;
 pub use self::label_fields::label_product;
 pub use self::measure::Measure;
 pub use self::measure::Measured;
+pub use self::state_set::StateSet;
+pub use self::state_set::StateSetBuilder;
+pub use self::summary::Summary;
+pub use self::summary::SummaryBuilder;
 pub use self::up_down::UpDown;
 pub use self::up_down::UpDownBuilder;
+pub use self::windowed::RateMeter;
+pub use self::windowed::RateMeterBuilder;
+pub use self::windowed::WindowedSummary;
+pub use self::windowed::WindowedSummaryBuilder;
 
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::FamilyWriter;

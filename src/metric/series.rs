@@ -37,6 +37,23 @@ pub(super) enum Selectors<E> {
     Fields(Box<dyn SelectFields<E>>, Box<[usize]>),
 }
 
+impl<E> Selectors<E> {
+    /// The label values of an event, in the order of the descriptor's keys.
+    pub(super) fn texts(&self, event: &E) -> Vec<String> {
+        match self {
+            Self::Each(selectors) => selectors.iter().map(|select| select.one(event).to_string()).collect(),
+            Self::Fields(select, order) => {
+                let mut texts = Vec::new();
+                select.with_labels(event, &mut |fields| {
+                    let fields = order.iter().filter_map(|position| fields.get(*position));
+                    texts = fields.map(|label| label.to_string()).collect();
+                });
+                texts
+            }
+        }
+    }
+}
+
 /// The series that there are.
 struct Known<C> {
     /// The series by the index of their labels, where these have one; made by the first event.

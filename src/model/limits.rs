@@ -56,6 +56,39 @@ pub const MIN_EXPONENTIAL_BUCKETS: u32 = 3;
 /// The most buckets of each sign that an exponential histogram can be allowed.
 pub const MAX_EXPONENTIAL_BUCKETS: u32 = 1_024;
 
+/// Significant digits of a summary whose builder names no number.
+pub const DEFAULT_SUMMARY_DIGITS: u8 = 2;
+
+/// The most significant digits that a summary can be asked for; each of them takes eight to ten times the memory.
+pub const MAX_SUMMARY_DIGITS: u8 = 4;
+
+/// Doublings between the smallest and the largest magnitude that a summary tells with all its digits.
+pub const MAX_SUMMARY_OCTAVES: u32 = 64;
+
+/// Quantiles that a summary can name for exporters.
+pub const MAX_QUANTILES: usize = 16;
+
+/// How long the window of a rate or a windowed summary is whose builder names no length.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
+
+/// The longest window.
+pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The shortest stretch of a window, which is cut into slots.
+pub const MIN_WINDOW_SLOT: Duration = Duration::from_millis(1);
+
+/// Slots of the window of a rate whose builder names no number.
+pub const DEFAULT_RATE_SLOTS: u32 = 12;
+
+/// Slots of the window of a summary whose builder names no number; each may hold as much as a summary.
+pub const DEFAULT_SUMMARY_SLOTS: u32 = 6;
+
+/// The most slots of a window.
+pub const MAX_WINDOW_SLOTS: u32 = 240;
+
+/// States of one state set.
+pub const MAX_STATES: usize = 64;
+
 /// Bytes of one line of an event log, unless its reader says otherwise.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 

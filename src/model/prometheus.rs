@@ -24,7 +24,7 @@ pub(crate) fn family_name(descriptor: &Descriptor) -> String {
 
 /// The word for the unit that the family's name ends with.
 pub(crate) fn unit_word(descriptor: &Descriptor) -> Option<String> {
-    let gauge = matches!(descriptor.kind(), Kind::Gauge | Kind::UpDown);
+    let gauge = matches!(descriptor.kind(), Kind::Gauge | Kind::UpDown | Kind::Rate | Kind::Heartbeat);
     let word = descriptor.unit().prometheus_suffix()?;
     (word != "ratio" || gauge).then(|| word.into_owned())
 }
@@ -41,8 +41,9 @@ pub(crate) fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Counter | Kind::FloatCounter => &["", TOTAL, "_created"],
         Kind::Histogram | Kind::Exponential => &["", "_bucket", "_count", "_sum", "_created"],
-        Kind::Average => &["", "_count", "_sum", "_created"],
-        Kind::Gauge | Kind::UpDown | Kind::Fields => &[""],
+        Kind::Average | Kind::Summary | Kind::WindowedSummary => &["", "_count", "_sum", "_created"],
+        Kind::Info => &["", "_info"],
+        Kind::Gauge | Kind::UpDown | Kind::Rate | Kind::Heartbeat | Kind::StateSet | Kind::Fields => &[""],
     }
 }
 

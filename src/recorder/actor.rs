@@ -5,7 +5,6 @@ use crate::model::error::Error;
 use crate::model::event::MetricEvent;
 use crate::model::incident::IncidentKind;
 use crate::model::limits;
-use crate::model::snapshot::Family;
 use crate::model::verdict::Context;
 use crate::queue::Consumer;
 use crate::queue::Rest;
@@ -138,7 +137,7 @@ impl<E: MetricEvent> Actor<E> {
 
     /// What readers see before the first event.
     pub(crate) fn first_cut(&self, identity: &Arc<Identity>, now: Timestamp) -> Cut {
-        let metrics = self.slots.iter().map(empty_cut).chain(self.kept.iter().cloned()).collect();
+        let metrics = self.slots.iter().map(first_shown).chain(self.kept.iter().cloned()).collect();
         Cut {
             identity: Arc::clone(identity),
             version: 0,
@@ -606,13 +605,9 @@ enum Drained {
     Abandoned,
 }
 
-fn empty_cut<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
-    MetricCut {
-        family: Family::new(Arc::clone(slot.descriptor())),
-        tally: slot.tally,
-        quarantined: slot.quarantined,
-        removed: false,
-    }
+/// A metric before its first event: some have something to show from the start.
+fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
+    MetricCut { family: slot.written_out(), tally: slot.tally, quarantined: slot.quarantined, removed: false }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.

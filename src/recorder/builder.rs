@@ -10,11 +10,23 @@ use crate::metric::Extreme;
 use crate::metric::ExtremeBuilder;
 use crate::metric::Gauge;
 use crate::metric::GaugeBuilder;
+use crate::metric::Heartbeat;
+use crate::metric::HeartbeatBuilder;
 use crate::metric::Histogram;
 use crate::metric::HistogramBuilder;
+use crate::metric::Info;
+use crate::metric::InfoBuilder;
 use crate::metric::Metric;
+use crate::metric::RateMeter;
+use crate::metric::RateMeterBuilder;
+use crate::metric::StateSet;
+use crate::metric::StateSetBuilder;
+use crate::metric::Summary;
+use crate::metric::SummaryBuilder;
 use crate::metric::UpDown;
 use crate::metric::UpDownBuilder;
+use crate::metric::WindowedSummary;
+use crate::metric::WindowedSummaryBuilder;
 use crate::model::accounts::Accounts;
 use crate::model::clock::Clock;
 use crate::model::error::Error;
@@ -288,6 +300,99 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
     /// Adds a running average.
     pub fn average(self, name: &str, define: impl FnOnce(AverageBuilder<E>) -> AverageBuilder<E>) -> Self {
         self.add(define(Average::builder(name)).build())
+    }
+
+    /// Adds a summary: quantiles of everything that was observed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # use std::time::Duration;
+    /// # struct Served(Duration); impl MetricEvent for Served { fn event_type(&self) -> &'static str { "served" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime
+    ///     .recorder::<Served>("api")
+    ///     .summary("request.duration", |s| s.unit(Unit::Seconds).value(|Served(took)| Some(*took)))
+    ///     .windowed_summary("request.duration.recent", |s| {
+    ///         s.unit(Unit::Seconds).window(Duration::from_secs(300)).value(|Served(took)| Some(*took))
+    ///     })
+    ///     .create()?;
+    /// for millis in 1..=1_000 {
+    ///     recorder.register_event(Served(Duration::from_millis(millis)));
+    /// }
+    /// let snapshot = recorder.flush_and_snapshot(Duration::from_secs(5))?;
+    /// let p99 = snapshot.summary("request.duration", &[]).and_then(|summary| summary.quantile(0.99)).unwrap();
+    /// assert!((p99 - 0.990).abs() <= 0.005 * 0.990);
+    /// let now = snapshot.at(runtime.now());
+    /// assert_eq!(now.summary("request.duration.recent", &[]).map(|recent| recent.count()), Some(1_000));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn summary(self, name: &str, define: impl FnOnce(SummaryBuilder<E>) -> SummaryBuilder<E>) -> Self {
+        self.add(define(Summary::builder(name)).build())
+    }
+
+    /// Adds a summary of what was observed within the last seconds.
+    pub fn windowed_summary(
+        self,
+        name: &str,
+        define: impl FnOnce(WindowedSummaryBuilder<E>) -> WindowedSummaryBuilder<E>,
+    ) -> Self {
+        self.add(define(WindowedSummary::builder(name)).build())
+    }
+
+    /// Adds a rate: how much comes in a second, over a window.
+    pub fn rate(self, name: &str, define: impl FnOnce(RateMeterBuilder<E>) -> RateMeterBuilder<E>) -> Self {
+        self.add(define(RateMeter::builder(name)).build())
+    }
+
+    /// Adds a heartbeat: the seconds since the last event.
+    pub fn heartbeat(
+        self,
+        name: &str,
+        define: impl FnOnce(HeartbeatBuilder<E>) -> HeartbeatBuilder<E>,
+    ) -> Self {
+        self.add(define(Heartbeat::builder(name)).build())
+    }
+
+    /// Adds an info: texts that describe something.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # use std::time::Duration;
+    /// # struct Moved(&'static str); impl MetricEvent for Moved { fn event_type(&self) -> &'static str { "moved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime
+    ///     .recorder::<Moved>("valve")
+    ///     .info("valve", |i| i.constant("model", "V2"))
+    ///     .state_set("valve.position", &["open", "closed"], |s| s.state(|Moved(to)| Some(*to)))
+    ///     .create()?;
+    /// recorder.register_event(Moved("open"));
+    /// let snapshot = recorder.flush_and_snapshot(Duration::from_secs(5))?;
+    /// assert_eq!(snapshot.info("valve").and_then(|labels| labels.get("model")), Some("V2"));
+    /// assert_eq!(snapshot.states("valve.position", &[]).and_then(|states| states.is_on("open")), Some(true));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn info(self, name: &str, define: impl FnOnce(InfoBuilder<E>) -> InfoBuilder<E>) -> Self {
+        self.add(define(Info::builder(name)).build())
+    }
+
+    /// Adds a state set: in which of these states something is.
+    pub fn state_set(
+        self,
+        name: &str,
+        states: &[&str],
+        define: impl FnOnce(StateSetBuilder<E>) -> StateSetBuilder<E>,
+    ) -> Self {
+        self.add(define(StateSet::builder(name, states)).build())
     }
 
     /// Adds a metric of one's own.

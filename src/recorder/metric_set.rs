@@ -11,11 +11,23 @@ use crate::metric::Extreme;
 use crate::metric::ExtremeBuilder;
 use crate::metric::Gauge;
 use crate::metric::GaugeBuilder;
+use crate::metric::Heartbeat;
+use crate::metric::HeartbeatBuilder;
 use crate::metric::Histogram;
 use crate::metric::HistogramBuilder;
+use crate::metric::Info;
+use crate::metric::InfoBuilder;
 use crate::metric::Metric;
+use crate::metric::RateMeter;
+use crate::metric::RateMeterBuilder;
+use crate::metric::StateSet;
+use crate::metric::StateSetBuilder;
+use crate::metric::Summary;
+use crate::metric::SummaryBuilder;
 use crate::metric::UpDown;
 use crate::metric::UpDownBuilder;
+use crate::metric::WindowedSummary;
+use crate::metric::WindowedSummaryBuilder;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
 use crate::model::snapshot::Descriptor;
@@ -139,6 +151,49 @@ impl<E: MetricEvent> MetricSet<E> {
     /// Adds a running average.
     pub fn average(self, name: &str, define: impl FnOnce(AverageBuilder<E>) -> AverageBuilder<E>) -> Self {
         self.with(define(Average::builder(name)).build())
+    }
+
+    /// Adds a summary, as [`RecorderBuilder::summary`](crate::RecorderBuilder::summary).
+    pub fn summary(self, name: &str, define: impl FnOnce(SummaryBuilder<E>) -> SummaryBuilder<E>) -> Self {
+        self.with(define(Summary::builder(name)).build())
+    }
+
+    /// Adds a windowed summary, as [`RecorderBuilder::windowed_summary`](crate::RecorderBuilder::windowed_summary).
+    pub fn windowed_summary(
+        self,
+        name: &str,
+        define: impl FnOnce(WindowedSummaryBuilder<E>) -> WindowedSummaryBuilder<E>,
+    ) -> Self {
+        self.with(define(WindowedSummary::builder(name)).build())
+    }
+
+    /// Adds a rate, as [`RecorderBuilder::rate`](crate::RecorderBuilder::rate).
+    pub fn rate(self, name: &str, define: impl FnOnce(RateMeterBuilder<E>) -> RateMeterBuilder<E>) -> Self {
+        self.with(define(RateMeter::builder(name)).build())
+    }
+
+    /// Adds a heartbeat, as [`RecorderBuilder::heartbeat`](crate::RecorderBuilder::heartbeat).
+    pub fn heartbeat(
+        self,
+        name: &str,
+        define: impl FnOnce(HeartbeatBuilder<E>) -> HeartbeatBuilder<E>,
+    ) -> Self {
+        self.with(define(Heartbeat::builder(name)).build())
+    }
+
+    /// Adds an info, as [`RecorderBuilder::info`](crate::RecorderBuilder::info).
+    pub fn info(self, name: &str, define: impl FnOnce(InfoBuilder<E>) -> InfoBuilder<E>) -> Self {
+        self.with(define(Info::builder(name)).build())
+    }
+
+    /// Adds a state set, as [`RecorderBuilder::state_set`](crate::RecorderBuilder::state_set).
+    pub fn state_set(
+        self,
+        name: &str,
+        states: &[&str],
+        define: impl FnOnce(StateSetBuilder<E>) -> StateSetBuilder<E>,
+    ) -> Self {
+        self.with(define(StateSet::builder(name, states)).build())
     }
 
     /// Adds a metric of one's own.

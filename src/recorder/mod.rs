@@ -31,4 +31,5 @@ mod report;
 pub(crate) mod state;
 pub(crate) mod subscription;
 pub(crate) mod view;
+pub(crate) mod view_at;
 mod waiting;

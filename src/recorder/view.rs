@@ -4,17 +4,21 @@ use crate::model::accounts::Accounts;
 use crate::model::accounts::Tally;
 use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
+use crate::model::label::Labels;
 use crate::model::name::RecorderId;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::Number;
+use crate::model::snapshot::StatesRef;
+use crate::model::snapshot::SummaryRef;
 use crate::model::snapshot::ValueRef;
 use crate::queue::published::Shared;
 use crate::recorder::identity::Epoch;
 use crate::recorder::identity::Identity;
 use crate::recorder::state::RecorderState;
+use crate::recorder::view_at::SnapshotAt;
 use std::fmt;
 use std::sync::Arc;
 
@@ -209,6 +213,57 @@ impl Snapshot {
     /// The buckets of an exponential histogram's series. `None` for another kind of metric.
     pub fn exponential(&self, name: &str, labels: &[(&str, &str)]) -> Option<ExponentialRef<'_>> {
         self.value(name, labels)?.exponential()
+    }
+
+    /// The summary of a series. `None` for another kind of metric; for a windowed one, ask [at a time](Self::at).
+    pub fn summary(&self, name: &str, labels: &[(&str, &str)]) -> Option<SummaryRef<'_>> {
+        self.value(name, labels)?.summary()
+    }
+
+    /// The states of a state set's series. `None` for another kind of metric.
+    pub fn states(&self, name: &str, labels: &[(&str, &str)]) -> Option<StatesRef<'_>> {
+        self.value(name, labels)?.states()
+    }
+
+    /// The labels of an info. `None` for another kind of metric, and before its first event.
+    pub fn info(&self, name: &str) -> Option<Labels<'_>> {
+        let family = self.metric(name)?.family();
+        family.series().find(|series| series.value() == ValueRef::Info).map(|series| series.labels())
+    }
+
+    /// The snapshot with everything that changes by the passing of time as it is at `now`: heartbeats, rates, windowed summaries. Costs a
+    /// pass over those.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mvx_metrics::prelude::*;
+    /// # use std::time::Duration;
+    /// # struct Polled; impl MetricEvent for Polled { fn event_type(&self) -> &'static str { "polled" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// runtime.start()?;
+    /// let recorder = runtime
+    ///     .recorder::<Polled>("poller")
+    ///     .heartbeat("poller.silence", |h| h)
+    ///     .rate("poller.rate", |r| r.window(Duration::from_secs(60)))
+    ///     .create()?;
+    /// recorder.register_event(Polled);
+    /// let snapshot = recorder.flush_and_snapshot(Duration::from_secs(5))?;
+    /// assert_eq!(snapshot.gauge("poller.silence", &[]), None); // a snapshot has no time
+    ///
+    /// let now = snapshot.at(runtime.now());
+    /// assert!(now.gauge("poller.silence", &[]).unwrap() < 30.0);
+    /// assert_eq!(now.rate("poller.rate", &[]).map(|rate| rate.count), Some(1));
+    ///
+    /// let later = snapshot.at(runtime.now().saturating_add(Duration::from_secs(90)));
+    /// assert!(later.gauge("poller.silence", &[]).unwrap() >= 90.0);
+    /// assert_eq!(later.gauge("poller.rate", &[]), None); // no data, which is not 0
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn at(&self, now: Timestamp) -> SnapshotAt {
+        SnapshotAt::new(self.clone(), now)
     }
 
     /// The mean of an average's series. `None` for another kind of metric, and before the first observation.

@@ -303,6 +303,22 @@ impl MetricsRuntime {
         self.inner.namespace.as_str()
     }
 
+    /// Now, by the runtime's clock: the time at which to look at what changes by its passing; see [`Snapshot::at`](crate::Snapshot::at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let earlier = runtime.now();
+    /// assert!(runtime.now() >= earlier);
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn now(&self) -> Timestamp {
+        self.inner.settings.clock.now()
+    }
+
     /// A builder for a recorder of events of type `E`. Ids are trimmed; a blank one is refused by `create`.
     pub fn recorder<E: MetricEvent>(&self, id: &str) -> RecorderBuilder<E> {
         let settings = &self.inner.settings;

@@ -110,6 +110,7 @@ pub(super) fn observations(value: ValueRef<'_>) -> u64 {
         ValueRef::Histogram(histogram) => histogram.count(),
         ValueRef::Exponential(histogram) => histogram.count(),
         ValueRef::Average { count, .. } => count,
+        ValueRef::Summary(summary) => summary.count(),
         _ => 0,
     }
 }

@@ -103,7 +103,7 @@ impl<'d> Expectations<'d> {
     pub fn observations(self, name: &str, labels: &[(&str, &str)], by: u64) -> Self {
         let actual = self.delta.observations(name, labels);
         let what = format!("expected {by} observations more, were {actual}");
-        let kinds = [Kind::Histogram, Kind::Exponential, Kind::Average];
+        let kinds = [Kind::Histogram, Kind::Exponential, Kind::Average, Kind::Summary];
         self.series(&kinds, name, labels, by == actual, &what)
     }
 

@@ -60,7 +60,9 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
             }
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').ok_or("TYPE without a type")?;
-            if !["counter", "gauge", "histogram", "summary"].contains(&kind) || !is_name(name) {
+            let kinds = ["counter", "gauge", "histogram", "summary"];
+            let only_open = ["info", "stateset"];
+            if !(kinds.contains(&kind) || open && only_open.contains(&kind)) || !is_name(name) {
                 return fail("no such type, or no name");
             }
             if types.insert(name.to_owned(), kind.to_owned()).is_some() {
@@ -81,8 +83,10 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
                 ("counter" | "gauge", _) => &[""],
                 ("histogram", false) => &["_bucket", "_sum", "_count"],
                 ("histogram", true) => &["_bucket", "_sum", "_count", "_created"],
-                ("summary", false) => &["_sum", "_count"],
-                ("summary", true) => &["_sum", "_count", "_created"],
+                ("summary", false) => &["", "_sum", "_count"],
+                ("summary", true) => &["", "_sum", "_count", "_created"],
+                ("info", _) => &["_info"],
+                ("stateset", _) => &[""],
                 _ => &[],
             };
             if !allowed.contains(&suffix) {
@@ -90,6 +94,15 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
             }
             let mut labels = sample.labels.clone();
             labels.sort();
+            let marks = |key: &str| labels.iter().any(|(known, _)| known == key);
+            let marked = match kind {
+                "summary" => suffix.is_empty() == marks("quantile"),
+                "stateset" => marks(&family),
+                _ => true,
+            };
+            if !marked || matches!(kind, "info" | "stateset") && ![0.0, 1.0].contains(&sample.value) {
+                return fail("a sample that is none of its kind");
+            }
             if labels.windows(2).any(|pair| pair[0].0 == pair[1].0)
                 || !seen.insert(format!("{}{labels:?}", sample.name))
             {

@@ -3,6 +3,7 @@
 use crate::export::rows::Row;
 use crate::export::rows::push;
 use crate::model::snapshot::Number;
+use crate::model::snapshot::SummaryRef;
 use crate::model::snapshot::ValueRef;
 use crate::model::unit::Unit;
 use std::fmt::Write;
@@ -40,6 +41,12 @@ pub(super) fn exact(out: &mut String, value: ValueRef<'_>, unit: &Unit) -> bool 
                 push!(out, " mean={mean:?}");
             }
         }
+        ValueRef::Summary(observed) => summary(out, observed),
+        ValueRef::Info => out.push('1'),
+        ValueRef::StateSet(states) => {
+            let on: Vec<_> = states.iter().filter(|(_, on)| *on).map(|(state, _)| state).collect();
+            out.push_str(&if on.is_empty() { "-".to_owned() } else { on.join("+") });
+        }
         ValueRef::Fields(fields) => {
             for (at, (name, number)) in fields.iter().enumerate() {
                 out.push_str(if at == 0 { "" } else { " " });
@@ -56,6 +63,14 @@ pub(super) fn exact(out: &mut String, value: ValueRef<'_>, unit: &Unit) -> bool 
         push!(out, " {}", unit.ucum());
     }
     true
+}
+
+fn summary(out: &mut String, observed: SummaryRef<'_>) {
+    let extremes = observed.min().zip(observed.max());
+    observations(out, observed.total_count(), observed.total_sum(), extremes);
+    for (quantile, value) in observed.quantiles() {
+        push!(out, " p{}={value:?}", quantile * 100.0);
+    }
 }
 
 fn observations(out: &mut String, count: u64, sum: f64, extremes: Option<(f64, f64)>) {

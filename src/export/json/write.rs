@@ -6,6 +6,7 @@ use crate::model::snapshot::ExponentialBuckets;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Number;
+use crate::model::snapshot::SummaryRef;
 use crate::model::snapshot::ValueRef;
 use std::fmt::Write;
 
@@ -27,6 +28,16 @@ pub(super) fn value(out: &mut String, value: ValueRef<'_>) -> bool {
             float(out, sum);
             out.push_str(r#","mean":"#);
             optional(out, mean);
+            out.push('}');
+        }
+        ValueRef::Summary(observed) => summary(out, observed),
+        ValueRef::Info => out.push_str(r#""kind":"info","value":1"#),
+        ValueRef::StateSet(states) => {
+            out.push_str(r#""kind":"state_set","value":{"#);
+            listed(out, states.iter(), |out, (state, on)| {
+                string(out, state);
+                push!(out, ":{on}");
+            });
             out.push('}');
         }
         ValueRef::Fields(fields) => {
@@ -56,6 +67,22 @@ fn histogram(out: &mut String, observed: HistogramRef<'_>) {
     out.push_str(r#"],"buckets":["#);
     listed(out, observed.buckets(), |out, count| push!(out, "{count}"));
     out.push_str("]}");
+}
+
+/// Count and sum since the start, then what quantiles and extremes are told of.
+fn summary(out: &mut String, observed: SummaryRef<'_>) {
+    push!(out, r#""kind":"summary","value":{{"count":{},"sum":"#, observed.total_count());
+    moments(out, observed.total_sum(), observed.min(), observed.max());
+    push!(out, r#","observed":{},"mean":"#, observed.count());
+    optional(out, observed.mean());
+    out.push_str(r#","std_dev":"#);
+    optional(out, observed.std_dev());
+    out.push_str(r#","quantiles":{"#);
+    listed(out, observed.quantiles(), |out, (quantile, value)| {
+        push!(out, "\"{quantile}\":");
+        float(out, value);
+    });
+    out.push_str("}}");
 }
 
 fn exponential(out: &mut String, observed: ExponentialRef<'_>) {

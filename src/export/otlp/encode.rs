@@ -127,7 +127,9 @@ fn data_of(value: ValueRef<'_>) -> Data {
         ValueRef::Gauge(_) | ValueRef::Fields(_) => Data::Gauge,
         ValueRef::Histogram(_) => Data::Histogram,
         ValueRef::Exponential(_) => Data::Exponential,
-        ValueRef::Average { .. } => Data::Summary,
+        ValueRef::Average { .. } | ValueRef::Summary(_) => Data::Summary,
+        // Numbers by now.
+        ValueRef::Timed(_) | ValueRef::Info | ValueRef::StateSet(_) => Data::Gauge,
     }
 }
 
@@ -228,8 +230,20 @@ fn write_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp) {
             point.double(5, sum);
             attributes(point, 7, row);
         }
-        // Written field by field.
-        ValueRef::Fields(_) => {}
+        ValueRef::Summary(summary) => {
+            times(point, row, at, 2);
+            point.fixed64(4, summary.total_count());
+            point.double(5, summary.total_sum());
+            for (quantile, value) in summary.quantiles() {
+                point.nested(6, |message| {
+                    message.double(1, quantile);
+                    message.double(2, value);
+                });
+            }
+            attributes(point, 7, row);
+        }
+        // Written field by field; and the rest are numbers by now.
+        ValueRef::Fields(_) | ValueRef::Timed(_) | ValueRef::Info | ValueRef::StateSet(_) => {}
     }
 }
 

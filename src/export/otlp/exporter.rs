@@ -87,7 +87,7 @@ impl HttpExporter {
             endpoint: "http://localhost:4318/v1/metrics".to_owned(),
             headers: Vec::new(),
             settings: Settings {
-                selection: Selection::default(),
+                selection: Selection::of_numbers(),
                 resource: Resource::default(),
                 gzip: false,
                 most: limits::OTLP_REQUEST_BYTES,

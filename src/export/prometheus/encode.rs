@@ -228,6 +228,13 @@ impl Text<'_> {
             Kind::Histogram => self.typed(family, &name, "histogram", Self::histogram),
             Kind::Exponential => self.typed(family, &name, "histogram", Self::exponential),
             Kind::Average => self.typed(family, &name, "summary", Self::average),
+            Kind::Summary => self.typed(family, &name, "summary", Self::summary),
+            Kind::Info => self.info(family, &name),
+            Kind::StateSet => self.state_set(family, &name),
+            // A collection has evaluated them.
+            Kind::WindowedSummary | Kind::Rate | Kind::Heartbeat => {
+                self.skip(descriptor, UNKNOWN, family.len() as u64)
+            }
             Kind::Fields => self.fields(family, &name),
         }
     }
@@ -381,6 +388,55 @@ impl Text<'_> {
         }
         self.sample(name, "_count", row, Number::U64(count));
         self.created(name, row);
+    }
+
+    fn summary(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {
+        let Some(summary) = row.series.value().summary() else {
+            return self.skip(descriptor, UNKNOWN, 1);
+        };
+        for (quantile, value) in summary.quantiles() {
+            self.begin(name, "", row, Some(("quantile", quantile)));
+            write::float(self.out, value);
+            self.out.push('\n');
+        }
+        let (sum, count) = (summary.total_sum(), summary.total_count());
+        if sum >= 0.0 || self.format != Format::OpenMetrics {
+            self.sample(name, "_sum", row, Number::F64(sum));
+        } else {
+            self.skip(descriptor, NEGATIVE, 1);
+        }
+        self.sample(name, "_count", row, Number::U64(count));
+        self.created(name, row);
+    }
+
+    /// A gauge of 1 in 0.0.4, under the name that the sample has in OpenMetrics.
+    fn info(&mut self, family: &ExportedFamily<'_>, name: &str) {
+        let open = self.format == Format::OpenMetrics;
+        let named = if open { name.to_owned() } else { format!("{name}_info") };
+        self.typed(family, &named, if open { "info" } else { "gauge" }, |text, name, row, _| {
+            let suffix = if text.format == Format::OpenMetrics { "_info" } else { "" };
+            text.sample(name, suffix, row, Number::U64(1));
+        });
+    }
+
+    /// A sample of 0 or 1 for each state.
+    fn state_set(&mut self, family: &ExportedFamily<'_>, name: &str) {
+        let kind = if self.format == Format::OpenMetrics { "stateset" } else { "gauge" };
+        self.typed(family, name, kind, |text, name, row, descriptor| {
+            let (Some(states), Some(key)) = (row.series.value().states(), descriptor.state_key()) else {
+                return text.skip(descriptor, UNKNOWN, 1);
+            };
+            for (state, on) in states.iter() {
+                text.encoded.samples += 1;
+                text.out.push_str(name);
+                let mut first = true;
+                for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
+                    write::label(text.out, &mut first, key, value);
+                }
+                write::label(text.out, &mut first, key.as_str(), state);
+                push!(text.out, "}} {}\n", u8::from(on));
+            }
+        });
     }
 
     /// A family for each field, in the order of their names.

@@ -93,7 +93,8 @@ impl ProtobufEncoder {
     /// Costs time in proportion to the bytes; it never touches a recorder.
     pub fn encode(&self, snapshot: &RuntimeSnapshot, out: &mut Vec<u8>) -> Written {
         let (mut written, mut names) = (Written::default(), Names::default());
-        for family in self.selection.families(snapshot, &mut written) {
+        let numbers = Selection { counted: true, ..self.selection };
+        for family in numbers.families(snapshot, &mut written) {
             let name = prometheus::family_name(family.descriptor());
             if family.descriptor().kind() == Kind::Fields {
                 fields(out, &family, &name, &mut names, &mut written);
@@ -112,9 +113,10 @@ impl ProtobufEncoder {
 fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
     let kind = match family.descriptor().kind() {
         Kind::Counter | Kind::FloatCounter => Type::Counter,
-        Kind::Gauge | Kind::UpDown | Kind::Fields => Type::Gauge,
-        Kind::Average => Type::Summary,
+        Kind::Average | Kind::Summary => Type::Summary,
         Kind::Histogram | Kind::Exponential => Type::Histogram,
+        // Everything else is a number by now.
+        _ => Type::Gauge,
     };
     // A counter's family has the name of its samples.
     let name = if kind == Type::Counter { Cow::Owned(format!("{name}_total")) } else { Cow::Borrowed(name) };
@@ -215,12 +217,23 @@ fn value(metric: &mut Wire<'_>, row: Row<'_>, native: bool) {
             summary.double(2, sum);
             time(summary, 4, started);
         }),
+        ValueRef::Summary(observed) => metric.nested(4, |summary| {
+            summary.uint64(1, observed.total_count());
+            summary.double(2, observed.total_sum());
+            for (quantile, value) in observed.quantiles() {
+                summary.nested(3, |message| {
+                    message.double(1, quantile);
+                    message.double(2, value);
+                });
+            }
+            time(summary, 4, started);
+        }),
         ValueRef::Histogram(histogram) => metric.nested(7, |message| classic(message, histogram, started)),
         ValueRef::Exponential(histogram) => {
             metric.nested(7, |message| exponential(message, histogram, started, native));
         }
-        // A family for each field.
-        ValueRef::Fields(_) => {}
+        // A family for each field; and the rest are numbers by now.
+        ValueRef::Fields(_) | ValueRef::Timed(_) | ValueRef::Info | ValueRef::StateSet(_) => {}
     }
 }
 

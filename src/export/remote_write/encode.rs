@@ -93,19 +93,25 @@ impl<'a> Series<'a> {
                 ValueRef::Histogram(histogram) => {
                     let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
                     for (bound, below) in bounds.zip(histogram.cumulative()) {
-                        self.point(&name, "_bucket", row, Some(bound), below as f64);
+                        self.point(&name, "_bucket", row, Some(("le", bound)), below as f64);
                     }
                     self.totals(&name, row, histogram.sum(), histogram.count());
                 }
                 ValueRef::Exponential(histogram) => {
                     each_bound(histogram, |bound, below| {
-                        self.point(&name, "_bucket", row, Some(bound), below as f64);
+                        self.point(&name, "_bucket", row, Some(("le", bound)), below as f64);
                     });
                     self.totals(&name, row, histogram.sum(), histogram.count());
                 }
                 ValueRef::Average { sum, count, .. } => self.totals(&name, row, sum, count),
-                // Written field by field.
-                ValueRef::Fields(_) => {}
+                ValueRef::Summary(summary) => {
+                    for (quantile, value) in summary.quantiles() {
+                        self.point(&name, "", row, Some(("quantile", quantile)), value);
+                    }
+                    self.totals(&name, row, summary.total_sum(), summary.total_count());
+                }
+                // Written field by field; and the rest are numbers by now.
+                ValueRef::Fields(_) | ValueRef::Timed(_) | ValueRef::Info | ValueRef::StateSet(_) => {}
             }
         }
     }
@@ -141,9 +147,10 @@ impl<'a> Series<'a> {
     fn describe(&mut self, descriptor: &Descriptor, name: &str) {
         let kind = match descriptor.kind() {
             Kind::Counter | Kind::FloatCounter => 1,
-            Kind::Gauge | Kind::UpDown | Kind::Fields => 2,
             Kind::Histogram | Kind::Exponential => 3,
-            Kind::Average => 5,
+            Kind::Average | Kind::Summary => 5,
+            // Everything else is a number by now.
+            _ => 2,
         };
         // Prometheus knows a counter's family by the name of its samples.
         let suffix = if kind == 1 { "_total" } else { "" };
@@ -155,16 +162,23 @@ impl<'a> Series<'a> {
         });
     }
 
-    fn point(&mut self, name: &str, suffix: &str, row: Row<'_>, bound: Option<f64>, value: f64) {
+    fn point(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        row: Row<'_>,
+        bound: Option<(&'static str, f64)>,
+        value: f64,
+    ) {
         let Scratch { name: whole, bound: le, encoded } = &mut self.scratch;
         whole.clear();
         whole.push_str(name);
         whole.push_str(suffix);
         le.clear();
         let mut labels: Vec<(Cow<'_, str>, &str)> = vec![("__name__".into(), whole)];
-        if let Some(bound) = bound {
+        if let Some((key, bound)) = bound {
             float(le, bound);
-            labels.push(("le".into(), le));
+            labels.push((key.into(), le));
         }
         labels.extend(row.labels().map(|(key, value)| (plain(key), value)));
         let own = labels.len();

@@ -87,7 +87,7 @@ impl RemoteWriteExporter {
             headers: Vec::new(),
             labels: Vec::new(),
             settings: Settings {
-                selection: Selection::default(),
+                selection: Selection::of_numbers(),
                 labels: Vec::new(),
                 end_series: false,
                 most: limits::REMOTE_WRITE_SERIES,

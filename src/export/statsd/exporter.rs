@@ -148,7 +148,7 @@ impl ExporterBuilder {
             address,
             dialect: Dialect::default(),
             prefix: String::new(),
-            selection: Selection { fold: Fold::Group, ..Selection::default() },
+            selection: Selection { fold: Fold::Group, ..Selection::of_numbers() },
             buckets: false,
             most_bytes,
             most_counters: limits::STATSD_COUNTERS,

@@ -57,6 +57,7 @@ pub(super) fn each(value: ValueRef<'_>, buckets: bool, mut line: impl FnMut(Line
         }
         ValueRef::Exponential(observed) => moments(observed.count(), observed.sum(), plain),
         ValueRef::Average { sum, count, .. } => moments(count, sum, plain),
+        ValueRef::Summary(observed) => moments(observed.total_count(), observed.total_sum(), plain),
         ValueRef::Fields(fields) => {
             for (name, number) in fields {
                 plain(name.as_str(), Value::Level(*number));

@@ -4,11 +4,20 @@ use crate::model::clock::Timestamp;
 use crate::model::name::FieldName;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::descriptor::Kind;
+use crate::model::snapshot::digest::Digest;
+use crate::model::snapshot::digest::Digests;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::exponential::Exponentials;
 use crate::model::snapshot::histograms::Histograms;
 use crate::model::snapshot::keys::CHUNK;
 use crate::model::snapshot::keys::SeriesKeys;
+use crate::model::snapshot::states::Present;
+use crate::model::snapshot::states::States;
+use crate::model::snapshot::states::StatesRef;
+use crate::model::snapshot::timed::Beat;
+use crate::model::snapshot::timed::Flow;
+use crate::model::snapshot::timed::Timed;
+use crate::model::snapshot::timed::TimedRef;
 use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
 use std::ops::Range;
@@ -33,6 +42,12 @@ pub(crate) enum Values {
     Histogram(Histograms),
     Exponential(Exponentials),
     Average(Vec<Mean>),
+    Summary(Vec<Digest>),
+    Windowed(Vec<Digests>),
+    Rate(Vec<Flow>),
+    Heartbeat(Vec<Beat>),
+    Info(Vec<Present>),
+    StateSet(Vec<States>),
     Fields(Vec<Vec<(FieldName, Number)>>),
 }
 
@@ -173,9 +188,10 @@ impl<T: Row> Column for Vec<T> {
     }
 }
 
+/// Types that a plain vector holds as a column, each with its variant of [`Values`].
 macro_rules! rows {
     ($($row:ty => $variant:ident),*) => {$(
-        impl Row for $row {
+        impl crate::model::snapshot::columns::Row for $row {
             fn column(values: &mut Values) -> Option<&mut Vec<Self>> {
                 if let Values::$variant(column) = values { Some(column) } else { None }
             }
@@ -186,8 +202,9 @@ macro_rules! rows {
         }
     )*};
 }
+pub(super) use rows;
 
-rows!(u64 => Counter, ExactSum => FloatCounter, f64 => Gauge, i64 => UpDown, Mean => Average,
+rows!(u64 => Counter, ExactSum => FloatCounter, f64 => Gauge, i64 => UpDown, Mean => Average, Digest => Summary,
       Vec<(FieldName, Number)> => Fields);
 
 impl Values {
@@ -200,6 +217,12 @@ impl Values {
             Kind::Histogram => Self::Histogram(Histograms::new(descriptor.bounds().len())),
             Kind::Exponential => Self::Exponential(Exponentials::of(descriptor)),
             Kind::Average => Self::Average(Vec::new()),
+            Kind::Summary => Self::Summary(Vec::new()),
+            Kind::WindowedSummary => Self::Windowed(Vec::new()),
+            Kind::Rate => Self::Rate(Vec::new()),
+            Kind::Heartbeat => Self::Heartbeat(Vec::new()),
+            Kind::Info => Self::Info(Vec::new()),
+            Kind::StateSet => Self::StateSet(Vec::new()),
             Kind::Fields => Self::Fields(Vec::new()),
         }
     }
@@ -213,22 +236,46 @@ impl Values {
             Self::Histogram(column) => column.clear(),
             Self::Exponential(column) => column.clear(),
             Self::Average(column) => column.clear(),
+            Self::Summary(column) => column.clear(),
+            Self::Windowed(column) => column.clear(),
+            Self::Rate(column) => column.clear(),
+            Self::Heartbeat(column) => column.clear(),
+            Self::Info(column) => column.clear(),
+            Self::StateSet(column) => column.clear(),
             Self::Fields(column) => column.clear(),
         }
     }
 
-    pub(super) fn get<'a>(&'a self, series: usize, bounds: &'a [f64]) -> Option<ValueRef<'a>> {
+    /// The value of a series, which was first observed at `started`.
+    pub(super) fn get<'a>(
+        &'a self,
+        series: usize,
+        descriptor: &'a Descriptor,
+        started: impl FnOnce() -> Timestamp,
+    ) -> Option<ValueRef<'a>> {
+        let timed = |value| ValueRef::Timed(TimedRef::new(value, started()));
         Some(match self {
             Self::Counter(column) => ValueRef::Counter(*column.get(series)?),
             Self::FloatCounter(column) => ValueRef::FloatCounter(column.get(series)?.value()),
             Self::Gauge(column) => ValueRef::Gauge(*column.get(series)?),
             Self::UpDown(column) => ValueRef::UpDown(*column.get(series)?),
-            Self::Histogram(column) => ValueRef::Histogram(column.get(series, bounds)?),
+            Self::Histogram(column) => ValueRef::Histogram(column.get(series, descriptor.bounds())?),
             Self::Exponential(column) => ValueRef::Exponential(column.get(series)?),
             Self::Average(column) => {
                 let Mean { sum, count } = column.get(series)?;
                 let (sum, count) = (sum.value(), *count);
                 ValueRef::Average { sum, count, mean: (count > 0).then(|| sum / count as f64) }
+            }
+            Self::Summary(column) => ValueRef::Summary(column.get(series)?.get(descriptor.quantiles())),
+            Self::Windowed(column) => timed(Timed::Recent(column.get(series)?)),
+            Self::Rate(column) => timed(Timed::Flow(column.get(series)?, descriptor.window())),
+            Self::Heartbeat(column) => timed(Timed::Beat(column.get(series)?.0)),
+            Self::Info(column) => {
+                let Present = column.get(series)?;
+                ValueRef::Info
+            }
+            Self::StateSet(column) => {
+                ValueRef::StateSet(StatesRef::new(descriptor.states(), *column.get(series)?))
             }
             Self::Fields(column) => ValueRef::Fields(column.get(series)?),
         })

@@ -2,20 +2,34 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::label::MAX_LABEL_VALUE_BYTES;
 use crate::model::limits::DEFAULT_CARDINALITY;
+use crate::model::limits::DEFAULT_RATE_SLOTS;
+use crate::model::limits::DEFAULT_SUMMARY_SLOTS;
+use crate::model::limits::DEFAULT_WINDOW;
 use crate::model::limits::MAX_BOUNDS;
 use crate::model::limits::MAX_CARDINALITY;
 use crate::model::limits::MAX_EXPONENTIAL_BUCKETS;
 use crate::model::limits::MAX_LABELS;
+use crate::model::limits::MAX_QUANTILES;
+use crate::model::limits::MAX_STATES;
+use crate::model::limits::MAX_SUMMARY_DIGITS;
+use crate::model::limits::MAX_WINDOW;
+use crate::model::limits::MAX_WINDOW_SLOTS;
 use crate::model::limits::MIN_EXPONENTIAL_BUCKETS;
+use crate::model::limits::MIN_WINDOW_SLOT;
 use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
 use crate::model::snapshot::ExactSum;
+use crate::model::snapshot::digest::Counting;
+use crate::model::snapshot::digest::SummaryShape;
 use crate::model::snapshot::exponential::ExponentialShape;
+use crate::model::snapshot::window::WindowShape;
 use crate::model::unit::Unit;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What kind of value the series of a metric have.
 ///
@@ -46,6 +60,18 @@ pub enum Kind {
     Exponential,
     /// Observations and their sum.
     Average,
+    /// Quantiles of observations. Of [`Summary`](crate::Summary) alone, as the two that follow are of their instruments alone.
+    Summary,
+    /// Quantiles of what was observed within a window; to be evaluated [at a time](crate::Family::at).
+    WindowedSummary,
+    /// What was gained in a second, within a window; to be evaluated [at a time](crate::Family::at).
+    Rate,
+    /// When the last event was; to be evaluated [at a time](crate::Family::at).
+    Heartbeat,
+    /// Texts that describe something: all that it says is in its labels.
+    Info,
+    /// States that are on or off.
+    StateSet,
     /// Named fields of a custom metric.
     Fields,
 }
@@ -60,6 +86,12 @@ impl fmt::Display for Kind {
             Self::Histogram => "histogram",
             Self::Exponential => "exponential histogram",
             Self::Average => "average",
+            Self::Summary => "summary",
+            Self::WindowedSummary => "windowed summary",
+            Self::Rate => "rate",
+            Self::Heartbeat => "heartbeat",
+            Self::Info => "info",
+            Self::StateSet => "state set",
             Self::Fields => "custom fields",
         })
     }
@@ -123,6 +155,9 @@ pub struct Descriptor {
 #[derive(Clone, Debug, PartialEq)]
 enum Detail {
     Exponential(ExponentialShape),
+    Summary(SummaryShape, Option<WindowShape>),
+    Rate(WindowShape),
+    States(Box<[Box<str>]>),
 }
 
 impl Descriptor {
@@ -137,13 +172,24 @@ impl Descriptor {
             bounds: Cow::Borrowed(&[]),
             cardinality: DEFAULT_CARDINALITY,
             gauge_fold: GaugeFold::Sum,
-            detail: None,
+            details: Details::default(),
         }
     }
 
     /// The same metric under another name.
     pub(crate) fn renamed(&self, name: MetricName) -> Arc<Self> {
         Arc::new(Self { name, ..self.clone() })
+    }
+
+    pub(super) fn of_kind(&self, kind: Kind) -> Self {
+        Self { kind, ..self.clone() }
+    }
+
+    pub(super) fn with_label(mut self, key: LabelKey) -> Self {
+        let mut labels: Vec<_> = self.labels.iter().cloned().chain([key]).collect();
+        labels.sort();
+        self.labels = labels.into();
+        self
     }
 
     /// The neutral name.
@@ -199,8 +245,48 @@ impl Descriptor {
     pub(super) fn exponential(&self) -> ExponentialShape {
         match self.detail.as_deref() {
             Some(Detail::Exponential(shape)) => *shape,
-            None => ExponentialShape::default(),
+            _ => ExponentialShape::default(),
         }
+    }
+
+    /// How many significant digits the quantiles of a summary have; 0 for every other kind.
+    pub fn digits(&self) -> u8 {
+        self.summary().map_or(0, |shape| shape.digits)
+    }
+
+    /// The quantiles of a summary that exporters show, each from 0 to 1, rising; empty for every other kind.
+    pub fn quantiles(&self) -> &[f64] {
+        self.summary().map_or(&[], |shape| &shape.quantiles)
+    }
+
+    /// How far back a rate or a windowed summary looks; zero for every other kind.
+    pub fn window_length(&self) -> Duration {
+        self.window_of().map_or(Duration::ZERO, |shape| shape.length)
+    }
+
+    /// The states of a state set, in the order of its definition; empty for every other kind.
+    pub fn states(&self) -> &[Box<str>] {
+        if let Some(Detail::States(states)) = self.detail.as_deref() { states } else { &[] }
+    }
+
+    fn summary(&self) -> Option<&SummaryShape> {
+        if let Some(Detail::Summary(shape, _)) = self.detail.as_deref() { Some(shape) } else { None }
+    }
+
+    fn window_of(&self) -> Option<WindowShape> {
+        match self.detail.as_deref() {
+            Some(Detail::Summary(_, window)) => *window,
+            Some(Detail::Rate(window)) => Some(*window),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn counting(&self) -> Counting {
+        self.summary().map_or_else(|| SummaryShape::default().counting(), SummaryShape::counting)
+    }
+
+    pub(crate) fn window(&self) -> WindowShape {
+        self.window_of().unwrap_or(WindowShape { length: DEFAULT_WINDOW, slots: 1 })
     }
 
     /// Whether kind, unit, labels, bounds and the fold of gauges are equal, so that two metrics of one name can be told as one.
@@ -234,6 +320,22 @@ impl Descriptor {
         }
         if ours.zero_threshold != theirs.zero_threshold {
             found.push(format!("zero threshold {} against {}", ours.zero_threshold, theirs.zero_threshold));
+        }
+        if self.digits() != other.digits() {
+            found.push(format!("{} digits against {}", self.digits(), other.digits()));
+        }
+        if self.quantiles() != other.quantiles() {
+            found.push(format!("quantiles {:?} against {:?}", self.quantiles(), other.quantiles()));
+        }
+        let (ours, theirs) = (self.window(), other.window());
+        if ours != theirs {
+            found.push(format!(
+                "a window of {:?} in {} slots against {:?} in {}",
+                ours.length, ours.slots, theirs.length, theirs.slots
+            ));
+        }
+        if self.states() != other.states() {
+            found.push(format!("states {:?} against {:?}", self.states(), other.states()));
         }
         (!found.is_empty()).then(|| found.join(", "))
     }
@@ -281,7 +383,18 @@ pub struct DescriptorBuilder {
     bounds: Cow<'static, [f64]>,
     cardinality: u32,
     gauge_fold: GaugeFold,
-    detail: Option<Box<Detail>>,
+    details: Details,
+}
+
+/// What was said that only some kinds have.
+#[derive(Clone, Debug, Default)]
+struct Details {
+    exponential: Option<ExponentialShape>,
+    digits: Option<u8>,
+    quantiles: Option<Box<[f64]>>,
+    window: Option<Duration>,
+    slots: Option<u32>,
+    states: Option<Box<[Box<str>]>>,
 }
 
 impl DescriptorBuilder {
@@ -339,12 +452,38 @@ impl DescriptorBuilder {
     }
 
     fn exponential(mut self, change: impl FnOnce(&mut ExponentialShape)) -> Self {
-        let mut shape = match self.detail.as_deref() {
-            Some(Detail::Exponential(shape)) => *shape,
-            None => ExponentialShape::default(),
-        };
-        change(&mut shape);
-        self.detail = Some(Box::new(Detail::Exponential(shape)));
+        change(self.details.exponential.get_or_insert_default());
+        self
+    }
+
+    /// How many significant digits the quantiles of a summary have, from 1 to
+    /// [`MAX_SUMMARY_DIGITS`]; 2 unless said. Each more takes about eight times the memory.
+    pub fn digits(mut self, digits: u8) -> Self {
+        self.details.digits = Some(digits);
+        self
+    }
+
+    /// The quantiles of a summary that exporters show, from 0 to 1, rising; 0.5, 0.9 and 0.99 unless said.
+    pub fn quantiles(mut self, quantiles: &[f64]) -> Self {
+        self.details.quantiles = Some(quantiles.into());
+        self
+    }
+
+    /// How far back a rate or a windowed summary looks; a minute unless said.
+    pub fn window(mut self, length: Duration) -> Self {
+        self.details.window = Some(length);
+        self
+    }
+
+    /// Into how many slots a window is cut: what is old leaves it slot by slot.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.details.slots = Some(slots);
+        self
+    }
+
+    /// The states of a state set.
+    pub fn states(mut self, states: &[&str]) -> Self {
+        self.details.states = Some(states.iter().map(|state| Box::from(*state)).collect());
         self
     }
 
@@ -355,6 +494,10 @@ impl DescriptorBuilder {
 
     pub(crate) fn known_unit(&self) -> &Unit {
         &self.unit
+    }
+
+    pub(crate) fn known_states(&self) -> Box<[Box<str>]> {
+        self.details.states.clone().unwrap_or_default()
     }
 
     pub(crate) fn has_bounds(&self) -> bool {
@@ -389,41 +532,143 @@ impl DescriptorBuilder {
             )));
         }
         check_bounds(self.kind, &self.bounds).map_err(explain)?;
-        check_detail(self.kind, self.detail.as_deref()).map_err(explain)?;
-        Ok(Arc::new(Descriptor {
-            name,
-            kind: self.kind,
-            unit: self.unit,
-            help: self.help.into(),
-            labels: labels.into(),
-            bounds: self.bounds,
-            cardinality: self.cardinality,
-            gauge_fold: self.gauge_fold,
-            detail: self.detail,
-        }))
+        let detail = self.details.checked(self.kind, &self.unit).map_err(explain)?;
+        Ok(Arc::new(
+            Descriptor {
+                name,
+                kind: self.kind,
+                unit: self.unit,
+                help: self.help.into(),
+                labels: labels.into(),
+                bounds: self.bounds,
+                cardinality: self.cardinality,
+                gauge_fold: self.gauge_fold,
+                detail: detail.map(Box::new),
+            }
+            .with_room_for_states()?,
+        ))
     }
 }
 
-fn check_detail(kind: Kind, detail: Option<&Detail>) -> Result<(), String> {
-    let Some(Detail::Exponential(shape)) = detail else { return Ok(()) };
-    if kind != Kind::Exponential {
+impl Descriptor {
+    /// The states' own label must be none of the metric's.
+    fn with_room_for_states(self) -> Result<Self, Error> {
+        if self.kind != Kind::StateSet {
+            return Ok(self);
+        }
+        match self.state_key() {
+            Some(key) if !self.labels.contains(&key) => Ok(self),
+            key => {
+                let key = key.map_or_else(|| self.name.to_string(), |key| key.to_string());
+                let message = format!(
+                    "state set `{}`: the states are shown under the label `{key}`, which is taken or cannot be one: give the label or the metric another name",
+                    self.name
+                );
+                Err(Error::new(ErrorKind::InvalidName, message))
+            }
+        }
+    }
+}
+
+impl Details {
+    /// What the kind needs, as it was said or by default; a mistake if something was said that the kind has not.
+    fn checked(self, kind: Kind, unit: &Unit) -> Result<Option<Detail>, String> {
+        let summary = matches!(kind, Kind::Summary | Kind::WindowedSummary);
+        let windowed = matches!(kind, Kind::Rate | Kind::WindowedSummary);
+        let refuse = |given: bool, fits: bool, what: &str| match given && !fits {
+            true => Err(format!("a {kind} has no {what}: leave them out")),
+            false => Ok(()),
+        };
+        refuse(
+            self.exponential.is_some(),
+            kind == Kind::Exponential,
+            "buckets that grow, and no zero threshold",
+        )?;
+        refuse(self.digits.is_some() || self.quantiles.is_some(), summary, "digits and quantiles")?;
+        refuse(self.window.is_some() || self.slots.is_some(), windowed, "window and slots")?;
+        refuse(self.states.is_some(), kind == Kind::StateSet, "states")?;
+        let numberless = matches!(kind, Kind::Info | Kind::StateSet);
+        refuse(*unit != Unit::None, !numberless, "numbers that a unit could be of")?;
+        Ok(match kind {
+            Kind::Exponential => check_exponential(self.exponential)?.map(Detail::Exponential),
+            Kind::Rate => Some(Detail::Rate(check_window(self.window, self.slots, DEFAULT_RATE_SLOTS)?)),
+            Kind::Summary => Some(Detail::Summary(check_summary(self.digits, self.quantiles)?, None)),
+            Kind::WindowedSummary => {
+                let window = check_window(self.window, self.slots, DEFAULT_SUMMARY_SLOTS)?;
+                Some(Detail::Summary(check_summary(self.digits, self.quantiles)?, Some(window)))
+            }
+            Kind::StateSet => Some(Detail::States(check_states(self.states.unwrap_or_default())?)),
+            _ => None,
+        })
+    }
+}
+
+fn check_exponential(shape: Option<ExponentialShape>) -> Result<Option<ExponentialShape>, String> {
+    let Some(ExponentialShape { max_buckets, zero_threshold }) = shape else { return Ok(None) };
+    if !(MIN_EXPONENTIAL_BUCKETS..=MAX_EXPONENTIAL_BUCKETS).contains(&max_buckets) {
         return Err(format!(
-            "a {kind} has no buckets that grow: leave their number and the zero threshold out"
+            "{max_buckets} buckets are out of range: write {MIN_EXPONENTIAL_BUCKETS} to {MAX_EXPONENTIAL_BUCKETS}"
         ));
     }
-    if !(MIN_EXPONENTIAL_BUCKETS..=MAX_EXPONENTIAL_BUCKETS).contains(&shape.max_buckets) {
-        let given = shape.max_buckets;
+    if !(0.0..=ExactSum::MAX).contains(&zero_threshold) {
         return Err(format!(
-            "{given} buckets are out of range: write {MIN_EXPONENTIAL_BUCKETS} to {MAX_EXPONENTIAL_BUCKETS}"
+            "a zero threshold of {zero_threshold} is out of range: write 0 or a small number above it"
         ));
     }
-    if !(0.0..=ExactSum::MAX).contains(&shape.zero_threshold) {
-        let given = shape.zero_threshold;
+    Ok(shape)
+}
+
+fn check_summary(digits: Option<u8>, quantiles: Option<Box<[f64]>>) -> Result<SummaryShape, String> {
+    let usual = SummaryShape::default();
+    let shape = SummaryShape {
+        digits: digits.unwrap_or(usual.digits),
+        quantiles: quantiles.unwrap_or(usual.quantiles),
+    };
+    if !(1..=MAX_SUMMARY_DIGITS).contains(&shape.digits) {
+        return Err(format!("{} digits are out of range: write 1 to {MAX_SUMMARY_DIGITS}", shape.digits));
+    }
+    if shape.quantiles.len() > MAX_QUANTILES {
+        return Err(format!("{} quantiles are too many: at most {MAX_QUANTILES}", shape.quantiles.len()));
+    }
+    if let Some(bad) = shape.quantiles.iter().find(|q| !(0.0..=1.0).contains(*q)) {
+        return Err(format!("quantile {bad} is out of range: write a share from 0 to 1, as 0.99 for 99 %"));
+    }
+    match shape.quantiles.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => {
+            Err(format!("quantile {} follows {}: quantiles must rise, each once", pair[1], pair[0]))
+        }
+        None => Ok(shape),
+    }
+}
+
+fn check_window(length: Option<Duration>, slots: Option<u32>, usual: u32) -> Result<WindowShape, String> {
+    let (length, slots) = (length.unwrap_or(DEFAULT_WINDOW), slots.unwrap_or(usual));
+    if !(2..=MAX_WINDOW_SLOTS).contains(&slots) {
+        return Err(format!("{slots} slots are out of range: write 2 to {MAX_WINDOW_SLOTS}"));
+    }
+    if length > MAX_WINDOW || length < MIN_WINDOW_SLOT * slots {
         return Err(format!(
-            "a zero threshold of {given} is out of range: write 0 or a small number above it"
+            "a window of {length:?} in {slots} slots is out of range: {MIN_WINDOW_SLOT:?} for each slot at least, {MAX_WINDOW:?} in all at most"
         ));
     }
-    Ok(())
+    Ok(WindowShape { length, slots })
+}
+
+fn check_states(states: Box<[Box<str>]>) -> Result<Box<[Box<str>]>, String> {
+    if states.is_empty() || states.len() > MAX_STATES {
+        return Err(format!("a state set has 1 to {MAX_STATES} states, and here are {}", states.len()));
+    }
+    for (at, state) in states.iter().enumerate() {
+        if state.is_empty() || state.len() > MAX_LABEL_VALUE_BYTES || state.chars().any(char::is_control) {
+            return Err(format!(
+                "{state:?} is no state: give it a name of printable characters, up to {MAX_LABEL_VALUE_BYTES} bytes"
+            ));
+        }
+        if states.iter().skip(at + 1).any(|other| other == state) {
+            return Err(format!("state {state:?} is there twice: leave one of them out"));
+        }
+    }
+    Ok(states)
 }
 
 fn check_bounds(kind: Kind, bounds: &[f64]) -> Result<(), String> {

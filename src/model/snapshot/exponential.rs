@@ -57,13 +57,7 @@ impl Exponentials {
         value: f64,
         add: impl FnOnce(&mut ExactSum) -> bool,
     ) -> bool {
-        let Some(row) = self.rows.get_mut(series) else { return false };
-        if !add(&mut row.moments.sum) {
-            return false;
-        }
-        row.moments.include(value, value);
-        row.count(value, self.shape);
-        true
+        self.rows.get_mut(series).is_some_and(|row| row.observe(value, self.shape, add))
     }
 
     /// Adds a row of another metric's histograms to one of these; false if the sum is out of range, and then nothing is added.
@@ -114,6 +108,30 @@ impl Column for Exponentials {
 }
 
 impl Exponential {
+    /// Nothing observed yet, and no finer than this.
+    pub(super) fn at_scale(scale: i32) -> Self {
+        Self { scale, ..Self::default() }
+    }
+
+    #[inline]
+    pub(super) fn observe(
+        &mut self,
+        value: f64,
+        shape: ExponentialShape,
+        add: impl FnOnce(&mut ExactSum) -> bool,
+    ) -> bool {
+        if !add(&mut self.moments.sum) {
+            return false;
+        }
+        self.moments.include(value, value);
+        self.count(value, shape);
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.moments.extremes().is_none()
+    }
+
     fn count(&mut self, value: f64, shape: ExponentialShape) {
         let size = value.abs();
         if size <= shape.zero_threshold {
@@ -128,7 +146,7 @@ impl Exponential {
         run.add(index >> shift, 1);
     }
 
-    fn merge(&mut self, other: &Self, max_buckets: u32) -> bool {
+    pub(super) fn merge(&mut self, other: &Self, max_buckets: u32) -> bool {
         if !self.moments.merge(&other.moments) {
             return false;
         }

@@ -196,6 +196,15 @@ impl<'a> ExponentialRef<'a> {
         found.map(|(middle, _)| middle.clamp(min, max))
     }
 
+    /// The middle of each bucket that holds something, and how much.
+    pub(super) fn each_middle(&self, mut see: impl FnMut(f64, u64)) {
+        self.negative().iter().for_each(|(index, held)| see(-self.middle(index), held));
+        if self.zero_count() > 0 {
+            see(0.0, self.zero_count());
+        }
+        self.positive().iter().for_each(|(index, held)| see(self.middle(index), held));
+    }
+
     /// The number in a bucket whose relative distance to both ends is the same: `2 * low / (1 + 1 / base)`.
     fn middle(&self, index: i32) -> f64 {
         let inverse_base = (-f64::from(-self.scale()).exp2()).exp2();

@@ -149,7 +149,7 @@ impl<'a> SeriesRef<'a> {
 
     /// Its value.
     pub fn value(&self) -> ValueRef<'a> {
-        let value = self.family.values.get(self.at, self.family.descriptor.bounds());
+        let value = self.family.values.get(self.at, &self.family.descriptor, || self.started());
         // Keys and values always have the same length; the writer sees to it.
         value.unwrap_or(ValueRef::Fields(&[]))
     }

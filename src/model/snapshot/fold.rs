@@ -8,6 +8,7 @@ use crate::model::snapshot::descriptor::GaugeFold;
 use crate::model::snapshot::descriptor::Kind;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::family::Family;
+use crate::model::snapshot::window::Held;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use std::sync::Arc;
 /// the rule of its descriptor. The order of the families makes no difference but for the order of the series.
 #[derive(Clone, Debug)]
 pub(crate) struct Folded {
+    /// What is added.
+    shape: Arc<Descriptor>,
+    /// What it comes to: of the same shape, but for infos and state sets, which are counted.
     family: Family,
     /// Series beside the overflow series.
     limit: usize,
@@ -35,8 +39,10 @@ pub(crate) struct Folded {
 impl Folded {
     /// Nothing yet; room for `limit` series beside the overflow series.
     pub(crate) fn new(descriptor: Arc<Descriptor>, limit: usize) -> Self {
+        let counted = descriptor.counted().unwrap_or_else(|| Arc::clone(&descriptor));
         Self {
-            family: Family::new(descriptor),
+            shape: descriptor,
+            family: Family::new(counted),
             limit,
             rows: HashMap::new(),
             indexed: 0,
@@ -54,7 +60,18 @@ impl Folded {
 
     /// Whether what was counted stays when its recorder goes: a level goes with what it was the level of.
     pub(crate) fn keeps(kind: Kind) -> bool {
-        !matches!(kind, Kind::Gauge | Kind::UpDown | Kind::Fields)
+        let level = matches!(kind, Kind::Gauge | Kind::UpDown | Kind::Heartbeat);
+        !level && Self::is_alike(kind)
+    }
+
+    /// Whether what is folded is of the kind that was added, and can be shown beside it.
+    pub(crate) fn is_alike(kind: Kind) -> bool {
+        !matches!(kind, Kind::Info | Kind::StateSet | Kind::Fields)
+    }
+
+    /// What is added.
+    pub(crate) fn shape(&self) -> &Arc<Descriptor> {
+        &self.shape
     }
 
     pub(crate) fn family(&self) -> &Family {
@@ -72,8 +89,7 @@ impl Folded {
 
     /// Adds a family of the same shape, whose state is of the time `at`; false if it has another shape, or cannot be folded.
     pub(crate) fn add(&mut self, other: &Family, at: Timestamp) -> bool {
-        let same = Arc::ptr_eq(&self.family.descriptor, &other.descriptor)
-            || self.family.descriptor.same_shape(&other.descriptor);
+        let same = Arc::ptr_eq(&self.shape, &other.descriptor) || self.shape.same_shape(&other.descriptor);
         if !same || !Self::takes(other.descriptor.kind()) {
             return false;
         }
@@ -83,6 +99,14 @@ impl Folded {
 
     /// The same for a family that is known to have the same shape: looking costs more than adding where there are very many.
     pub(crate) fn add_alike(&mut self, other: &Family, at: Timestamp) {
+        if Self::is_alike(self.shape.kind()) {
+            self.add_series(other, at);
+        } else {
+            self.add_series(&other.counted_as(Arc::clone(&self.family.descriptor)), at);
+        }
+    }
+
+    fn add_series(&mut self, other: &Family, at: Timestamp) {
         let overflow = other.keys.overflow();
         for series in 0..other.len() {
             let started = other.keys.started(series);
@@ -116,11 +140,7 @@ impl Folded {
             self.past_limit = self.past_limit.saturating_add(1);
             return self.overflow_row(started);
         }
-        let keys = &other.keys;
-        // Labels are text wherever they come from.
-        let values = (0..keys.width())
-            .map(|position| std::str::from_utf8(keys.value(series, position)).unwrap_or_default());
-        let row = self.family.keys.push(values, started);
+        let row = self.family.keys.push(other.keys.texts(series), started);
         self.make_row();
         row
     }
@@ -178,7 +198,7 @@ impl Folded {
                 let first = std::mem::replace(stated, at.max(*stated).max(FIRST)) == Timestamp::default();
                 fold_gauge(self.family.descriptor.gauge_fold(), ours, *value, sum, first, at >= *stated)
             }
-            (ours, theirs) => ours.add_row(row, theirs, series),
+            (ours, theirs) => ours.add_row(row, theirs, series, &self.family.descriptor),
         };
         if !fits {
             self.family.saturated = self.family.saturated.saturating_add(1);
@@ -232,12 +252,18 @@ impl Values {
             Self::Histogram(column) => (column.len()..rows).for_each(|_| column.push()),
             Self::Exponential(column) => (column.len()..rows).for_each(|_| column.push()),
             Self::Average(column) => column.resize_with(rows, Default::default),
+            Self::Summary(column) => column.resize_with(rows, Default::default),
+            Self::Windowed(column) => column.resize_with(rows, Default::default),
+            Self::Rate(column) => column.resize_with(rows, Default::default),
+            Self::Heartbeat(column) => column.resize_with(rows, Default::default),
+            Self::Info(column) => column.resize_with(rows, Default::default),
+            Self::StateSet(column) => column.resize_with(rows, Default::default),
             Self::Fields(column) => column.resize_with(rows, Default::default),
         }
     }
 
     /// Adds a row of `other` to one of these; false if the result is out of range, which changes as much as fits.
-    fn add_row(&mut self, row: usize, other: &Self, series: usize) -> bool {
+    fn add_row(&mut self, row: usize, other: &Self, series: usize, shape: &Descriptor) -> bool {
         let fitted = match (self, other) {
             (Self::Counter(ours), Self::Counter(theirs)) => {
                 ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| {
@@ -267,6 +293,24 @@ impl Values {
             }
             (Self::Histogram(ours), Self::Histogram(theirs)) => Some(ours.add_row(row, theirs, series)),
             (Self::Exponential(ours), Self::Exponential(theirs)) => Some(ours.add_row(row, theirs, series)),
+            (Self::Summary(ours), Self::Summary(theirs)) => {
+                let both = ours.get_mut(row).zip(theirs.get(series));
+                both.map(|(ours, theirs)| ours.merge(theirs, shape.counting().max_buckets))
+            }
+            (Self::Windowed(ours), Self::Windowed(theirs)) => {
+                let both = ours.get_mut(row).zip(theirs.get(series));
+                both.map(|(ours, theirs)| ours.merge(theirs, shape.counting().max_buckets))
+            }
+            (Self::Rate(ours), Self::Rate(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| ours.merge(theirs))
+            }
+            (Self::Heartbeat(ours), Self::Heartbeat(theirs)) => {
+                ours.get_mut(row).zip(theirs.get(series)).map(|(ours, theirs)| {
+                    ours.merge(*theirs, shape.gauge_fold());
+                    true
+                })
+            }
+            // Infos and state sets are counted before.
             _ => None,
         };
         fitted.unwrap_or(true)

@@ -102,6 +102,23 @@ fn value(out: &mut impl Write, value: ValueRef<'_>, unit: &Unit) -> fmt::Result 
         ValueRef::Exponential(shown) => {
             observations(out, shown.count(), shown.min().zip(shown.max()), shown.sum(), unit)
         }
+        ValueRef::Summary(shown) => {
+            observations(out, shown.count(), shown.min().zip(shown.max()), shown.sum(), unit)?;
+            shown.quantiles().try_for_each(|(quantile, value)| {
+                write!(out, ", p{} ", quantile * 100.0)?;
+                number(out, value.into(), unit)
+            })
+        }
+        ValueRef::Timed(_) => out.write_str("to be seen at a time"),
+        ValueRef::Info => out.write_str("1"),
+        ValueRef::StateSet(states) => {
+            let mut on = states.iter().filter(|(_, on)| *on).map(|(state, _)| state).peekable();
+            if on.peek().is_none() {
+                return out.write_str("no state");
+            }
+            on.enumerate()
+                .try_for_each(|(at, state)| write!(out, "{}{state}", if at > 0 { ", " } else { "" }))
+        }
         ValueRef::Fields(fields) => fields.iter().enumerate().try_for_each(|(at, (name, field))| {
             write!(out, "{}{name}=", if at > 0 { " " } else { "" })?;
             number(out, *field, unit)

@@ -124,6 +124,13 @@ impl SeriesKeys {
         chunk.text.as_bytes().get(start as usize..end as usize).unwrap_or_default()
     }
 
+    /// The label values of a series, in the order of their keys; blank for the overflow series.
+    pub(super) fn texts(&self, series: usize) -> impl Iterator<Item = &str> {
+        // Labels are text wherever they come from.
+        (0..self.width())
+            .map(move |position| std::str::from_utf8(self.value(series, position)).unwrap_or_default())
+    }
+
     pub(crate) fn started(&self, series: usize) -> Timestamp {
         let chunk = self.chunks.get(series / CHUNK);
         chunk.and_then(|chunk| chunk.started.get(series % CHUNK)).copied().unwrap_or_default()

@@ -1,10 +1,13 @@
 //! The value of one series, borrowed from its family.
 
 use crate::model::name::FieldName;
+use crate::model::snapshot::digest::SummaryRef;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::exponential_ref::ExponentialRef;
 use crate::model::snapshot::histograms::Buckets;
 use crate::model::snapshot::histograms::Moments;
+use crate::model::snapshot::states::StatesRef;
+use crate::model::snapshot::timed::TimedRef;
 use std::fmt;
 
 /// A number of whatever type it was given in. Integers print exactly.
@@ -102,6 +105,15 @@ pub enum ValueRef<'a> {
         /// `sum / count`, or nothing before the first observation.
         mean: Option<f64>,
     },
+    /// Quantiles of observations.
+    Summary(SummaryRef<'a>),
+    /// What changes by the passing of time; [`Family::at`](crate::Family::at) shows it as it is at a time. Families of a runtime's
+    /// collection are evaluated already.
+    Timed(TimedRef<'a>),
+    /// Nothing: what an info says is in its labels.
+    Info,
+    /// States that are on or off.
+    StateSet(StatesRef<'a>),
     /// Named fields of a custom metric.
     Fields(&'a [(FieldName, Number)]),
 }
@@ -140,6 +152,21 @@ impl<'a> ValueRef<'a> {
     /// The mean, if this is a [`ValueRef::Average`] with an observation.
     pub fn mean(self) -> Option<f64> {
         if let Self::Average { mean, .. } = self { mean } else { None }
+    }
+
+    /// The summary, if this is a [`ValueRef::Summary`].
+    pub fn summary(self) -> Option<SummaryRef<'a>> {
+        if let Self::Summary(summary) = self { Some(summary) } else { None }
+    }
+
+    /// What changes by the passing of time, if this is a [`ValueRef::Timed`].
+    pub fn timed(self) -> Option<TimedRef<'a>> {
+        if let Self::Timed(timed) = self { Some(timed) } else { None }
+    }
+
+    /// The states, if this is a [`ValueRef::StateSet`].
+    pub fn states(self) -> Option<StatesRef<'a>> {
+        if let Self::StateSet(states) = self { Some(states) } else { None }
     }
 
     /// A field by its name, if these are [`ValueRef::Fields`].

@@ -10,6 +10,8 @@ use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::family::Family;
 use crate::model::snapshot::histograms::Moments;
+use crate::model::snapshot::states::Present;
+use crate::model::snapshot::states::States;
 use crate::model::snapshot::value::Number;
 use std::collections::HashMap;
 
@@ -93,6 +95,19 @@ impl<'a> FamilyWriter<'a> {
     pub fn average(&mut self, labels: &LabelSet, sum: &ExactSum, count: u64) {
         let mean = Mean { sum: sum.clone(), count };
         self.state(labels, |values, row| set(column::<Mean>(values)?, row, mean));
+    }
+
+    /// States an info: all that it says is in its labels.
+    pub fn info(&mut self, labels: &LabelSet) {
+        self.state(labels, |values, row| set(column::<Present>(values)?, row, Present));
+    }
+
+    /// States a state set: which of its states are on. A name that is no state of its is a fault.
+    pub fn state_set(&mut self, labels: &LabelSet, on: &[&str]) {
+        let states = self.family.descriptor.states();
+        let bit = |name: &&str| states.iter().position(|state| **state == **name).map(|at| 1 << at);
+        let bits: Option<u64> = on.iter().map(bit).try_fold(0, |bits, bit| Some(bits | bit?));
+        self.state(labels, |values, row| set(column::<States>(values)?, row, States(bits?)));
     }
 
     /// States a histogram: a count for each bound of the descriptor and one above, the sum, and the smallest and largest

@@ -62,7 +62,7 @@ impl<'a> Groups<'a> {
     fn find(&mut self, position: usize, group: Option<&'a str>, descriptor: &'a Arc<Descriptor>) -> usize {
         if let Some(at) = self.expected.get(position) {
             if self.folds.get(*at).is_some_and(|((name, of), fold)| {
-                let same = Arc::ptr_eq(fold.family().descriptor(), descriptor);
+                let same = Arc::ptr_eq(fold.shape(), descriptor);
                 *of == group && (same || *name == descriptor.name().as_str())
             }) {
                 return *at;
@@ -119,5 +119,8 @@ fn gather<'a>(mut groups: Groups<'a>, single: &[(&'a Snapshot, usize)]) -> Vec<E
             shown.leave_out(family.len() as u64);
         }
     }
-    families.into_values().collect()
+    let mut families: Vec<_> = families.into_values().collect();
+    // What is counted has a name of its own.
+    families.sort_by(|one, other| one.descriptor().name().cmp(other.descriptor().name()));
+    families
 }

@@ -26,6 +26,9 @@ pub(super) fn families(recorders: &[Snapshot], limit: usize) -> Vec<ExportedFami
             }
             gathered.series -= family.len();
             gathered.shown.leave_out(family.len() as u64);
+            if !Folded::is_alike(family.descriptor().kind()) {
+                continue;
+            }
             let rest = gathered.rest.get_or_insert_with(|| Folded::new(family.descriptor().clone(), 0));
             rest.add(family, recorder.taken_at());
         }

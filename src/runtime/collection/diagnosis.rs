@@ -130,10 +130,10 @@ impl RuntimeSnapshot {
     /// # }
     /// ```
     pub fn top(&self, metric: &str, k: usize) -> Vec<(&Snapshot, f64)> {
-        let all = self
-            .recorders
-            .iter()
-            .filter_map(|recorder| Some((recorder, weight(recorder.metric(metric)?.family())?)));
+        let all = self.recorders.iter().filter_map(|recorder| {
+            let family = recorder.metric(metric)?.family().at(self.taken_at);
+            Some((recorder, weight(&family)?))
+        });
         let mut all: Vec<_> = all.collect();
         // Stable, so equals stay in the order of creation.
         all.sort_by(|(_, ours), (_, theirs)| theirs.total_cmp(ours));
@@ -152,6 +152,7 @@ fn weight(family: &Family) -> Option<f64> {
         ValueRef::Histogram(histogram) => Some(histogram.count() as f64),
         ValueRef::Exponential(histogram) => Some(histogram.count() as f64),
         ValueRef::Average { count, .. } => Some(count as f64),
+        ValueRef::Summary(summary) => Some(summary.count() as f64),
         _ => None,
     });
     weights.reduce(|sum, weight| sum + weight)

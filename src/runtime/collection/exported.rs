@@ -1,5 +1,6 @@
 //! One metric of a runtime, as an exporter shows it.
 
+use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
 use crate::model::name::MetricName;
 use crate::model::snapshot::Descriptor;
@@ -65,6 +66,28 @@ impl<'a> ExportedFamily<'a> {
 
     pub(super) fn rename(&mut self, name: MetricName) {
         self.descriptor = self.descriptor.renamed(name);
+    }
+
+    /// Evaluates what changes by the passing of time.
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        if let Some(descriptor) = self.descriptor.settled() {
+            self.replace(descriptor, |family, descriptor| family.settled(now, descriptor));
+        }
+    }
+
+    /// Shows infos and state sets as numbers, for formats that have neither.
+    #[cfg(feature = "export")]
+    pub(crate) fn count(&mut self) {
+        if let Some(descriptor) = self.descriptor.counted() {
+            self.replace(descriptor, |family, descriptor| family.counted_as(descriptor));
+        }
+    }
+
+    fn replace(&mut self, by: Arc<Descriptor>, show: impl Fn(&Family, Arc<Descriptor>) -> Family) {
+        for part in &mut self.parts {
+            part.family = Cow::Owned(show(&part.family, Arc::clone(&by)));
+        }
+        self.descriptor = by;
     }
 
     pub(in crate::runtime) fn leave_out(&mut self, series: u64) {

@@ -143,7 +143,10 @@ impl RuntimeSnapshot {
     /// Every metric once, by name, with a part for each recorder or group that has it; in the order of their names, the parts in the
     /// order of creation, groups in that of their names.
     ///
-    /// By recorder it costs a look at each metric of each recorder, and copies no values. By group it costs an addition for each series
+    /// What changes by the passing of time is evaluated at [`taken_at`](Self::taken_at): heartbeats and rates are gauges here, windowed
+    /// summaries are summaries. Infos and state sets of a group are counted: how many recorders show the same labels, or have a state on.
+    ///
+    /// By recorder it costs a look at each metric of each recorder, and copies no values but those. By group it costs an addition for each series
     /// of each recorder.
     pub fn families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
         let mut families = match self.view.as_ref().map_or(fold, |view| view.fold(fold)) {
@@ -153,6 +156,7 @@ impl RuntimeSnapshot {
         for family in self.read.iter().flat_map(|given| given.iter()) {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
         }
+        families.iter_mut().for_each(|family| family.settle(self.taken_at));
         self.label(&mut families);
         if let Some(view) = &self.view {
             view.apply(&mut families, false);
