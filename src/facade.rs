@@ -111,6 +111,7 @@ pub use crate::recorder::observers::Change;
 pub use crate::recorder::observers::ObserverId;
 pub use crate::recorder::operation::Operation;
 pub use crate::recorder::owned::OwnedRecorder;
+pub use crate::recorder::shapes::MetricShape;
 pub use crate::recorder::state::RecorderState;
 pub use crate::recorder::subscription::ChangeNotice;
 pub use crate::recorder::subscription::Subscription;

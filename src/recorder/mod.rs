@@ -28,6 +28,7 @@ pub(crate) mod operation;
 pub(crate) mod owned;
 pub(crate) mod quarantine;
 mod report;
+pub(crate) mod shapes;
 pub(crate) mod state;
 pub(crate) mod subscription;
 pub(crate) mod view;

@@ -47,6 +47,7 @@ use crate::recorder::identity::Epoch;
 use crate::recorder::journal::Journal;
 use crate::recorder::journal::Untold;
 use crate::recorder::operation::Operation;
+use crate::recorder::shapes::Shapes;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
 use crate::runtime::collection::RuntimeSnapshot;
@@ -244,6 +245,9 @@ impl MetricsRuntime {
         let control = Arc::new(Control::new(journal));
         control.hub.groups.limit_series(settings.exported_cardinality);
         control.hub.catalogue.take_keys_of(settings.constant_labels.clone());
+        if !settings.shapes.is_empty() {
+            let _ = control.hub.shapes.set(Shapes::new(settings.shapes.clone()));
+        }
         let inner = Arc::new(Inner {
             namespace,
             built_at: settings.clock.now(),
