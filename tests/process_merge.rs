@@ -66,8 +66,19 @@ impl Life {
     }
 
     fn of(runtime: SteppedRuntime) -> Self {
-        let recorder = runtime.recorder("one").group("g").metrics(metrics()).create().unwrap();
+        let recorder = Self::recorder(&runtime);
         Self { runtime, recorder }
+    }
+
+    fn recorder(runtime: &SteppedRuntime) -> Recorder<Seen> {
+        runtime.recorder("one").group("g").metrics(metrics()).create().unwrap()
+    }
+
+    /// Another recorder of the same name in the same life.
+    fn renew(&mut self) {
+        self.runtime.runtime().stop_and_remove("one", Duration::ZERO).unwrap();
+        self.recorder = Self::recorder(&self.runtime);
+        self.runtime.clock().advance(Duration::from_nanos(1));
     }
 
     fn see(&mut self, event: Seen) {
@@ -110,6 +121,7 @@ fn event() -> impl Strategy<Value = Seen> {
 #[derive(Clone, Debug)]
 enum Step {
     See(usize, Seen),
+    Renew(usize),
     Update(usize),
     Restart(usize),
     Remove(usize),
@@ -118,6 +130,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..3_usize, event()).prop_map(|(at, event)| Step::See(at, event)),
+        1 => (0..3_usize).prop_map(Step::Renew),
         3 => (0..3_usize).prop_map(Step::Update),
         1 => (0..3_usize).prop_map(Step::Restart),
         1 => (0..3_usize).prop_map(Step::Remove),
@@ -143,6 +156,7 @@ proptest! {
                     lives[at].0.see(event.clone());
                     lives[at].1.push(event);
                 }
+                Step::Renew(at) => lives[at].0.renew(),
                 Step::Update(at) => {
                     // What is shown from now on, and was not before.
                     lives[at].1.drain(..).for_each(|event| whole.see(event));
