@@ -73,14 +73,16 @@ fn seconds(event: &Saved) -> f64 {
     Duration::from_nanos(event.elapsed_nanos).as_secs_f64()
 }
 
+/// Histograms of prometheus-client, which need bounds when they are made.
+type Made<L> = Family<L, Histogram, fn() -> Histogram>;
+
 /// prometheus-client's families, by labels of a type.
-#[derive(Default)]
 pub struct Families<L: Clone + std::hash::Hash + Eq> {
     saves: Family<L, Counter>,
     saved: Family<L, Counter>,
     last: Family<L, Gauge>,
-    took: Option<Family<L, Histogram, fn() -> Histogram>>,
-    sizes: Option<Family<L, Histogram, fn() -> Histogram>>,
+    took: Made<L>,
+    sizes: Made<L>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,8 +103,8 @@ impl<L: Clone + std::hash::Hash + Eq> Families<L> {
             saves: Family::default(),
             saved: Family::default(),
             last: Family::default(),
-            took: Some(Family::new_with_constructor(|| Histogram::new(SECONDS))),
-            sizes: Some(Family::new_with_constructor(|| Histogram::new(SIZES))),
+            took: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            sizes: Family::new_with_constructor(|| Histogram::new(SIZES)),
         }
     }
 
@@ -110,10 +112,8 @@ impl<L: Clone + std::hash::Hash + Eq> Families<L> {
         self.saves.get_or_create(labels).inc();
         self.saved.get_or_create(labels).inc_by(event.bytes);
         self.last.get_or_create(labels).set(event.bytes as i64);
-        if let (Some(took), Some(sizes)) = (&self.took, &self.sizes) {
-            took.get_or_create(labels).observe(seconds(event));
-            sizes.get_or_create(labels).observe(event.bytes as f64);
-        }
+        self.took.get_or_create(labels).observe(seconds(event));
+        self.sizes.get_or_create(labels).observe(event.bytes as f64);
     }
 }
 
