@@ -116,6 +116,13 @@ impl<E: 'static> Metric<E> for Counter<E> {
         }
     }
 
+    fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
+        match &mut self.sums {
+            Sums::Whole(series) => series.reshape(descriptor, &mut self.intake.descriptor),
+            Sums::Fractional(series) => series.reshape(descriptor, &mut self.intake.descriptor),
+        }
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         match &self.sums {
             Sums::Whole(series) => series.snapshot(writer),

@@ -116,6 +116,10 @@ impl<E: 'static> Metric<E> for Gauge<E> {
         Verdict::Accepted
     }
 
+    fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
+        self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }

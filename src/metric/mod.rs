@@ -148,6 +148,12 @@ pub trait Metric<E>: Send + 'static {
         batch::one_by_one(self, batch, context);
     }
 
+    /// Takes another description of the same metric before its first event, with other bounds or another cardinality limit, as
+    /// [`RuntimeBuilder::metric_view`](crate::RuntimeBuilder::metric_view) asks for. `false`, as provided, if it stays as it is.
+    fn reshape(&mut self, _descriptor: &Arc<Descriptor>) -> bool {
+        false
+    }
+
     /// Writes the current state into the family that readers will see.
     fn snapshot(&self, writer: &mut FamilyWriter<'_>);
 }

@@ -69,6 +69,16 @@ impl<E, C: Column> Series<E, C> {
         Self { selectors, descriptor, known: None }
     }
 
+    /// Takes another descriptor of the same labels, and puts it in the place of the instrument's own; not once there are series.
+    pub(super) fn reshape(&mut self, descriptor: &Arc<Descriptor>, own: &mut Arc<Descriptor>) -> bool {
+        if self.known.is_some() {
+            return false;
+        }
+        self.descriptor = Arc::clone(descriptor);
+        *own = Arc::clone(descriptor);
+        true
+    }
+
     /// The row of the series that this event belongs to, which counts as changed; made if it is new.
     ///
     /// Selectors run before anything changes, so that one that panics leaves the instrument as it was.

@@ -181,6 +181,10 @@ impl<E: 'static> Metric<E> for WindowedSummary<E> {
         if taken { Verdict::Accepted } else { Verdict::Refused(Refusal::OutOfRange) }
     }
 
+    fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
+        self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }
@@ -210,6 +214,10 @@ impl<E: 'static> Metric<E> for RateMeter<E> {
         } else {
             Verdict::Refused(Refusal::OutOfRange)
         }
+    }
+
+    fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
+        self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -135,8 +135,9 @@ impl fmt::Display for Label<'_> {
     }
 }
 
+/// The text, cut after [`MAX_LABEL_VALUE_BYTES`].
 #[inline]
-fn clip(text: &str) -> &str {
+pub(crate) fn clip(text: &str) -> &str {
     if text.len() <= MAX_LABEL_VALUE_BYTES { text } else { clip_long(text) }
 }
 

@@ -32,6 +32,12 @@ pub const MAX_SOURCES: usize = 64;
 /// Metrics of one source.
 pub const MAX_SOURCE_METRICS: usize = 128;
 
+/// Names of a dynamic set whose builder names no limit.
+pub const DEFAULT_DYNAMIC_NAMES: usize = 256;
+
+/// The most names that a dynamic set can be allowed: each event is shown to every one of its metrics.
+pub const MAX_DYNAMIC_NAMES: usize = 4_096;
+
 /// Label keys of one metric.
 pub const MAX_LABELS: usize = 16;
 

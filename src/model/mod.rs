@@ -18,6 +18,8 @@ pub mod limits;
 #[cfg(feature = "runtime")]
 pub mod name;
 #[cfg(feature = "runtime")]
+pub(crate) mod pattern;
+#[cfg(feature = "runtime")]
 pub mod policy;
 #[cfg(feature = "runtime")]
 pub(crate) mod prometheus;

@@ -16,6 +16,7 @@ mod histograms;
 mod in_unit;
 mod keys;
 mod quantile;
+mod reshaped;
 mod states;
 mod timed;
 mod value;

@@ -142,6 +142,10 @@ impl<E> Locked<E> {
         std::mem::take(&mut state.idle)
     }
 
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.state.lock().kicked
+    }
+
     pub(crate) fn take_kick(&self) -> bool {
         std::mem::take(&mut self.state.lock().kicked)
     }

@@ -242,6 +242,14 @@ impl<E> Consumer<'_, E> {
         }
     }
 
+    /// Whether there is a kick that nobody has taken note of. Every kick that its thread gave before it queued an event is seen with the event.
+    pub(crate) fn is_kicked(&self) -> bool {
+        match self.queue {
+            Queue::Ring(ring) => ring.word().read().is_kicked(),
+            Queue::Locked(locked) => locked.is_kicked(),
+        }
+    }
+
     /// Up to `limit` events that stand ready, oldest first.
     pub(crate) fn run(&mut self, limit: u64) -> Run<'_, E> {
         match self.queue {

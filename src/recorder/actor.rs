@@ -14,6 +14,7 @@ use crate::recorder::calls::Call;
 use crate::recorder::core::Core;
 use crate::recorder::core::too_many_waiting;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::dynamic::event::DynamicEvent;
 use crate::recorder::hooks::HookFuture;
 use crate::recorder::hooks::Hooks;
 use crate::recorder::hooks::Phase;
@@ -33,6 +34,7 @@ use crate::recorder::report;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
 use crate::recorder::view::MetricCut;
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -305,7 +307,15 @@ impl<E: MetricEvent> Actor<E> {
         let started = desk.now;
         let (mut done, mut timed) = (0, 0);
         loop {
-            let run = consumer.run(self.chunk);
+            let mut limit = self.chunk;
+            if is_dynamic::<E>() {
+                // An event may be the first of its metric, which was posted before it.
+                limit = consumer.run(limit).len() as u64;
+                if consumer.is_kicked() {
+                    self.obey_changes(core, desk.now);
+                }
+            }
+            let run = consumer.run(limit);
             let count = run.len() as u64;
             if count == 0 {
                 return Drained::Empty;
@@ -381,13 +391,8 @@ impl<E: MetricEvent> Actor<E> {
                 }
                 Command::Unsubscribe { id } => crate::queue::drop_quietly(self.observers.remove(id)),
                 Command::Reinstate { whom, done } => done.complete(self.reinstate(&whom)),
-                Command::Register { slots, done } => done.complete(self.register(core, slots, now)),
-                Command::Replace { slots, done } => {
-                    let replaced = slots.into_iter().try_for_each(|slot| self.replace(core, slot, now));
-                    done.complete(replaced);
-                }
-                Command::Remove { name, series, done } => {
-                    done.complete(self.remove(core, &name, series, now));
+                change @ (Command::Register { .. } | Command::Replace { .. } | Command::Remove { .. }) => {
+                    self.change(core, change, now);
                 }
                 Command::Start { done, asked } => self.start(core, done, asked),
                 Command::HookDone { result } => self.hook_ended = Some(result),
@@ -563,6 +568,11 @@ impl<E: MetricEvent> Actor<E> {
         consumer.release();
         !self.fed
     }
+}
+
+/// Whether events name their metrics, which come with them. A constant of each event type.
+fn is_dynamic<E: MetricEvent>() -> bool {
+    TypeId::of::<E>() == TypeId::of::<DynamicEvent>()
 }
 
 fn answer_starts<E: MetricEvent>(core: &Core<E>, result: &Result<(), Error>) {

@@ -483,7 +483,10 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         home: &(impl Home + ?Sized),
         enter: impl FnOnce(&Arc<CoreNode<E>>) -> Result<(), Error>,
     ) -> Result<Arc<CoreNode<E>>, Error> {
-        let slots = self.metrics.into_slots()?;
+        let mut slots = self.metrics.into_slots()?;
+        if let Some(shapes) = home.hub().shapes.get() {
+            slots.iter_mut().for_each(|slot| slot.reshape(shapes));
+        }
         let id = RecorderId::new(&self.id)?;
         check_capacity(self.capacity)?;
         if home.hub().is_forked() {

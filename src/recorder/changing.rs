@@ -64,7 +64,7 @@ impl<E: MetricEvent> Recorder<E> {
     /// impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
     ///
     /// fn sizes() -> MetricSet<Saved> {
-    ///     MetricSet::new()
+    ///     MetricSet::<Saved>::new()
     ///         .counter("saved.bytes", |c| c.unit(Unit::Bytes).value(|e| Some(e.bytes)))
     ///         .max("saved.largest", |m| m.unit(Unit::Bytes).value(|e| Some(e.bytes)))
     /// }
@@ -193,7 +193,10 @@ impl<E: MetricEvent> Recorder<E> {
         operation
     }
 
-    fn checked(&self, slots: Vec<Slot<E>>) -> Result<Vec<Slot<E>>, Error> {
+    fn checked(&self, mut slots: Vec<Slot<E>>) -> Result<Vec<Slot<E>>, Error> {
+        if let Some(shapes) = self.node.hub.shapes.get() {
+            slots.iter_mut().for_each(|slot| slot.reshape(shapes));
+        }
         let identity = self.node.identity();
         slots.iter().try_for_each(|slot| identity.check_labels(slot.descriptor()))?;
         Ok(slots)

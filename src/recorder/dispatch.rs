@@ -16,6 +16,7 @@ use crate::model::verdict::Context;
 use crate::queue::call_user;
 use crate::queue::run::Run;
 use crate::recorder::report::LastWords;
+use crate::recorder::shapes::Shapes;
 use std::sync::Arc;
 
 /// A metric in its recorder: routed, counted, and out of the way once it has panicked.
@@ -63,6 +64,15 @@ impl<E: MetricEvent> Slot<E> {
 
     pub(crate) fn descriptor(&self) -> &Arc<Descriptor> {
         &self.descriptor
+    }
+
+    /// Asks the metric to be as its runtime wants it.
+    pub(crate) fn reshape(&mut self, by: &Shapes) {
+        let Some(wanted) = by.of(&self.descriptor) else { return };
+        let Some(metric) = self.metric.as_mut() else { return };
+        if metric.reshape(&wanted) {
+            self.descriptor = Arc::clone(metric.descriptor());
+        }
     }
 
     /// Shows a batch to the metric; true if it changed.

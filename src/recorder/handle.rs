@@ -1,6 +1,7 @@
 //! The handle: what production code holds.
 
 use crate::model::accounts::Accounts;
+use crate::model::clock::Clock;
 use crate::model::error::Error;
 use crate::model::event::EventSink;
 use crate::model::event::MetricEvent;
@@ -465,6 +466,11 @@ impl<E: MetricEvent> Recorder<E> {
     /// The recorder's id.
     pub fn id(&self) -> &RecorderId {
         &self.node.identity().id
+    }
+
+    /// Whose time it is where the recorder lives.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.node.hub.clock()
     }
 
     /// The entity that the recorder measures.

@@ -10,6 +10,7 @@ use crate::recorder::groups::Groups;
 use crate::recorder::hooks::Executor;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::journal::Journal;
+use crate::recorder::shapes::Shapes;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicU8;
@@ -43,6 +44,8 @@ pub(crate) struct Hub {
     clock: OnceLock<Arc<dyn Clock>>,
     pub(crate) catalogue: Catalogue,
     pub(crate) groups: Groups,
+    /// What metrics are to have otherwise; set before the first recorder is there, if anything.
+    pub(crate) shapes: OnceLock<Shapes>,
     pub(crate) journal: Arc<Journal>,
     born: Birth,
 }
@@ -71,6 +74,7 @@ impl Hub {
             clock: OnceLock::new(),
             catalogue: Catalogue::default(),
             groups: Groups::default(),
+            shapes: OnceLock::new(),
             born: Birth::here(),
         }
     }

@@ -214,6 +214,19 @@ impl<E> Mailbox<E> {
         (obeyed, self.owed.note())
     }
 
+    /// The changes of metrics that wait, and nothing else.
+    pub(crate) fn take_changes(&mut self) -> Vec<Command<E>> {
+        let is_change = |command: &Command<E>| {
+            matches!(command, Command::Register { .. } | Command::Replace { .. } | Command::Remove { .. })
+        };
+        if !self.commands.iter().any(is_change) {
+            return Vec::new();
+        }
+        let (changes, others) = std::mem::take(&mut self.commands).into_iter().partition(is_change);
+        self.commands = others;
+        changes
+    }
+
     /// Owes a start its answer, now or after the stop under way; gives it back if nobody will answer or too many wait.
     pub(crate) fn owe_start(
         &mut self,

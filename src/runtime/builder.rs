@@ -8,12 +8,14 @@ use crate::model::incident::Incident;
 use crate::model::label::LabelSet;
 use crate::model::limits;
 use crate::model::name::RecorderId;
+use crate::model::pattern::NamePattern;
 use crate::model::policy::OverflowPolicy;
 use crate::recorder::builder::check_capacity;
 use crate::recorder::factory::HookFactory;
 use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
 use crate::recorder::journal::Listeners;
+use crate::recorder::shapes::MetricShape;
 use crate::runtime::MetricsRuntime;
 use crate::runtime::collection::vitals::OWN_KEYS;
 use std::sync::Arc;
@@ -44,6 +46,9 @@ pub struct RuntimeBuilder {
     pub(crate) listeners: Listeners,
     pub(crate) exported_cardinality: u32,
     given_labels: Vec<(String, String)>,
+    given_shapes: Vec<(String, MetricShape)>,
+    /// The views of metrics given, once `build` has checked them.
+    pub(crate) shapes: Vec<(NamePattern, MetricShape)>,
     /// The labels given, once `build` has checked them.
     pub(crate) constant_labels: LabelSet,
 }
@@ -59,6 +64,8 @@ impl RuntimeBuilder {
             listeners: Listeners::default(),
             exported_cardinality: limits::DEFAULT_EXPORTED_CARDINALITY,
             given_labels: Vec::new(),
+            given_shapes: Vec::new(),
+            shapes: Vec::new(),
             constant_labels: LabelSet::empty(),
         }
     }
@@ -111,6 +118,41 @@ impl RuntimeBuilder {
     /// ```
     pub fn constant_label(mut self, key: &str, value: &str) -> Self {
         self.given_labels.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives metrics of this name, or of names that begin so (`document.*`), another shape than their definition says: other bounds, another
+    /// cardinality limit. For an application whose libraries bring metrics along.
+    ///
+    /// It is for every metric that a recorder of the runtime has or gets; of several views that are for a metric, the first counts. A metric of
+    /// one's own stays as it is unless it has a [`reshape`](crate::Metric::reshape), and so does what a source gives. Names, labels and buckets of one
+    /// exporter are a [`View`](crate::View)'s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::{MetricSet, MetricShape, prelude::*};
+    ///
+    /// struct Saved { bytes: u64 }
+    /// impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    ///
+    /// /// In a library.
+    /// fn storage_metrics() -> MetricSet<Saved> {
+    ///     MetricSet::<Saved>::new().histogram("storage.bytes", |h| h.unit(Unit::Bytes).value(|e| Some(e.bytes)))
+    /// }
+    ///
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs")
+    ///     .metric_view("storage.*", MetricShape::new().bounds(&[1e3, 1e6]).cardinality(100))
+    ///     .build()?;
+    /// let recorder = runtime.recorder::<Saved>("storage").metrics(storage_metrics()).create()?;
+    /// let [bytes] = &recorder.describe_metrics()[..] else { unreachable!() };
+    /// assert_eq!((bytes.bounds(), bytes.cardinality()), (&[1e3, 1e6][..], 100));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn metric_view(mut self, metrics: &str, shape: MetricShape) -> Self {
+        self.given_shapes.push((metrics.to_owned(), shape));
         self
     }
 
@@ -211,7 +253,8 @@ impl RuntimeBuilder {
     ///
     /// [`ErrorKind::InvalidId`] for a blank namespace (it names the threads), [`ErrorKind::InvalidLimit`] for a default
     /// capacity or an exported cardinality out of range, and for more constant labels than [`MAX_LABELS`](crate::limits::MAX_LABELS);
-    /// [`ErrorKind::InvalidName`] for the key of one, and [`ErrorKind::MetricConflict`] if it is one of the runtime's own metrics.
+    /// [`ErrorKind::InvalidName`] and [`ErrorKind::InvalidLimit`] for a view of metrics that none could match or follow;
+    /// [`ErrorKind::InvalidName`] for the key of a constant label, and [`ErrorKind::MetricConflict`] if it is one of the runtime's own metrics.
     pub fn build(mut self) -> Result<MetricsRuntime, Error> {
         let namespace = RecorderId::new(&self.namespace).map_err(|cause| {
             let message = "the runtime's namespace is blank or not writable; name the runtime after your application, as in \"shop\"";
@@ -234,6 +277,11 @@ impl RuntimeBuilder {
             );
             return Err(Error::new(ErrorKind::MetricConflict, message));
         }
+        let shapes = self.given_shapes.iter().map(|(pattern, shape)| {
+            shape.check()?;
+            Ok((NamePattern::new(pattern)?, shape.clone()))
+        });
+        self.shapes = shapes.collect::<Result<_, Error>>()?;
         Ok(MetricsRuntime::new(namespace, self))
     }
 }

@@ -37,6 +37,7 @@ use crate::recorder::builder::InRuntime;
 use crate::recorder::builder::RecorderBuilder;
 use crate::recorder::catalogue::CatalogueEntry;
 use crate::recorder::core::CoreNode;
+use crate::recorder::dynamic::DynamicSetBuilder;
 use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
 use crate::recorder::handle::Recorder;
@@ -46,6 +47,7 @@ use crate::recorder::identity::Epoch;
 use crate::recorder::journal::Journal;
 use crate::recorder::journal::Untold;
 use crate::recorder::operation::Operation;
+use crate::recorder::shapes::Shapes;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
 use crate::runtime::collection::RuntimeSnapshot;
@@ -243,6 +245,9 @@ impl MetricsRuntime {
         let control = Arc::new(Control::new(journal));
         control.hub.groups.limit_series(settings.exported_cardinality);
         control.hub.catalogue.take_keys_of(settings.constant_labels.clone());
+        if !settings.shapes.is_empty() {
+            let _ = control.hub.shapes.set(Shapes::new(settings.shapes.clone()));
+        }
         let inner = Arc::new(Inner {
             namespace,
             built_at: settings.clock.now(),
@@ -323,6 +328,11 @@ impl MetricsRuntime {
         let settings = &self.inner.settings;
         let home = InRuntime { home: Arc::clone(&self.inner) as Arc<dyn Host> };
         RecorderBuilder::new(home, id, settings.capacity, settings.policy)
+    }
+
+    /// A builder for a [`DynamicSet`](crate::DynamicSet): a recorder of metrics whose names are known only at run time.
+    pub fn dynamic_set(&self, id: &str) -> DynamicSetBuilder {
+        DynamicSetBuilder::new(self.recorder(id))
     }
 
     /// The recorder of this id.

@@ -181,6 +181,17 @@ impl Descriptor {
         Arc::new(Self { name, ..self.clone() })
     }
 
+    /// The same metric with other bounds or another limit, which are right.
+    pub(crate) fn reshaped(&self, bounds: Option<&[f64]>, cardinality: Option<u32>) -> Self {
+        let bounds = bounds.map_or_else(|| self.bounds.clone(), |bounds| Cow::Owned(bounds.to_vec()));
+        Self { bounds, cardinality: cardinality.unwrap_or(self.cardinality), ..self.clone() }
+    }
+
+    /// The same metric with other label keys, which are sorted.
+    pub(crate) fn relabelled(&self, labels: Arc<[LabelKey]>) -> Self {
+        Self { labels, ..self.clone() }
+    }
+
     pub(super) fn of_kind(&self, kind: Kind) -> Self {
         Self { kind, ..self.clone() }
     }

@@ -218,6 +218,10 @@ impl Histograms {
         Some(HistogramRef::new(bounds, buckets, self.moments.get(series)?))
     }
 
+    pub(super) fn moments(&self, series: usize) -> Option<&Moments> {
+        self.moments.get(series)
+    }
+
     pub(super) fn clear(&mut self) {
         self.moments.clear();
         match &mut self.counts {

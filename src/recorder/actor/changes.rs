@@ -10,17 +10,33 @@ use crate::recorder::catalogue::conflict_within;
 use crate::recorder::changing::RemovedSeries;
 use crate::recorder::core::Core;
 use crate::recorder::dispatch::Slot;
+use crate::recorder::mailbox::Command;
 use crate::recorder::quarantine::Quarantined;
 use crate::recorder::view::MetricCut;
 
 impl<E: MetricEvent> Actor<E> {
+    /// Obeys the changes of metrics that wait, between two events; the rest waits for the next turn.
+    pub(super) fn obey_changes(&mut self, core: &Core<E>, now: Timestamp) {
+        let changes = core.mailbox().take_changes();
+        changes.into_iter().for_each(|change| self.change(core, change, now));
+    }
+
+    /// Obeys a change of metrics.
+    pub(super) fn change(&mut self, core: &Core<E>, change: Command<E>, now: Timestamp) {
+        match change {
+            Command::Register { slots, done } => done.complete(self.register(core, slots, now)),
+            Command::Replace { slots, done } => {
+                let replaced = slots.into_iter().try_for_each(|slot| self.replace(core, slot, now));
+                done.complete(replaced);
+            }
+            Command::Remove { name, series, done } => done.complete(self.remove(core, &name, series, now)),
+            // Not a change of metrics.
+            _ => {}
+        }
+    }
+
     /// Takes more metrics, all of them or none.
-    pub(super) fn register(
-        &mut self,
-        core: &Core<E>,
-        slots: Vec<Slot<E>>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    fn register(&mut self, core: &Core<E>, slots: Vec<Slot<E>>, now: Timestamp) -> Result<(), Error> {
         let names: Vec<MetricName> = slots.iter().map(|slot| slot.descriptor().name().clone()).collect();
         let result = self.add_all(core, slots, now);
         for metric in names {
@@ -58,7 +74,7 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     /// Puts a metric into the place of the one of its name, whose series end.
-    pub(super) fn replace(&mut self, core: &Core<E>, slot: Slot<E>, now: Timestamp) -> Result<(), Error> {
+    fn replace(&mut self, core: &Core<E>, slot: Slot<E>, now: Timestamp) -> Result<(), Error> {
         let metric = slot.descriptor().name().clone();
         let result = self.put_in_place(core, slot, now);
         core.tell(match &result {
@@ -84,7 +100,7 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     /// Takes a metric out; what was kept of one that is out already can only be dropped.
-    pub(super) fn remove(
+    fn remove(
         &mut self,
         core: &Core<E>,
         name: &str,

@@ -2,10 +2,14 @@
 
 use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
+use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
+use crate::model::snapshot::Folded;
+use crate::model::snapshot::Kind;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::view::Change;
 use crate::runtime::collection::view::View;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -62,6 +66,59 @@ impl<'a> ExportedFamily<'a> {
 
     pub(super) fn label_all(&mut self, constant: &'a LabelSet) {
         self.parts.iter_mut().for_each(|part| part.constant = Some(constant));
+    }
+
+    /// Shows the metric otherwise: without labels, with others, with fewer buckets.
+    pub(super) fn reshape(&mut self, changes: &[&Change], at: Timestamp) {
+        let labels = self.labels_after(changes);
+        let keys: Vec<LabelKey> = labels.iter().map(|(key, _)| key.clone()).collect();
+        if keys != self.descriptor.label_keys() {
+            let from: Vec<usize> = labels.into_iter().map(|(_, from)| from).collect();
+            self.show(Arc::new(self.descriptor.relabelled(keys.into())), |family, descriptor| {
+                family.relabelled(descriptor, &from, at)
+            });
+        }
+        for change in changes {
+            let Change::Bounds(bounds) = change else { continue };
+            let (old, kind) = (self.descriptor.bounds(), self.descriptor.kind());
+            let has_all = bounds.iter().all(|bound| old.contains(bound));
+            if kind == Kind::Histogram && has_all && bounds.len() < old.len() {
+                let coarser = self.descriptor.reshaped(Some(bounds), None);
+                self.show(Arc::new(coarser), |family, descriptor| family.coarsened(descriptor));
+            }
+        }
+    }
+
+    fn show(&mut self, descriptor: Arc<Descriptor>, make: impl Fn(&Family, Arc<Descriptor>) -> Family) {
+        for part in &mut self.parts {
+            part.family = Cow::Owned(make(&part.family, Arc::clone(&descriptor)));
+        }
+        self.descriptor = descriptor;
+    }
+
+    /// The label keys after these changes, sorted, and at which place each stands before them.
+    fn labels_after(&self, changes: &[&Change]) -> Vec<(LabelKey, usize)> {
+        let own = self.descriptor.label_keys();
+        let mut labels: Vec<(LabelKey, usize)> = own.iter().cloned().zip(0..).collect();
+        for change in changes {
+            match change {
+                Change::DropLabel(key) if Folded::is_alike(self.descriptor.kind()) => {
+                    labels.retain(|(_, place)| own.get(*place) != Some(key));
+                }
+                Change::RenameLabel(from, to) => {
+                    let of_parts = self.parts.iter().flat_map(|part| part.labels());
+                    let taken = labels.iter().any(|(key, _)| key == to)
+                        || of_parts.into_iter().any(|(key, _)| key == to.as_str());
+                    let found = labels.iter_mut().find(|(_, place)| own.get(*place) == Some(from));
+                    if let Some((key, _)) = found.filter(|_| !taken) {
+                        *key = to.clone();
+                    }
+                }
+                Change::DropLabel(_) | Change::Bounds(_) => {}
+            }
+        }
+        labels.sort();
+        labels
     }
 
     pub(super) fn rename(&mut self, name: MetricName) {

@@ -159,7 +159,7 @@ impl RuntimeSnapshot {
         families.iter_mut().for_each(|family| family.settle(self.taken_at));
         self.label(&mut families);
         if let Some(view) = &self.view {
-            view.apply(&mut families, false);
+            view.apply(&mut families, false, self.taken_at);
         }
         families
     }
@@ -191,7 +191,7 @@ impl RuntimeSnapshot {
         let mut families = vitals::families(self);
         self.label(&mut families);
         if let Some(view) = &self.view {
-            view.apply(&mut families, true);
+            view.apply(&mut families, true, self.taken_at);
         }
         families
     }

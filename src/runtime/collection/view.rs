@@ -1,10 +1,15 @@
 //! Views: what of a runtime one exporter shows, and under which names and labels.
 
+use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::label::Label;
 use crate::model::label::LabelSet;
+use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
+use crate::model::pattern::NamePattern;
+use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Kind;
 use crate::runtime::collection::Fold;
 use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
@@ -58,11 +63,23 @@ pub struct View(Arc<Rules>);
 #[derive(Clone, Debug, Default)]
 struct Rules {
     fold: Option<Fold>,
-    included: Vec<Pattern>,
-    excluded: Vec<Pattern>,
+    included: Vec<NamePattern>,
+    excluded: Vec<NamePattern>,
     renamed: Vec<(MetricName, MetricName)>,
+    reshaped: Vec<(NamePattern, Change)>,
     labels: LabelSet,
     no_entity: bool,
+}
+
+/// What is shown of a metric otherwise.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    /// Its series without this label, added up.
+    DropLabel(LabelKey),
+    /// This label by another key.
+    RenameLabel(LabelKey, LabelKey),
+    /// Its histograms with these bounds, if they have them.
+    Bounds(Box<[f64]>),
 }
 
 /// Collects the rules of a [`View`]; mistakes are told by [`build`](Self::build).
@@ -72,39 +89,6 @@ pub struct ViewBuilder {
     rules: Rules,
     labels: Vec<(String, String)>,
     error: Option<Error>,
-}
-
-/// A name, or the beginning of names.
-#[derive(Clone, Debug)]
-enum Pattern {
-    Name(MetricName),
-    Beginning(Box<str>),
-}
-
-impl Pattern {
-    fn new(pattern: &str) -> Result<Self, Error> {
-        match pattern.strip_suffix('*') {
-            None => MetricName::new(pattern).map(Self::Name),
-            // What any name could begin with, or nothing: a mistake would never match anything, and nobody would notice.
-            Some("") => Ok(Self::Beginning("".into())),
-            Some(beginning) => match MetricName::new(&format!("{beginning}x")) {
-                Ok(_) => Ok(Self::Beginning(beginning.into())),
-                Err(error) => {
-                    let message = format!(
-                        "no metric's name begins as `{pattern}` does; write a name, or its beginning and `*`"
-                    );
-                    Err(Error::new(ErrorKind::InvalidName, message).with_source(error))
-                }
-            },
-        }
-    }
-
-    fn matches(&self, name: &MetricName) -> bool {
-        match self {
-            Self::Name(this) => this == name,
-            Self::Beginning(beginning) => name.as_str().starts_with(&**beginning),
-        }
-    }
 }
 
 impl View {
@@ -127,14 +111,19 @@ impl View {
     }
 
     /// Applies the rules to the program's metrics, or to our own.
-    pub(super) fn apply<'a>(&'a self, families: &mut Vec<ExportedFamily<'a>>, ours: bool) {
-        let Rules { included, excluded, renamed, .. } = &*self.0;
+    pub(super) fn apply<'a>(&'a self, families: &mut Vec<ExportedFamily<'a>>, ours: bool, at: Timestamp) {
+        let Rules { included, excluded, renamed, reshaped, .. } = &*self.0;
         families.retain(|family| {
             let name = family.descriptor().name();
             let wanted = ours || included.is_empty() || included.iter().any(|pattern| pattern.matches(name));
             wanted && !excluded.iter().any(|pattern| pattern.matches(name))
         });
         for family in families.iter_mut() {
+            if !reshaped.is_empty() {
+                let name = family.descriptor().name().clone();
+                let for_it = reshaped.iter().filter(|(pattern, _)| pattern.matches(&name));
+                family.reshape(&for_it.map(|(_, change)| change).collect::<Vec<_>>(), at);
+            }
             family.view_by(self);
         }
         if renamed.is_empty() {
@@ -160,14 +149,14 @@ impl ViewBuilder {
     /// Shows, of the program's metrics, only those of this name, or of names that begin so (`document.*`). Several add up. The runtime's
     /// own metrics, `mvx.*`, are shown in any case, so that a loss does not go unseen; [`exclude`](Self::exclude) leaves them out.
     pub fn include(mut self, pattern: &str) -> Self {
-        let pattern = Pattern::new(pattern);
+        let pattern = NamePattern::new(pattern);
         self.take(pattern, |rules, pattern| rules.included.push(pattern));
         self
     }
 
     /// Leaves out metrics of this name, or of names that begin so (`document.internal.*`), whatever is included.
     pub fn exclude(mut self, pattern: &str) -> Self {
-        let pattern = Pattern::new(pattern);
+        let pattern = NamePattern::new(pattern);
         self.take(pattern, |rules, pattern| rules.excluded.push(pattern));
         self
     }
@@ -176,6 +165,31 @@ impl ViewBuilder {
     pub fn rename(mut self, from: &str, to: &str) -> Self {
         let names = MetricName::new(from).and_then(|from| Ok((from, MetricName::new(to)?)));
         self.take(names, |rules, names| rules.renamed.push(names));
+        self
+    }
+
+    /// Shows metrics of this name, or of names that begin so, without the label of this key: series that differ in nothing else are added up,
+    /// exactly; gauges by their [`GaugeFold`](crate::GaugeFold). Infos, state sets and custom fields cannot be added up, and keep it.
+    pub fn drop_label(mut self, metrics: &str, key: &str) -> Self {
+        let change = LabelKey::new(key).map(Change::DropLabel);
+        self.change(metrics, change);
+        self
+    }
+
+    /// Shows a label of metrics of this name, or of names that begin so, by another key. A metric that has a label of the new key already, be it
+    /// its own, its recorder's or the runtime's, keeps the old one.
+    pub fn rename_label(mut self, metrics: &str, from: &str, to: &str) -> Self {
+        let keys = LabelKey::new(from).and_then(|from| Ok(Change::RenameLabel(from, LabelKey::new(to)?)));
+        self.change(metrics, keys);
+        self
+    }
+
+    /// Shows histograms of this name, or of names that begin so, with these bounds, which must be among those that they have: then the counts are
+    /// exact. A histogram that has not all of them, and every other kind of metric, is shown as it is. To count in other buckets from the
+    /// start, see [`RuntimeBuilder::metric_view`](crate::RuntimeBuilder::metric_view).
+    pub fn bounds(mut self, metrics: &str, bounds: &[f64]) -> Self {
+        let checked = Descriptor::builder("view", Kind::Histogram).bounds(bounds).build();
+        self.change(metrics, checked.map(|shape| Change::Bounds(shape.bounds().into())));
         self
     }
 
@@ -203,7 +217,7 @@ impl ViewBuilder {
     ///
     /// [`ErrorKind::InvalidName`] for the first pattern, name or label key that no metric can have, for a label given twice, and for a
     /// metric or a name that is in two renames; [`ErrorKind::InvalidLimit`] for more labels than
-    /// [`MAX_LABELS`](crate::limits::MAX_LABELS).
+    /// [`MAX_LABELS`](crate::limits::MAX_LABELS), and for bounds that no histogram can have.
     ///
     /// # Examples
     ///
@@ -228,6 +242,11 @@ impl ViewBuilder {
         }
         rules.labels = LabelSet::new(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
         Ok(View(Arc::new(rules)))
+    }
+
+    fn change(&mut self, metrics: &str, change: Result<Change, Error>) {
+        let rule = NamePattern::new(metrics).and_then(|pattern| Ok((pattern, change?)));
+        self.take(rule, |rules, rule| rules.reshaped.push(rule));
     }
 
     /// Enters what is right, and keeps the first mistake.
