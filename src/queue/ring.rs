@@ -42,6 +42,7 @@ use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
+use crate::sync::fetch_for_write;
 use crate::sync::fork::Birth;
 use crate::sync::pause;
 use crate::sync::seeded;
@@ -453,6 +454,21 @@ unsafe fn drop_in_slot<E>(event: *mut E) {
 }
 
 impl<E> Aim<'_, E> {
+    /// How many slots ahead of its own a producer asks for: four cache lines, and one slot at least.
+    ///
+    /// The consumer wrote these lines a lap ago, so they are in another core's cache, and the next exchange waits until the event before it is
+    /// written: without asking ahead, a producer waits for each line.
+    const AHEAD: u64 = {
+        let slots = 256 / size_of::<Slot<E>>() as u64;
+        if slots == 0 {
+            1
+        } else if slots > LARGE / 2 {
+            LARGE / 2
+        } else {
+            slots
+        }
+    };
+
     /// For a position that was reserved after the aim was taken.
     #[inline(always)]
     fn slot_for_write(&self, position: u64, mask: u64) -> *const Slot<E> {
@@ -464,8 +480,17 @@ impl<E> Aim<'_, E> {
             let number = (relative - SMALL) / LARGE;
             let table = if self.table.is_null() { lane.allocate_table(mask) } else { self.table };
             // SAFETY: the table has `mask + 1` cells and lives as long as a producer uses the lane (S3).
-            let cell = unsafe { &*table.add((number & mask) as usize) };
-            (cell.get_or_allocate(LARGE, &lane.bytes), (relative - SMALL) % LARGE)
+            let cell = |number: u64| unsafe { &*table.add((number & mask) as usize) };
+            let (block, offset) =
+                (cell(number).get_or_allocate(LARGE, &lane.bytes), (relative - SMALL) % LARGE);
+            // Left out of the models, whose executions the look at the next block would multiply.
+            if !cfg!(all(test, mvx_loom)) {
+                let ahead = offset + Self::AHEAD;
+                // The next block may be missing, or on its way elsewhere: an address is all that is made of it.
+                let there = if ahead < LARGE { block } else { cell(number + 1).get() };
+                fetch_for_write(there.cast_const().wrapping_add((ahead % LARGE) as usize));
+            }
+            (block, offset)
         };
         // SAFETY: `offset` is below the block's number of slots.
         unsafe { block.add(offset as usize) }

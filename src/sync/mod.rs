@@ -33,6 +33,24 @@ pub(crate) fn pause(times: u32) {
 #[cfg(all(test, mvx_loom))]
 pub(crate) fn pause(_times: u32) {}
 
+/// Asks for the cache line at `at`, to be written soon. It touches nothing, so any address will do.
+///
+/// By the instruction itself: the intrinsic becomes one for reading where the build does not name the feature, and then the line is fetched
+/// twice. Processors without it take it for nothing.
+#[cfg(all(target_arch = "x86_64", not(miri), not(all(test, mvx_loom))))]
+#[inline(always)]
+pub(crate) fn fetch_for_write<T>(at: *const T) {
+    // SAFETY: a prefetch reads and writes no memory as far as the program can see, and does not fault.
+    unsafe {
+        std::arch::asm!("prefetchw [{0}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// Elsewhere the processor is left to itself: there it was not measured.
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(all(test, mvx_loom)))))]
+#[inline(always)]
+pub(crate) fn fetch_for_write<T>(_at: *const T) {}
+
 /// Whether the bug of this name is planted; outside models a constant, and the bug no code.
 #[cfg(not(all(test, mvx_loom)))]
 #[inline(always)]

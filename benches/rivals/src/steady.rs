@@ -4,7 +4,6 @@ use crate::bursts::BURST;
 use crate::bursts::Target;
 use crate::bursts::settled;
 use crate::clocks;
-use crate::event::Saved;
 use crate::rounds::Round;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -84,6 +83,6 @@ fn timed(sum: &AtomicU64, work: impl FnOnce()) {
 #[inline(never)]
 fn produce<T: Target>(target: &T, first: u64) {
     for number in first..first + BURST {
-        target.push(Saved::numbered(number));
+        target.push(number);
     }
 }

@@ -43,8 +43,8 @@ impl Subject {
 
 impl Target for Recorder<Saved> {
     #[inline(always)]
-    fn push(&self, event: Saved) {
-        self.register_event(event);
+    fn push(&self, number: u64) {
+        self.register_event(Saved::numbered(number));
     }
 
     fn refused(&self) -> u64 {

@@ -63,8 +63,8 @@ impl Shared {
 
 impl Target for BareQueue {
     #[inline(always)]
-    fn push(&self, event: Saved) {
-        if self.shared.queue.push(event).is_err() {
+    fn push(&self, number: u64) {
+        if self.shared.queue.push(Saved::numbered(number)).is_err() {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -4,9 +4,15 @@ mod b1;
 mod b12;
 mod b17;
 mod b2;
+mod b3;
+mod b4;
+mod b5;
+mod b6;
 mod b7;
 mod b8;
 mod bare_queue;
+mod five;
+mod inline;
 mod task;
 
 use crate::Failure;
@@ -94,9 +100,13 @@ impl Row {
 type Measure = fn(usize) -> Result<Row, Failure>;
 
 /// Every row, in the order of the table.
-pub const ALL: [(&str, Measure); 6] = [
+pub const ALL: [(&str, Measure); 10] = [
     ("B1", b1::measure),
     ("B2", b2::measure),
+    ("B3", b3::measure),
+    ("B4", b4::measure),
+    ("B5", b5::measure),
+    ("B6", b6::measure),
     ("B7", b7::measure),
     ("B8", b8::measure),
     ("B12", b12::measure),

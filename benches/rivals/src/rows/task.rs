@@ -90,8 +90,8 @@ fn handle(metric: &mut impl Metric<Saved>, events: &[Saved], context: &Context) 
 
 impl Target for Task {
     #[inline(always)]
-    fn push(&self, event: Saved) {
-        if self.sender.try_send(event).is_err() {
+    fn push(&self, number: u64) {
+        if self.sender.try_send(Saved::numbered(number)).is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
     }

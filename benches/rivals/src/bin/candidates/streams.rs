@@ -156,8 +156,8 @@ impl<P: Push> Drained<P> {
 
 impl<P: Push> Target for Drained<P> {
     #[inline(always)]
-    fn push(&self, event: Saved) {
-        if !self.queue.push(event) {
+    fn push(&self, number: u64) {
+        if !self.queue.push(Saved::numbered(number)) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
