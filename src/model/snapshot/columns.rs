@@ -129,12 +129,15 @@ impl<C: Column> Live<C> {
         series
     }
 
-    /// The series past the limit, which takes one observation more.
+    /// The series past the limit, which takes one observation more, of a label set of these values.
     #[cold]
-    pub(crate) fn overflow(&mut self, started: Timestamp) -> usize {
+    pub(crate) fn overflow(&mut self, started: Timestamp, values: impl FnOnce() -> Vec<String>) -> usize {
         self.overflowed = self.overflowed.saturating_add(1);
         let series = self.keys.push_overflow(started);
         self.make_row(series);
+        if self.keys.wants_examples() {
+            self.keys.note_overflow(values().iter().map(String::as_str));
+        }
         series
     }
 

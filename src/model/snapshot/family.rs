@@ -1,6 +1,7 @@
 //! One metric in one snapshot.
 
 use crate::model::clock::Timestamp;
+use crate::model::label::LabelSet;
 use crate::model::label::Labels;
 use crate::model::name::MetricName;
 use crate::model::snapshot::columns::Values;
@@ -83,6 +84,11 @@ impl Family {
     /// statements left out for the same reason.
     pub fn overflowed(&self) -> u64 {
         self.overflowed
+    }
+
+    /// Some of the label sets that went to the overflow series, the first ones first; those of a custom metric are not known.
+    pub fn overflow_examples(&self) -> &[LabelSet] {
+        self.keys.overflow_examples()
     }
 
     /// Observations that a value could not follow, because it had reached the end of its range.
