@@ -126,6 +126,8 @@ pub use crate::runtime::collection::RuntimeSnapshot;
 pub use crate::runtime::collection::diagnosis::CardinalityReport;
 pub use crate::runtime::collection::exported::ExportedFamily;
 pub use crate::runtime::collection::exported::Part;
+pub use crate::runtime::collection::merge::ProcessMerge;
+pub use crate::runtime::collection::merge::ProcessUpdate;
 pub use crate::runtime::collection::scope::Scope;
 pub use crate::runtime::collection::source::Source;
 pub use crate::runtime::collection::source::SourceStatus;

@@ -26,6 +26,9 @@ pub const DEFAULT_EXPORTED_CARDINALITY: u32 = 10_000;
 /// Groups of recorders that can be named in a runtime.
 pub const MAX_GROUPS: usize = 1_000;
 
+/// Processes whose runtimes are merged as one.
+pub const MAX_MERGED_PROCESSES: usize = 10_000;
+
 /// Sources of a runtime.
 pub const MAX_SOURCES: usize = 64;
 

@@ -21,6 +21,8 @@ mod states;
 mod timed;
 mod value;
 mod window;
+#[cfg(feature = "serde")]
+mod wire;
 mod writer;
 
 pub(crate) use self::columns::Column;

@@ -91,13 +91,7 @@ impl Groups {
         let left = leave();
         let limit = state.limit;
         let retired = Arc::make_mut(&mut state.retired);
-        let identity = &last.cut.identity;
-        for metric in &last.cut.metrics {
-            retired.keep(identity, &metric.family, last.cut.taken_at, limit);
-        }
-        let group = retired.accounts.entry(identity.group.clone()).or_default();
-        group.recorders += 1;
-        group.accounts = group.accounts.plus(last.accounts);
+        retired.keep_recorder(last, limit);
         left
     }
 
@@ -144,6 +138,31 @@ impl Groups {
 }
 
 impl Retired {
+    /// Keeps what a recorder has counted.
+    pub(crate) fn keep_recorder(&mut self, last: &Snapshot, limit: usize) {
+        let identity = &last.cut.identity;
+        for metric in &last.cut.metrics {
+            self.keep(identity, &metric.family, last.cut.taken_at, limit);
+        }
+        let group = self.accounts.entry(identity.group.clone()).or_default();
+        group.recorders = group.recorders.saturating_add(1);
+        group.accounts = group.accounts.plus(last.accounts);
+    }
+
+    /// Keeps what is kept elsewhere; the shapes are equal.
+    pub(crate) fn keep_totals(&mut self, of: &Self, limit: usize) {
+        for (key, theirs) in &of.families {
+            let kept = self.families.entry(key.clone());
+            let kept = kept.or_insert_with(|| Arc::new(Folded::new(Arc::clone(theirs.shape()), limit)));
+            Arc::make_mut(kept).add(theirs.family(), Timestamp::default());
+        }
+        for (group, theirs) in &of.accounts {
+            let ours = self.accounts.entry(group.clone()).or_default();
+            ours.recorders = ours.recorders.saturating_add(theirs.recorders);
+            ours.accounts = ours.accounts.plus(theirs.accounts);
+        }
+    }
+
     fn keep(&mut self, of: &Identity, last: &Family, at: Timestamp, limit: usize) {
         if last.is_empty() || !Folded::keeps(last.descriptor().kind()) {
             return;

@@ -34,3 +34,5 @@ pub(crate) mod subscription;
 pub(crate) mod view;
 pub(crate) mod view_at;
 mod waiting;
+#[cfg(feature = "serde")]
+pub(crate) mod wire;

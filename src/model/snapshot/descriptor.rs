@@ -153,7 +153,7 @@ pub struct Descriptor {
 
 /// What only some kinds have, and mostly as it is unless said: few metrics pay for it.
 #[derive(Clone, Debug, PartialEq)]
-enum Detail {
+pub(super) enum Detail {
     Exponential(ExponentialShape),
     Summary(SummaryShape, Option<WindowShape>),
     Rate(WindowShape),
@@ -282,6 +282,11 @@ impl Descriptor {
 
     fn summary(&self) -> Option<&SummaryShape> {
         if let Some(Detail::Summary(shape, _)) = self.detail.as_deref() { Some(shape) } else { None }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(super) fn detail(&self) -> Option<&Detail> {
+        self.detail.as_deref()
     }
 
     fn window_of(&self) -> Option<WindowShape> {

@@ -31,9 +31,9 @@ pub(crate) struct Gain {
 /// The summary of one series. Shared with the cuts that show it: what changes is copied, the rest is not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Digest {
-    observed: Option<Arc<Exponential>>,
+    pub(super) observed: Option<Arc<Exponential>>,
     /// Everything since the start, where what is observed is of a window alone.
-    total: Option<Gain>,
+    pub(super) total: Option<Gain>,
 }
 
 /// The windowed summary of one series.
@@ -42,8 +42,8 @@ pub(crate) struct Digests(pub(super) Option<Arc<Recent>>);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Recent {
-    total: Gain,
-    window: Window<Digest>,
+    pub(super) total: Gain,
+    pub(super) window: Window<Digest>,
 }
 
 impl SummaryShape {

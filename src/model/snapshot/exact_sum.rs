@@ -197,7 +197,7 @@ impl ExactSum {
         if let Parts::Many(many) = &mut self.0 { change(many) } else { false }
     }
 
-    fn parts(&self) -> impl Iterator<Item = f64> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = f64> {
         let (inline, many): ([f64; 2], &[f64]) = match &self.0 {
             Parts::Two { high, low } => ([*low, *high], &[]),
             Parts::Nanos { .. } => ([0.0; 2], &[]),
@@ -206,7 +206,7 @@ impl ExactSum {
         inline.into_iter().chain(many.iter().copied())
     }
 
-    fn nanos(&self) -> i128 {
+    pub(super) fn nanos(&self) -> i128 {
         match &self.0 {
             Parts::Two { .. } => 0,
             Parts::Nanos { high, low } => joined(*high, *low),

@@ -27,7 +27,7 @@ pub(crate) struct ExponentialShape {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Exponentials {
     shape: ExponentialShape,
-    rows: Vec<Exponential>,
+    pub(super) rows: Vec<Exponential>,
 }
 
 /// The exponential histogram of one series: at the finest scale at which its buckets are not too many, so that whatever order

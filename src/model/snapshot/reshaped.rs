@@ -1,6 +1,11 @@
 //! Families as somebody else wants to see them: with other labels, or with fewer buckets.
 
 use crate::model::clock::Timestamp;
+use crate::model::error::Error;
+use crate::model::error::ErrorKind;
+use crate::model::label::LabelSet;
+use crate::model::limits::MAX_LABELS;
+use crate::model::name::LabelKey;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::family::Family;
@@ -32,6 +37,39 @@ impl Family {
         let mut folded = Folded::new(Arc::clone(&family.descriptor), usize::MAX);
         folded.add_alike(&family, at);
         folded.into_family()
+    }
+
+    /// The same series with these labels beside their own, which have none of their keys.
+    pub(crate) fn with_labels(&self, added: &LabelSet) -> Result<Self, Error> {
+        let own = self.descriptor.label_keys().iter().enumerate().map(|(at, key)| (key.clone(), Ok(at)));
+        let mut all: Vec<(LabelKey, Result<usize, &str>)> = own.collect();
+        for (key, value) in added.iter() {
+            all.push((LabelKey::new(key)?, Err(value)));
+        }
+        if all.len() > MAX_LABELS {
+            let message =
+                format!("metric {} has {} labels, and has room for {MAX_LABELS}", self.name(), all.len());
+            return Err(Error::new(ErrorKind::InvalidLimit, message));
+        }
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let labels: Arc<[LabelKey]> = all.iter().map(|(key, _)| key.clone()).collect();
+        let descriptor = Arc::new(self.descriptor.relabelled(labels));
+        let mut keys = SeriesKeys::new(descriptor.label_keys_shared());
+        for series in 0..self.len() {
+            let started = self.keys.started(series);
+            if self.keys.overflow() == Some(series) {
+                keys.push_overflow(started);
+                continue;
+            }
+            let texts: Vec<&str> = self.keys.texts(series).collect();
+            let text = |(_, from): &(LabelKey, Result<usize, &'_ str>)| match from {
+                Ok(at) => texts.get(*at).copied().unwrap_or_default().to_owned(),
+                Err(value) => (*value).to_owned(),
+            };
+            let values: Vec<String> = all.iter().map(text).collect();
+            keys.push(values.iter().map(String::as_str), started);
+        }
+        Ok(Self { descriptor, keys, ..self.clone() })
     }
 
     /// The same histograms with the bounds of `descriptor`, all of which they have: each bucket goes to the one that encloses it.

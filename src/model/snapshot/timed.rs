@@ -22,7 +22,7 @@ pub(crate) struct Beat(pub(crate) Timestamp);
 
 /// What one series has gained lately.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Flow(Option<Arc<Window<Gain>>>);
+pub(crate) struct Flow(pub(super) Option<Arc<Window<Gain>>>);
 
 /// What a rate comes to at some time.
 ///

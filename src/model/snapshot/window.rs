@@ -21,14 +21,14 @@ pub(crate) trait Held: Clone + Default {
 /// and processes are cut alike, and what is old leaves by the passing of time alone.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Window<T> {
-    slots: Box<[Slot<T>]>,
+    pub(super) slots: Box<[Slot<T>]>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Slot<T> {
+pub(super) struct Slot<T> {
     /// Which stretch it holds; 0 before the first.
-    number: u64,
-    held: T,
+    pub(super) number: u64,
+    pub(super) held: T,
 }
 
 impl WindowShape {

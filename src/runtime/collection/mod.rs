@@ -6,10 +6,13 @@ mod by_group;
 mod by_recorder;
 pub(crate) mod diagnosis;
 pub(crate) mod exported;
+pub(crate) mod merge;
 pub(crate) mod scope;
 pub(crate) mod source;
 pub(crate) mod view;
 pub(super) mod vitals;
+#[cfg(feature = "serde")]
+mod wire;
 
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;

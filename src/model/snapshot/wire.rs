@@ -1,0 +1,107 @@
+//! Families on their way through serde: plain fields out, and everything checked on the way in.
+//!
+//! What comes in is whatever somebody else has written: names, shapes and values that this crate would never have made are refused,
+//! so that nothing behind this point meets one. Numbers are numbers, and come back to the last bit where the format keeps them; sums
+//! are told by their exact parts.
+
+mod shape;
+mod value;
+
+use crate::model::clock::Timestamp;
+use crate::model::label::MAX_LABEL_VALUE_BYTES;
+use crate::model::snapshot::descriptor::Descriptor;
+use crate::model::snapshot::family::Family;
+use crate::model::snapshot::wire::shape::Shape;
+use crate::model::snapshot::wire::value::Value;
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use serde::de::Error;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    metric: Shape,
+    series: Vec<Series>,
+    overflowed: u64,
+    saturated: u64,
+    faults: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Series {
+    /// A value for each label key, in their order; of the overflow series none.
+    labels: Vec<String>,
+    overflow: bool,
+    started: u64,
+    value: Value,
+}
+
+/// A family with its descriptor and series, exactly.
+impl Serialize for Family {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let overflow = self.keys.overflow();
+        let series = (0..self.len()).filter_map(|at| {
+            let texts = self.keys.texts(at).map(str::to_owned);
+            Some(Series {
+                labels: if overflow == Some(at) { Vec::new() } else { texts.collect() },
+                overflow: overflow == Some(at),
+                started: self.keys.started(at).unix_nanos(),
+                value: Value::of(&self.values, at)?,
+            })
+        });
+        let written = Written {
+            metric: Shape::of(&self.descriptor),
+            series: series.collect(),
+            overflowed: self.overflowed,
+            saturated: self.saturated,
+            faults: self.faults,
+        };
+        written.serialize(serializer)
+    }
+}
+
+/// Whatever no metric could have shown is an error: wrong names, buckets that do not fit the bounds, a label set that is there twice.
+impl<'de> Deserialize<'de> for Family {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let descriptor = written.metric.build().map_err(D::Error::custom)?;
+        let name = descriptor.name().clone();
+        family(descriptor, written.series, (written.overflowed, written.saturated, written.faults))
+            .map_err(|wrong| D::Error::custom(format!("metric {name}: {wrong}")))
+    }
+}
+
+fn family(
+    descriptor: Arc<Descriptor>,
+    series: Vec<Series>,
+    counts: (u64, u64, u64),
+) -> Result<Family, String> {
+    let mut family = Family::new(descriptor);
+    (family.overflowed, family.saturated, family.faults) = counts;
+    let mut known = HashSet::new();
+    for one in series {
+        let started = Timestamp::from_unix_nanos(one.started);
+        one.value.put(&mut family.values, &family.descriptor)?;
+        if one.overflow {
+            if family.keys.overflow().is_some() || !one.labels.is_empty() {
+                return Err("there is one overflow series, and it has no labels".to_owned());
+            }
+            family.keys.push_overflow(started);
+            continue;
+        }
+        if one.labels.len() != family.keys.width() {
+            return Err(format!("{} label values for {} keys", one.labels.len(), family.keys.width()));
+        }
+        if one.labels.iter().any(|value| value.len() > MAX_LABEL_VALUE_BYTES) {
+            return Err(format!("a label value of more than {MAX_LABEL_VALUE_BYTES} bytes"));
+        }
+        family.keys.push(one.labels.iter().map(String::as_str), started);
+        if !known.insert(one.labels) {
+            return Err("two series of one label set".to_owned());
+        }
+    }
+    Ok(family)
+}
