@@ -219,7 +219,8 @@ impl HttpServerBuilder {
     }
 
     /// How many requests are answered at a time. For one more, a client is cut that takes nothing of its answer
-    /// ([`STALLED_AFTER`](crate::limits::STALLED_AFTER)) or has been at it for long ([`SLOW_AFTER`](crate::limits::SLOW_AFTER)); if there is none, the new one gets 503.
+    /// ([`STALLED_AFTER`](crate::limits::STALLED_AFTER)) or has been at it for a while ([`SLOW_AFTER`](crate::limits::SLOW_AFTER)) at less than
+    /// [`LEAST_RATE`](crate::limits::LEAST_RATE); if there is none, the new one gets 503.
     pub fn max_answered(mut self, requests: usize) -> Self {
         self.settings.allowed.answered = requests;
         self

@@ -159,7 +159,7 @@ async fn make_room(seat: &Seat, path: &str) {
                 // Meanwhile the loop ends its task, and its rendering goes, unless others read it, too.
                 tokio::task::yield_now().await;
             }
-            None => tokio::time::sleep(limits::STALLED_AFTER / 4).await,
+            None => tokio::time::sleep(limits::ROOM_LOOK).await,
         }
     }
 }
@@ -216,8 +216,8 @@ struct Watched<S> {
 
 impl<S> Watched<S> {
     fn note(&self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.seat.shared.table.lock().progressed(self.seat.id, Instant::now());
+        if let Poll::Ready(Ok(bytes @ 1..)) = written {
+            self.seat.shared.table.lock().progressed(self.seat.id, *bytes, Instant::now());
         }
     }
 }

@@ -32,6 +32,9 @@ pub(super) struct Table {
 struct Entry {
     phase: Phase,
     since: Instant,
+    /// When the answer was handed over, and how many bytes of it the client has taken since.
+    handed: Instant,
+    taken: u64,
     /// When the client last took a part of its answer.
     progress: Instant,
     /// The answer is not handed over yet.
@@ -85,6 +88,8 @@ impl Table {
         let entry = Entry {
             phase: Phase::Heading,
             since: now,
+            handed: now,
+            taken: 0,
             progress: now,
             owed: false,
             partial: false,
@@ -137,14 +142,14 @@ impl Table {
     /// An answer is handed over to be written.
     pub(super) fn handed_over(&mut self, id: u64, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            (entry.owed, entry.progress) = (false, now);
+            (entry.owed, entry.handed, entry.taken, entry.progress) = (false, now, 0, now);
         }
     }
 
-    /// A part of an answer went out.
-    pub(super) fn progressed(&mut self, id: u64, now: Instant) {
+    /// So many bytes of an answer went out.
+    pub(super) fn progressed(&mut self, id: u64, bytes: usize, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.progress = now;
+            (entry.taken, entry.progress) = (entry.taken + bytes as u64, now);
         }
     }
 
@@ -186,17 +191,20 @@ impl Table {
     }
 
     /// A connection that reads its answer slowly, to be cut for the sake of `id`: the one that has not taken anything for longest, or if all get on
-    /// the one that has been at it for longest.
+    /// the one that has been at it for longest of those that take next to nothing. Who reads as fast as the machine lets it is not cut,
+    /// however long that takes while a thousand do the same.
     pub(super) fn slowest(&mut self, id: u64, now: Instant) -> Option<AbortHandle> {
         let reads = |other, entry: &Entry| entry.phase == Phase::Answering && !entry.owed && other != id;
         let past = |time: Instant, limit| now.saturating_duration_since(time) >= limit;
+        let slow = |entry: &Entry| {
+            let due = now.saturating_duration_since(entry.handed).as_secs_f64() * limits::LEAST_RATE as f64;
+            past(entry.handed, limits::SLOW_AFTER) && (entry.taken as f64) < due
+        };
         self.take_oldest(|other, entry| {
             (reads(other, entry) && past(entry.progress, limits::STALLED_AFTER)).then_some(entry.progress)
         })
         .or_else(|| {
-            self.take_oldest(|other, entry| {
-                (reads(other, entry) && past(entry.since, limits::SLOW_AFTER)).then_some(entry.since)
-            })
+            self.take_oldest(|other, entry| (reads(other, entry) && slow(entry)).then_some(entry.handed))
         })
     }
 

@@ -241,11 +241,19 @@ pub const MAX_HEADLESS: usize = 256;
 /// How long a connection may be without a complete head before another's arrival cuts it: of many at once, each has the time to send its own.
 pub const HEADLESS_LEAST: Duration = Duration::from_millis(100);
 
-/// How long a client takes nothing of its answer before its connection may be cut for another's sake.
-pub const STALLED_AFTER: Duration = Duration::from_millis(100);
+/// How long a client takes nothing of its answer before its connection may be cut for another's sake. Longer than a client waits for its
+/// turn on a machine on which a thousand of them are at it.
+pub const STALLED_AFTER: Duration = Duration::from_secs(1);
 
-/// How long an answer is being written before its connection may be cut for another's sake, although its client takes something now and then.
+/// How long an answer is being written before its connection may be cut for another's sake, if its client takes less than
+/// [`LEAST_RATE`].
 pub const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes in a second that a client takes who is not slow.
+pub const LEAST_RATE: u64 = 1 << 20;
+
+/// How often a request that waits for room looks for it.
+pub const ROOM_LOOK: Duration = Duration::from_millis(25);
 
 /// How long a request waits while there are too many renderings in memory for one more.
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(2);

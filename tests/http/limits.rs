@@ -13,6 +13,7 @@ use crate::support::running;
 use crate::support::until;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::http::HttpServer;
+use std::io::Read;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -196,6 +197,42 @@ fn a_slow_reader_makes_room_for_the_next_request() {
     until("it has made room", || get(address, "/livez", &[]).status == 200);
     assert_eq!(server.stats().cut_for_room, 1);
     assert!(slow.answer(false).is_err());
+}
+
+#[test]
+fn whoever_reads_steadily_is_not_cut_for_others_however_long_it_takes() {
+    let runtime = large("steady");
+    let builder = HttpServer::builder(runtime.reader()).max_answered(1).answer_time(PATIENCE * 4);
+    let (server, address) = started(builder);
+    let mut steady = Client::connect(address);
+    steady.send(request("GET", "/metrics", &["Connection: close"]).as_bytes());
+    until("its answer is being written", || server.stats().renderings == 1);
+    let (begun, mut read, mut refused, mut part) = (Instant::now(), Vec::new(), 0, vec![0; 64 << 10]);
+    loop {
+        // As fast as a network of eight mebibytes in a second, and others ask meanwhile.
+        if read.len() as f64 > begun.elapsed().as_secs_f64() * (8 << 20) as f64 {
+            refused += u32::from(get(address, "/livez", &[]).status == 503);
+            continue;
+        }
+        match steady.stream.read(&mut part).unwrap() {
+            0 => break,
+            some => read.extend_from_slice(&part[..some]),
+        }
+    }
+    let head = read.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let stated = std::str::from_utf8(&read[..head])
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    assert_eq!(stated.unwrap().parse::<usize>().unwrap(), read.len() - head, "the whole page has come");
+    assert!(
+        begun.elapsed() > mvx_metrics::limits::SLOW_AFTER,
+        "{} bytes in {:?}",
+        read.len(),
+        begun.elapsed()
+    );
+    assert!(refused > 0);
+    assert_eq!(server.stats().cut_for_room, 0);
 }
 
 #[test]
