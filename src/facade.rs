@@ -106,6 +106,8 @@ pub use crate::recorder::handle::RegisterError;
 pub use crate::recorder::identity::Epoch;
 #[cfg(feature = "log")]
 pub use crate::recorder::journal::log::LogMode;
+pub use crate::recorder::memory::MetricMemory;
+pub use crate::recorder::memory::RecorderMemory;
 pub use crate::recorder::metric_set::MetricSet;
 pub use crate::recorder::observers::Change;
 pub use crate::recorder::observers::ObserverId;
@@ -138,6 +140,7 @@ pub use crate::runtime::followers::ExporterReport;
 pub use crate::runtime::followers::ExporterStatus;
 pub use crate::runtime::liveness::CallUnderWay;
 pub use crate::runtime::liveness::Liveness;
+pub use crate::runtime::memory::MemoryReport;
 pub use crate::runtime::reader::RuntimeReader;
 pub use crate::runtime::report::RecorderReport;
 pub use crate::runtime::report::ShutdownReport;

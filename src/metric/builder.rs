@@ -16,6 +16,7 @@ use crate::metric::series::Selectors;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::heap;
 use crate::model::label::Label;
 use crate::model::snapshot::Column;
 use crate::model::snapshot::Descriptor;
@@ -288,6 +289,16 @@ impl<E> Parts<E> {
 }
 
 impl<E> Intake<E> {
+    /// What it takes on the heap, without its descriptor.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let wanted = match &self.interests {
+            Interests::Only(wanted) => heap::vec(wanted),
+            Interests::All => 0,
+        };
+        let keep = self.keep.as_ref().map_or(0, |keep| size_of_val(&**keep));
+        wanted + keep + self.value.as_ref().map_or(0, |value| size_of_val(&**value))
+    }
+
     /// What an event brings, or nothing if it is to be ignored; `otherwise` where no value selector was given.
     #[inline]
     pub(super) fn take(&self, event: &E, otherwise: Amount) -> Option<Amount> {

@@ -123,6 +123,14 @@ impl<E: 'static> Metric<E> for Counter<E> {
         }
     }
 
+    fn heap_bytes(&self) -> usize {
+        let series = match &self.sums {
+            Sums::Whole(series) => series.heap_bytes(),
+            Sums::Fractional(series) => series.heap_bytes(),
+        };
+        self.intake.heap_bytes() + series
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         match &self.sums {
             Sums::Whole(series) => series.snapshot(writer),

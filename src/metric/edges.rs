@@ -27,6 +27,11 @@ pub(super) struct Edges {
 const OCTAVES: usize = 64;
 
 impl Edges {
+    /// What they take on the heap, boxed as they are.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.limits)
+    }
+
     /// The edges for values of this kind.
     pub(super) fn new(bounds: &[f64], kind: u8) -> Self {
         if kind == FLOAT {

@@ -161,6 +161,11 @@ impl<E: 'static> Metric<E> for Histogram<E> {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
+    fn heap_bytes(&self) -> usize {
+        let edges = self.edges.as_ref().map_or(0, |edges| edges.heap_bytes());
+        self.intake.heap_bytes() + self.series.heap_bytes() + edges
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }

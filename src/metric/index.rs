@@ -4,6 +4,7 @@
 //! integer) and needs no hash of the text; a text that is not `'static` is still compared, because another text may stand at its
 //! address by now. The table finds the rest by a seeded hash over the rendered values, so that `7` and `"7"` are one series.
 
+use crate::model::heap;
 use crate::model::label::Digits;
 use crate::model::label::Label;
 use crate::model::snapshot::SeriesKeys;
@@ -80,6 +81,12 @@ impl Index {
             table: HashTable::new(),
             seed: DefaultHashBuilder::default(),
         }
+    }
+
+    /// What it takes on the heap, boxed as it is.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let memo = heap::vec(&self.identities) + heap::vec(&self.rows);
+        size_of::<Self>() + memo + self.table.allocation_size()
     }
 
     /// The series of these labels, if the memo still knows them.

@@ -146,6 +146,14 @@ impl<E: 'static> Metric<E> for Info<E> {
         Verdict::Accepted
     }
 
+    fn heap_bytes(&self) -> usize {
+        let keys = size_of_val(&*self.told_keys) + self.told_keys.iter().map(|key| key.len()).sum::<usize>();
+        let constant = self.constant.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let now = self.now.as_ref().map_or(0, |(labels, _)| labels.heap_bytes());
+        let labels = keys + size_of_val(&*self.constant) + constant + now;
+        self.intake.heap_bytes() + self.selectors.heap_bytes() + labels
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         if let Some((labels, since)) = &self.now {
             writer.started(*since).info(labels);

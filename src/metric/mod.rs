@@ -154,6 +154,12 @@ pub trait Metric<E>: Send + 'static {
         false
     }
 
+    /// The bytes that the metric has on the heap, without its own size and its descriptor, for the
+    /// [report of memory](crate::MetricsRuntime::memory). Asked whenever the state was written for readers; 0 as provided.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+
     /// Writes the current state into the family that readers will see.
     fn snapshot(&self, writer: &mut FamilyWriter<'_>);
 }

@@ -38,6 +38,17 @@ pub(super) enum Selectors<E> {
 }
 
 impl<E> Selectors<E> {
+    /// What the closures take on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Each(selectors) => {
+                size_of_val(&**selectors)
+                    + selectors.iter().map(|select| size_of_val(&**select)).sum::<usize>()
+            }
+            Self::Fields(select, order) => size_of_val(&**select) + size_of_val(&**order),
+        }
+    }
+
     /// The label values of an event, in the order of the descriptor's keys.
     pub(super) fn texts(&self, event: &E) -> Vec<String> {
         match self {
@@ -153,6 +164,15 @@ impl<E, C: Column> Series<E, C> {
 
     pub(super) fn count_saturation(&mut self) {
         Known::made(&mut self.known, &self.descriptor).live.count_saturation();
+    }
+
+    /// What closures, series and index take on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let known = self.known.as_ref().map_or(0, |known| {
+            let index = known.index.as_ref().map_or(0, |index| index.heap_bytes());
+            size_of_val(&**known) + size_of_val(&*known.dense) + index + known.live.heap_bytes()
+        });
+        self.selectors.heap_bytes() + known
     }
 
     pub(super) fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -131,6 +131,10 @@ impl<E: 'static> Metric<E> for StateSet<E> {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
+    fn heap_bytes(&self) -> usize {
+        self.intake.heap_bytes() + self.series.heap_bytes()
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }

@@ -185,6 +185,10 @@ impl<E: 'static> Metric<E> for WindowedSummary<E> {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
+    fn heap_bytes(&self) -> usize {
+        self.intake.heap_bytes() + self.series.heap_bytes()
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }
@@ -218,6 +222,10 @@ impl<E: 'static> Metric<E> for RateMeter<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.intake.heap_bytes() + self.series.heap_bytes()
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -10,6 +10,8 @@ pub mod clock;
 pub mod error;
 pub mod event;
 #[cfg(feature = "runtime")]
+pub(crate) mod heap;
+#[cfg(feature = "runtime")]
 pub mod incident;
 #[cfg(feature = "runtime")]
 pub mod label;

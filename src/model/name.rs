@@ -139,6 +139,11 @@ impl FieldName {
 }
 
 impl RecorderId {
+    /// The text, shared.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// Trims, checks and keeps an id.
     ///
     /// # Errors

@@ -61,6 +61,11 @@ impl<T> Shared<T> {
         Self { node: NonNull::from(Box::leak(node)), owns: PhantomData }
     }
 
+    /// What one takes on the heap, without what the value owns.
+    pub(crate) const fn bytes() -> usize {
+        size_of::<Counted<T>>()
+    }
+
     /// The value, to be changed, if this is the only reference.
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         // Acquire: what other holders did before they let go happens before the change.

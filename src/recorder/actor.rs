@@ -3,6 +3,7 @@
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
+use crate::model::heap;
 use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::model::verdict::Context;
@@ -133,6 +134,11 @@ impl<E: MetricEvent> Actor<E> {
             std::mem::replace(&mut self.observers, Observers::new()),
             std::mem::replace(&mut self.hooks, hooks),
         )
+    }
+
+    /// What the actor has on the heap, without its metrics, what they own, and cuts.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        heap::vec(&self.slots) + heap::vec(&self.kept) + self.observers.heap_bytes() + self.hooks.heap_bytes()
     }
 
     /// What readers see before the first event.
@@ -505,6 +511,7 @@ impl<E: MetricEvent> Actor<E> {
         }
         let next = self.next_cut(core, now);
         self.spare = Some(core.cut.replace(next));
+        core.memory.note(self.heap_bytes(), true);
         report::quarantined(core, &mut self.slots);
         report::published(core, &mut self.inspected, self.published_at, (self.version, self.dispatched));
     }
@@ -542,6 +549,7 @@ impl<E: MetricEvent> Actor<E> {
             if slot.changed_at > since {
                 core.calls.at(Call::Snapshot(index));
                 slot.refresh(&mut metric.family, since, self.version);
+                metric.metric_bytes = slot.heap_bytes();
             }
             metric.tally = slot.tally;
             metric.quarantined = slot.quarantined;
@@ -565,6 +573,7 @@ impl<E: MetricEvent> Actor<E> {
         // A loss under way is looked at again until it is over.
         self.fed = core.look_when_idle(before);
         self.spare = None;
+        core.memory.note(self.heap_bytes(), false);
         consumer.release();
         !self.fed
     }
@@ -607,7 +616,14 @@ enum Drained {
 
 /// A metric before its first event: some have something to show from the start.
 fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
-    MetricCut { family: slot.written_out(), tally: slot.tally, quarantined: slot.quarantined, removed: false }
+    let (tally, quarantined) = (slot.tally, slot.quarantined);
+    MetricCut {
+        family: slot.written_out(),
+        tally,
+        quarantined,
+        removed: false,
+        metric_bytes: slot.heap_bytes(),
+    }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.

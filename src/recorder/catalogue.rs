@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::heap;
 use crate::model::label::LabelSet;
 use crate::model::name::MetricName;
 use crate::model::name::RecorderId;
@@ -92,6 +93,21 @@ impl Catalogue {
         drop(names);
         entries.sort_by(|ours, theirs| ours.descriptor.name().cmp(theirs.descriptor.name()));
         entries
+    }
+
+    /// The descriptor of a metric of this name, if there is one.
+    pub(crate) fn known(&self, name: &MetricName) -> Option<Arc<Descriptor>> {
+        self.names.lock().metrics.get(name).map(|entry| Arc::clone(&entry.descriptor))
+    }
+
+    /// What it takes on the heap, descriptors included.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let names = self.names.lock();
+        let metrics = heap::map(names.metrics.capacity(), size_of::<(MetricName, Entry)>());
+        let written = heap::map(names.written.capacity(), size_of::<(String, MetricName)>());
+        let descriptors = names.metrics.values().map(|entry| entry.descriptor.heap_bytes());
+        let texts = names.written.keys().map(String::capacity);
+        metrics + written + descriptors.sum::<usize>() + texts.sum::<usize>()
     }
 
     /// Declares metrics of `owner`, together with what `enter` does: all of it, or nothing and the first conflict or failure.

@@ -8,6 +8,7 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
+use crate::model::heap;
 use crate::model::incident::IncidentKind;
 use crate::model::limits;
 use crate::queue::HandOff;
@@ -41,6 +42,9 @@ use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Mailbox;
 use crate::recorder::mailbox::Spent;
+use crate::recorder::memory;
+use crate::recorder::memory::ActorBytes;
+use crate::recorder::memory::RecorderMemory;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::observers::Observers;
@@ -87,6 +91,8 @@ pub(crate) struct Core<E> {
     has_stop_hook: bool,
     pub(crate) losses: LossWatch,
     pub(crate) logged_from: LoggedFrom,
+    /// What the actor has on the heap, as it last said.
+    pub(crate) memory: ActorBytes,
 }
 
 /// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
@@ -127,6 +133,8 @@ impl<E: MetricEvent> Core<E> {
         let has_stop_hook = hooks.on_stopped.is_some();
         let actor = Actor::new(slots, observers, hooks);
         let cut = actor.first_cut(&identity, now);
+        let memory = ActorBytes::default();
+        memory.note(actor.heap_bytes(), false);
         Self {
             queue: HandOff::new(kind, capacity, actor),
             cut: Published::new(Shared::new(cut)),
@@ -145,6 +153,7 @@ impl<E: MetricEvent> Core<E> {
             has_stop_hook,
             losses: LossWatch::new(),
             logged_from,
+            memory,
         }
     }
 
@@ -628,6 +637,17 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         Snapshot { cut, accounts: self.accounts_now(), state: self.state.get() }
     }
 
+    fn memory(&self) -> RecorderMemory {
+        let snapshot = self.snapshot();
+        let own = heap::arc(self) + self.identity.heap_bytes();
+        if self.hub.is_forked() {
+            // Locks may be held for ever.
+            return memory::of(&snapshot, own, 0, &self.memory, None);
+        }
+        let own = own + self.mailbox.lock().heap_bytes();
+        memory::of(&snapshot, own, self.queue.heap_bytes(), &self.memory, Some(&self.hub.catalogue))
+    }
+
     fn turn(&self, desk: &mut Desk) -> Turned {
         self.calls.enter(Call::Commands, desk.now);
         let turned = self.queue.sit(|consumer, actor| actor.turn(self, consumer, desk));
@@ -754,7 +774,11 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 
     fn let_go(&self) {
         // Out of the seat: how they are dropped is the user's, and may come back to this recorder.
-        drop_quietly(self.queue.sit(|_, actor| actor.let_go()));
+        drop_quietly(self.queue.sit(|_, actor| {
+            let remains = actor.let_go();
+            self.memory.note(actor.heap_bytes(), false);
+            remains
+        }));
     }
 
     fn last_look(&self) -> Vec<Untold> {

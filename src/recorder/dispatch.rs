@@ -66,6 +66,25 @@ impl<E: MetricEvent> Slot<E> {
         &self.descriptor
     }
 
+    /// What the slot's metric takes on the heap beside its descriptor, as it says itself. A metric that panics over it says 0.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let Some(metric) = &self.metric else { return 0 };
+        let route = self.route.as_ref().map_or(0, |route| size_of_val(&**route));
+        let own = call_user(|| metric.heap_bytes()).unwrap_or_else(|payload| {
+            crate::queue::drop_quietly(payload);
+            0
+        });
+        size_of_val(&**metric) + own + route
+    }
+
+    /// Takes the descriptor of a metric that is equal in all, so that the two have one.
+    pub(crate) fn share(&mut self, known: &Arc<Descriptor>) {
+        let Some(metric) = self.metric.as_mut() else { return };
+        if **known == *self.descriptor && metric.reshape(known) {
+            self.descriptor = Arc::clone(metric.descriptor());
+        }
+    }
+
     /// Asks the metric to be as its runtime wants it.
     pub(crate) fn reshape(&mut self, by: &Shapes) {
         let Some(wanted) = by.of(&self.descriptor) else { return };

@@ -54,6 +54,12 @@ impl Hooks {
         Self { on_starting: None, on_stopped: None, deadline: None }
     }
 
+    /// What they take on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let hooks = [&self.on_starting, &self.on_stopped].into_iter().flatten();
+        hooks.map(|hook| size_of_val(&**hook)).sum()
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline.unwrap_or(limits::HOOK_DEADLINE)
     }

@@ -10,6 +10,7 @@ use crate::recorder::calls::UserCall;
 use crate::recorder::hooks::Phase;
 use crate::recorder::identity::Identity;
 use crate::recorder::journal::Untold;
+use crate::recorder::memory::RecorderMemory;
 use crate::recorder::observers::ObserverId;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
@@ -64,6 +65,9 @@ pub(crate) trait Hosted: Send + Sync {
     fn accounts(&self) -> Accounts;
     fn state(&self) -> RecorderState;
     fn snapshot(&self) -> Snapshot;
+
+    /// What it takes in memory, as far as it is its own.
+    fn memory(&self) -> RecorderMemory;
 
     /// Dispatches what is ready, obeys commands, ends in one of the ways of [`Turned`].
     fn turn(&self, desk: &mut Desk) -> Turned;

@@ -3,6 +3,7 @@
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::heap;
 use crate::model::label::LabelSet;
 use crate::model::name::RecorderId;
 use crate::model::snapshot::Descriptor;
@@ -49,6 +50,14 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// What it takes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let id = heap::arc(self.id.as_str());
+        // The entity is mostly the id itself.
+        let entity = if std::ptr::eq(self.id.as_str(), &*self.entity) { 0 } else { heap::arc(&*self.entity) };
+        heap::arc(self) + id + entity + self.constant_labels.heap_bytes()
+    }
+
     /// Refuses a metric that has a label of its own by the key of a constant one.
     pub(crate) fn check_labels(&self, descriptor: &Descriptor) -> Result<(), Error> {
         let own = descriptor.label_keys();

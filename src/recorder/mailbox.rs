@@ -9,6 +9,7 @@
 //! stop is lost by neither, because a list that was ever full or swept is not empty.
 
 use crate::model::error::Error;
+use crate::model::heap;
 use crate::model::limits;
 use crate::recorder::changing::RemovedSeries;
 use crate::recorder::dispatch::Slot;
@@ -131,6 +132,15 @@ impl<E> Mailbox<E> {
             owed: Owed::default(),
             endings: Vec::new(),
         }
+    }
+
+    /// What commands and answers take on the heap where they wait, without what they carry.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let owed = &self.owed;
+        let waiting =
+            [&self.joining, &self.after_stop, &owed.stops, &owed.starts, &owed.restarts, &owed.room];
+        let waiting = waiting.into_iter().map(Waiting::heap_bytes).sum::<usize>();
+        heap::vec(&self.commands) + waiting + owed.flushes.heap_bytes() + heap::vec(&self.endings)
     }
 
     /// Whether somebody will still obey: a command that was given back all the same found no place.

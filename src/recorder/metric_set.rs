@@ -264,7 +264,9 @@ impl<E: MetricEvent> MetricSet<E> {
     }
 
     /// The metrics, or the first mistake.
-    pub(crate) fn into_slots(self) -> Result<Vec<Slot<E>>, Error> {
+    pub(crate) fn into_slots(mut self) -> Result<Vec<Slot<E>>, Error> {
+        // They stay as long as the recorder does.
+        self.slots.shrink_to_fit();
         self.mistake.map_or(Ok(self.slots), Err)
     }
 }

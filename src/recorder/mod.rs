@@ -22,6 +22,7 @@ pub(crate) mod identity;
 pub(crate) mod journal;
 pub(crate) mod loss;
 pub(crate) mod mailbox;
+pub(crate) mod memory;
 pub(crate) mod metric_set;
 pub(crate) mod observers;
 pub(crate) mod operation;

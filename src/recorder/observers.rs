@@ -1,6 +1,7 @@
 //! Hooks on change: code that is told of every event a metric accepted, on the worker, in order.
 
 use crate::model::event::MetricEvent;
+use crate::model::heap;
 use crate::model::name::MetricName;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
@@ -82,6 +83,12 @@ struct Observer<E> {
 }
 
 impl<E: MetricEvent> Observers<E> {
+    /// What they take on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let closures = self.present.iter().map(|observer| size_of_val(&*observer.call));
+        heap::vec(&self.present) + heap::vec(&self.last_words) + closures.sum::<usize>()
+    }
+
     pub(crate) const fn new() -> Self {
         Self { present: Vec::new(), quarantined: 0, last_words: Vec::new() }
     }

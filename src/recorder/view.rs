@@ -42,6 +42,8 @@ pub(crate) struct MetricCut {
     pub(crate) quarantined: bool,
     /// Whether it stands still, because its metric was removed.
     pub(crate) removed: bool,
+    /// What the metric itself had on the heap when this was written.
+    pub(crate) metric_bytes: usize,
 }
 
 /// The immutable state of one recorder after a whole number of events, and its accounts at the moment of the call.

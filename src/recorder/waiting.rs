@@ -26,6 +26,11 @@ impl<K> Default for Waiting<K> {
 }
 
 impl<K> Waiting<K> {
+    /// What the list takes on the heap; what is owed in it is whoever's who waits.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.list.capacity() * size_of::<(K, Completer)>()
+    }
+
     /// Adds an answer to those owed; gives it back if too many wait. What nobody waits for goes to `spent`.
     pub(crate) fn push(
         &mut self,

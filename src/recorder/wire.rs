@@ -187,6 +187,7 @@ impl Written {
             tally: metric.tally.build(),
             quarantined: metric.quarantined,
             removed: metric.removed,
+            metric_bytes: 0,
         });
         let cut = Cut {
             identity: Arc::new(identity),

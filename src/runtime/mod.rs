@@ -9,6 +9,7 @@ pub(crate) mod life;
 pub(crate) mod liveness;
 #[cfg(feature = "log")]
 mod log;
+pub(crate) mod memory;
 pub(crate) mod reader;
 mod registry;
 mod removal;

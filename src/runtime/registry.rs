@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::heap;
 use crate::model::name::RecorderId;
 use crate::recorder::hosted::Hosted;
 use crate::sync::Mutex;
@@ -80,6 +81,12 @@ impl Registry {
     pub(crate) fn list(&self) -> Vec<Arc<dyn Hosted>> {
         let Some(state) = self.read() else { return Vec::new() };
         state.recorders.values().map(|entry| Arc::clone(&entry.recorder)).collect()
+    }
+
+    /// What it takes on the heap, without the recorders.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let room = self.read().map_or(0, |state| state.recorders.capacity());
+        heap::map(room, size_of::<(RecorderId, Entry)>())
     }
 
     /// Nothing in a child that was forked off while one of its parent's threads was in here.

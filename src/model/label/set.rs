@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::heap;
 use crate::model::label::Label;
 use crate::model::limits::MAX_LABELS;
 use crate::model::name::LabelKey;
@@ -55,6 +56,14 @@ struct Owned {
     keys: Arc<[LabelKey]>,
     text: String,
     ends: Vec<u32>,
+}
+
+impl LabelSet {
+    /// What it takes on the heap; its keys are somebody's who has them anyway.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let owned = self.0.as_ref();
+        owned.map_or(0, |owned| heap::arc(&**owned) + owned.text.capacity() + heap::vec(&owned.ends))
+    }
 }
 
 /// The key of the overflow series; it has dots so that no user's key is ever equal.

@@ -1,6 +1,7 @@
 //! Values in columns: one shape for the metric's live state and for every cut of it.
 
 use crate::model::clock::Timestamp;
+use crate::model::heap;
 use crate::model::name::FieldName;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::descriptor::Kind;
@@ -67,6 +68,9 @@ pub(crate) trait Column {
     /// No rows, of the same shape.
     fn empty(&self) -> Values;
 
+    /// What the rows take on the heap. Some share parts with cuts: `all` counts those, otherwise only what nobody else has counts.
+    fn heap_bytes(&self, all: bool) -> usize;
+
     /// The column of this type in `values`, if that is what they are.
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self>;
 }
@@ -76,6 +80,9 @@ pub(crate) trait Row: Clone + Default {
     fn column(values: &mut Values) -> Option<&mut Vec<Self>>;
 
     fn wrap(column: Vec<Self>) -> Values;
+
+    /// What it takes beside itself; see [`Column::heap_bytes`].
+    fn heap_bytes(&self, all: bool) -> usize;
 }
 
 /// Sum and number of the observations of one series.
@@ -96,6 +103,11 @@ impl<C: Column> Live<C> {
 
     pub(crate) fn keys(&self) -> &SeriesKeys {
         &self.keys
+    }
+
+    /// What series and values take on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.keys.heap_bytes(true) + self.column.heap_bytes(true) + heap::vec(&self.changed)
     }
 
     /// The value column, for a change of a row that [`touch`](Self::touch) has announced.
@@ -186,6 +198,10 @@ impl<T: Row> Column for Vec<T> {
         T::wrap(Vec::new())
     }
 
+    fn heap_bytes(&self, all: bool) -> usize {
+        heap::vec(self) + self.iter().map(|row| row.heap_bytes(all)).sum::<usize>()
+    }
+
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {
         T::column(values)
     }
@@ -193,7 +209,7 @@ impl<T: Row> Column for Vec<T> {
 
 /// Types that a plain vector holds as a column, each with its variant of [`Values`].
 macro_rules! rows {
-    ($($row:ty => $variant:ident),*) => {$(
+    ($($row:ty => $variant:ident, $heap:expr);*) => {$(
         impl crate::model::snapshot::columns::Row for $row {
             fn column(values: &mut Values) -> Option<&mut Vec<Self>> {
                 if let Values::$variant(column) = values { Some(column) } else { None }
@@ -202,13 +218,19 @@ macro_rules! rows {
             fn wrap(column: Vec<Self>) -> Values {
                 Values::$variant(column)
             }
+
+            fn heap_bytes(&self, all: bool) -> usize {
+                let heap: fn(&Self, bool) -> usize = $heap;
+                heap(self, all)
+            }
         }
     )*};
 }
 pub(super) use rows;
 
-rows!(u64 => Counter, ExactSum => FloatCounter, f64 => Gauge, i64 => UpDown, Mean => Average, Digest => Summary,
-      Vec<(FieldName, Number)> => Fields);
+rows!(u64 => Counter, |_, _| 0; ExactSum => FloatCounter, |sum, _| sum.heap_bytes(); f64 => Gauge, |_, _| 0; i64 => UpDown, |_, _| 0;
+      Mean => Average, |mean, _| mean.sum.heap_bytes(); Digest => Summary, Digest::heap_bytes;
+      Vec<(FieldName, Number)> => Fields, |fields, _| heap::vec(fields));
 
 impl Values {
     pub(super) fn of(descriptor: &Descriptor) -> Self {
@@ -227,6 +249,26 @@ impl Values {
             Kind::Info => Self::Info(Vec::new()),
             Kind::StateSet => Self::StateSet(Vec::new()),
             Kind::Fields => Self::Fields(Vec::new()),
+        }
+    }
+
+    /// What they take on the heap; see [`Column::heap_bytes`].
+    pub(super) fn heap_bytes(&self, all: bool) -> usize {
+        match self {
+            Self::Counter(column) => Column::heap_bytes(column, all),
+            Self::FloatCounter(column) => Column::heap_bytes(column, all),
+            Self::Gauge(column) => Column::heap_bytes(column, all),
+            Self::UpDown(column) => Column::heap_bytes(column, all),
+            Self::Histogram(column) => Column::heap_bytes(column, all),
+            Self::Exponential(column) => Column::heap_bytes(column, all),
+            Self::Average(column) => Column::heap_bytes(column, all),
+            Self::Summary(column) => Column::heap_bytes(column, all),
+            Self::Windowed(column) => Column::heap_bytes(column, all),
+            Self::Rate(column) => Column::heap_bytes(column, all),
+            Self::Heartbeat(column) => Column::heap_bytes(column, all),
+            Self::Info(column) => Column::heap_bytes(column, all),
+            Self::StateSet(column) => Column::heap_bytes(column, all),
+            Self::Fields(column) => Column::heap_bytes(column, all),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::heap;
 use crate::model::label::MAX_LABEL_VALUE_BYTES;
 use crate::model::limits::DEFAULT_CARDINALITY;
 use crate::model::limits::DEFAULT_RATE_SLOTS;
@@ -161,6 +162,18 @@ pub(super) enum Detail {
 }
 
 impl Descriptor {
+    /// What it takes on the heap, the counts of its `Arc` included.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let keys = self.labels.iter().map(|key| heap::arc(key.as_str()));
+        let bounds = match &self.bounds {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(bounds) => heap::vec(bounds),
+        };
+        let detail = self.detail.as_ref().map_or(0, |detail| size_of_val(&**detail));
+        let texts = heap::arc(self.name.as_str()) + self.help.len();
+        heap::arc(self) + texts + heap::arc(&*self.labels) + keys.sum::<usize>() + bounds + detail
+    }
+
     /// Starts the description of a metric; mistakes are told by [`build`](DescriptorBuilder::build).
     pub fn builder(name: &str, kind: Kind) -> DescriptorBuilder {
         DescriptorBuilder {

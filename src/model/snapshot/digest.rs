@@ -1,6 +1,7 @@
 //! Summaries: observations in buckets so fine that quantiles can be told from them.
 
 use crate::model::clock::Timestamp;
+use crate::model::heap;
 use crate::model::limits::MAX_SUMMARY_OCTAVES;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::exponential::Exponential;
@@ -44,6 +45,26 @@ pub(crate) struct Digests(pub(super) Option<Arc<Recent>>);
 pub(super) struct Recent {
     pub(super) total: Gain,
     pub(super) window: Window<Digest>,
+}
+
+impl Digest {
+    /// What it takes beside itself; what is shared counts only with `all`.
+    pub(super) fn heap_bytes(&self, all: bool) -> usize {
+        let observed = self.observed.as_ref().filter(|seen| all || Arc::strong_count(seen) == 1);
+        let observed = observed.map_or(0, |seen| heap::arc(&**seen) + seen.heap_bytes());
+        observed + self.total.as_ref().map_or(0, |total| total.sum.heap_bytes())
+    }
+}
+
+impl Digests {
+    /// What it takes beside itself; what is shared counts only with `all`.
+    pub(super) fn heap_bytes(&self, all: bool) -> usize {
+        let Some(recent) = self.0.as_ref().filter(|recent| all || Arc::strong_count(recent) == 1) else {
+            return 0;
+        };
+        let window = recent.window.heap_bytes(|digest| digest.heap_bytes(all));
+        heap::arc(&**recent) + recent.total.sum.heap_bytes() + window
+    }
 }
 
 impl SummaryShape {

@@ -47,6 +47,16 @@ struct Many {
     nanos: i128,
 }
 
+impl ExactSum {
+    /// What it takes beside itself: nothing, unless it ever had many parts.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Parts::Many(many) => size_of::<Many>() + crate::model::heap::vec(&many.parts),
+            Parts::Two { .. } | Parts::Nanos { .. } => 0,
+        }
+    }
+}
+
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// As many nanoseconds as a number of 512ths of a second can be, `10^9 = 5^9 * 2^9`: the rest is no `f64`.

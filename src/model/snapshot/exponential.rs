@@ -1,5 +1,6 @@
 //! The column of exponential histograms.
 
+use crate::model::heap;
 use crate::model::limits::DEFAULT_EXPONENTIAL_BUCKETS;
 use crate::model::snapshot::columns::Column;
 use crate::model::snapshot::columns::Values;
@@ -77,7 +78,18 @@ impl Exponentials {
     }
 }
 
+impl Exponential {
+    /// What its buckets and its sum take beside it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        heap::vec(&self.positive.counts) + heap::vec(&self.negative.counts) + self.moments.sum.heap_bytes()
+    }
+}
+
 impl Column for Exponentials {
+    fn heap_bytes(&self, _all: bool) -> usize {
+        heap::vec(&self.rows) + self.rows.iter().map(Exponential::heap_bytes).sum::<usize>()
+    }
+
     fn of(descriptor: &Descriptor) -> Self {
         Self { shape: descriptor.exponential(), rows: Vec::new() }
     }

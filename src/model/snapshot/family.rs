@@ -3,6 +3,7 @@
 use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
 use crate::model::label::Labels;
+use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::descriptor::Descriptor;
@@ -99,6 +100,16 @@ impl Family {
     /// Writes of a custom metric that do not fit its own descriptor, and were left out of this snapshot.
     pub fn faults(&self) -> u64 {
         self.faults
+    }
+
+    /// What it takes on the heap, without what others have as well: its descriptor, and series that it shares with the metric.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.keys.heap_bytes(false) + self.values.heap_bytes(false)
+    }
+
+    /// What the values of each label take.
+    pub(crate) fn label_bytes(&self) -> impl Iterator<Item = (&LabelKey, usize)> {
+        self.keys.label_bytes()
     }
 
     pub(super) fn clear(&mut self) {

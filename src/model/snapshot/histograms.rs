@@ -1,5 +1,6 @@
 //! The column of histograms: a row of buckets and the moments per series.
 
+use crate::model::heap;
 use crate::model::snapshot::columns::Column;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::columns::copy_rows;
@@ -276,6 +277,15 @@ impl Column for Histograms {
 
     fn empty(&self) -> Values {
         Values::Histogram(Self::new(self.width - 1))
+    }
+
+    fn heap_bytes(&self, _all: bool) -> usize {
+        let counts = match &self.counts {
+            Counts::Narrow(counts) => heap::vec(counts),
+            Counts::Wide(counts) => heap::vec(counts),
+        };
+        let sums = self.moments.iter().map(|moments| moments.sum.heap_bytes());
+        counts + heap::vec(&self.moments) + sums.sum::<usize>()
     }
 
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {

@@ -1,6 +1,7 @@
 //! Which series a family has: label values and start times, appended only, shared by the metric and all its cuts.
 
 use crate::model::clock::Timestamp;
+use crate::model::heap;
 use crate::model::label::LabelSet;
 use crate::model::label::Labels;
 use crate::model::name::LabelKey;
@@ -53,6 +54,31 @@ impl SeriesKeys {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// What the series take on the heap, without their values. Chunks are shared with cuts: `all` counts them, otherwise only those that
+    /// nobody else has count.
+    pub(super) fn heap_bytes(&self, all: bool) -> usize {
+        let counts = |chunk: &&Arc<Chunk>| all || Arc::strong_count(chunk) == 1;
+        let chunks = self.chunks.iter().filter(counts).map(|chunk| {
+            let text = chunk.text.capacity() + heap::vec(&chunk.ends);
+            heap::arc(&**chunk) + text + heap::vec(&chunk.started)
+        });
+        let overflow = self.overflow.as_ref().filter(|overflow| all || Arc::strong_count(overflow) == 1);
+        let overflow = overflow.map_or(0, |overflow| {
+            let examples = overflow.examples.iter().map(LabelSet::heap_bytes);
+            heap::arc(&**overflow) + heap::vec(&overflow.examples) + examples.sum::<usize>()
+        });
+        heap::vec(&self.chunks) + chunks.sum::<usize>() + overflow
+    }
+
+    /// What the values of each label take, in the order of the keys: their texts, and where each ends.
+    pub(super) fn label_bytes(&self) -> impl Iterator<Item = (&LabelKey, usize)> {
+        let of = |position: usize| {
+            let texts = (0..self.len).map(|series| self.value(series, position).len());
+            texts.sum::<usize>() + self.len * size_of::<u32>()
+        };
+        self.labels.iter().enumerate().map(move |(position, key)| (key, of(position)))
     }
 
     /// How many labels each series has.

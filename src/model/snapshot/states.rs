@@ -121,4 +121,4 @@ impl Family {
     }
 }
 
-super::columns::rows!(Present => Info, States => StateSet);
+super::columns::rows!(Present => Info, |_, _| 0; States => StateSet, |_, _| 0);

@@ -105,6 +105,15 @@ impl fmt::Debug for TimedRef<'_> {
 }
 
 impl Flow {
+    /// What it takes beside itself; what is shared counts only with `all`.
+    fn heap_bytes(&self, all: bool) -> usize {
+        let Some(window) = self.0.as_ref().filter(|window| all || Arc::strong_count(window) == 1) else {
+            return 0;
+        };
+        let held = |gain: &Gain| gain.sum.heap_bytes();
+        crate::model::heap::arc(&**window) + window.heap_bytes(held)
+    }
+
     /// Counts one observation; false if it cannot be added to the sum, or is older than the whole window.
     pub(crate) fn observe(
         &mut self,
@@ -227,4 +236,4 @@ impl Beat {
     }
 }
 
-super::columns::rows!(Beat => Heartbeat, Flow => Rate, Digests => Windowed);
+super::columns::rows!(Beat => Heartbeat, |_, _| 0; Flow => Rate, Flow::heap_bytes; Digests => Windowed, Digests::heap_bytes);

@@ -31,6 +31,13 @@ pub(super) struct Slot<T> {
     pub(super) held: T,
 }
 
+impl<T> Window<T> {
+    /// What its slots take on the heap, and what `held` says of each.
+    pub(super) fn heap_bytes(&self, held: impl Fn(&T) -> usize) -> usize {
+        size_of_val(&*self.slots) + self.slots.iter().map(|slot| held(&slot.held)).sum::<usize>()
+    }
+}
+
 impl WindowShape {
     fn slot_nanos(self) -> u64 {
         let nanos = u64::try_from(self.length.as_nanos()).unwrap_or(u64::MAX);

@@ -1,0 +1,109 @@
+//! What a recorder takes in memory, by metric and label. Computed by whoever asks, from the published cut and a few notes of the actor.
+
+use crate::model::heap;
+use crate::model::name::LabelKey;
+use crate::model::name::MetricName;
+use crate::model::name::RecorderId;
+use crate::queue::published::Shared;
+use crate::recorder::catalogue::Catalogue;
+use crate::recorder::view::Cut;
+use crate::recorder::view::MetricCut;
+use crate::recorder::view::Snapshot;
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::atomic::Ordering;
+use std::sync::Arc;
+
+/// What one recorder takes in memory, in bytes as they are asked of the allocator.
+///
+/// What it shares with others is not its own: the descriptors that equal metrics of a runtime have in common, and what closures refer to.
+/// Events that are pending are counted with the queue's memory by their size, without what they own themselves.
+///
+/// # Examples
+///
+/// See [`MetricsRuntime::memory`](crate::MetricsRuntime::memory).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecorderMemory {
+    /// The recorder.
+    pub id: RecorderId,
+    /// All of it: queue, metrics, the recorder itself and its observers and hooks.
+    pub bytes: usize,
+    /// What holds pending events; 0 before the first event, and again a while after the last.
+    pub queue: usize,
+    /// Each metric, the largest first.
+    pub metrics: Vec<MetricMemory>,
+}
+
+/// What one metric of a recorder takes in memory, in bytes: the metric with its series, and what readers see of it.
+///
+/// While events come there is a second copy for readers, the one to be written next. It is counted to the recorder, as large as the first: for
+/// exponential histograms and summaries, whose buckets grow, that is an estimate until the recorder has rested for a second.
+///
+/// # Examples
+///
+/// See [`MetricsRuntime::memory`](crate::MetricsRuntime::memory).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MetricMemory {
+    /// The metric.
+    pub name: MetricName,
+    /// All of it, labels included.
+    pub bytes: usize,
+    /// How many series it has, the overflow series included.
+    pub series: usize,
+    /// What the values of each label take, the largest first: their texts, and four bytes for the end of each.
+    pub labels: Vec<(LabelKey, usize)>,
+}
+
+/// What an actor says of its memory when it has published: a number, and whether it keeps a second cut.
+#[derive(Debug, Default)]
+pub(crate) struct ActorBytes(AtomicUsize);
+
+impl ActorBytes {
+    pub(crate) fn note(&self, bytes: usize, spare: bool) {
+        self.0.store(bytes << 1 | usize::from(spare), Ordering::Relaxed);
+    }
+
+    fn read(&self) -> (usize, bool) {
+        let noted = self.0.load(Ordering::Relaxed);
+        (noted >> 1, noted & 1 != 0)
+    }
+}
+
+/// The memory of a recorder whose published state this is; `own` is what it has beside queue, actor and cuts.
+pub(crate) fn of(
+    snapshot: &Snapshot,
+    own: usize,
+    queue: usize,
+    actor: &ActorBytes,
+    catalogue: Option<&Catalogue>,
+) -> RecorderMemory {
+    let cut = &snapshot.cut;
+    let mut metrics: Vec<_> = cut.metrics.iter().map(|metric| metric_memory(metric, catalogue)).collect();
+    metrics.sort_by(|ours, theirs| theirs.bytes.cmp(&ours.bytes));
+    let (actor, spare) = actor.read();
+    let shown = Shared::<Cut>::bytes() + heap::vec(&cut.metrics);
+    // The cut that is to be written next is about as large as the one that took its place.
+    let families = cut.metrics.iter().map(|metric| metric.family.heap_bytes()).sum::<usize>();
+    let spare = if spare { shown + families } else { 0 };
+    let all = metrics.iter().map(|metric| metric.bytes).sum::<usize>();
+    let bytes = own + queue + actor + shown + spare + all;
+    RecorderMemory { id: snapshot.id().clone(), bytes, queue, metrics }
+}
+
+fn metric_memory(metric: &MetricCut, catalogue: Option<&Catalogue>) -> MetricMemory {
+    let family = &metric.family;
+    let descriptor = family.descriptor();
+    let own = catalogue.is_some_and(|catalogue| {
+        !catalogue.known(descriptor.name()).is_some_and(|known| Arc::ptr_eq(&known, descriptor))
+    });
+    let described = if own { descriptor.heap_bytes() } else { 0 };
+    let mut labels: Vec<_> = family.label_bytes().map(|(key, bytes)| (key.clone(), bytes)).collect();
+    labels.sort_by(|ours, theirs| theirs.1.cmp(&ours.1));
+    MetricMemory {
+        name: family.name().clone(),
+        bytes: metric.metric_bytes + family.heap_bytes() + described,
+        series: family.len(),
+        labels,
+    }
+}
