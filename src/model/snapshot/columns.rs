@@ -20,6 +20,7 @@ use crate::model::snapshot::timed::Timed;
 use crate::model::snapshot::timed::TimedRef;
 use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
+use crate::sync::fetch;
 use std::ops::Range;
 
 /// The live state of an instrument: its series, their values, and in which cut each chunk of them changed last.
@@ -227,6 +228,20 @@ impl Values {
             Kind::Info => Self::Info(Vec::new()),
             Kind::StateSet => Self::StateSet(Vec::new()),
             Kind::Fields => Self::Fields(Vec::new()),
+        }
+    }
+
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self) {
+        match self {
+            Self::Counter(column) => fetch(column.as_ptr()),
+            Self::FloatCounter(column) => fetch(column.as_ptr()),
+            Self::Gauge(column) => fetch(column.as_ptr()),
+            Self::UpDown(column) => fetch(column.as_ptr()),
+            Self::Histogram(column) => column.fetch(),
+            Self::Average(column) => fetch(column.as_ptr()),
+            // Of these a series is more than what a line holds.
+            _ => {}
         }
     }
 
