@@ -21,6 +21,7 @@ use crate::model::snapshot::timed::Timed;
 use crate::model::snapshot::timed::TimedRef;
 use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
+use crate::sync::fetch;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -254,6 +255,20 @@ impl Values {
             Kind::Info => Self::Info(Vec::new()),
             Kind::StateSet => Self::StateSet(Vec::new()),
             Kind::Fields => Self::Fields(Vec::new()),
+        }
+    }
+
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self) {
+        match self {
+            Self::Counter(column) => fetch(column.as_ptr()),
+            Self::FloatCounter(column) => fetch(column.as_ptr()),
+            Self::Gauge(column) => fetch(column.as_ptr()),
+            Self::UpDown(column) => fetch(column.as_ptr()),
+            Self::Histogram(column) => column.fetch(),
+            Self::Average(column) => fetch(column.as_ptr()),
+            // Of these a series is more than what a line holds.
+            _ => {}
         }
     }
 

@@ -4,6 +4,8 @@ use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
 use crate::model::label::Labels;
 use crate::model::name::LabelKey;
+use crate::sync::fetch;
+use crate::sync::fetch_all;
 use std::sync::Arc;
 
 /// Series per chunk: the grain in which label values are shared and changes are noted.
@@ -192,6 +194,21 @@ impl SeriesKeys {
             }
         }
         (stay, leave)
+    }
+
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self, step: usize) {
+        let first = self.chunks.first();
+        match (step, first) {
+            (0, _) => fetch(self.chunks.as_ptr()),
+            (1, Some(chunk)) => fetch_all(&**chunk),
+            (_, Some(chunk)) => {
+                fetch(chunk.text.as_ptr());
+                fetch(chunk.ends.as_ptr());
+                fetch(chunk.started.as_ptr());
+            }
+            (_, None) => {}
+        }
     }
 
     pub(crate) fn clear(&mut self) {
