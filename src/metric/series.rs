@@ -409,7 +409,8 @@ impl<C: Column> Known<C> {
     fn make(&mut self, hash: u64, labels: &[&Label<'_>], wanted: &[Identity], context: &Context) -> usize {
         let ordinary = self.live.len() - usize::from(self.live.keys().overflow().is_some());
         if ordinary >= self.limit {
-            return self.live.overflow(context.now());
+            let values = || labels.iter().map(|label| label.to_string()).collect();
+            return self.live.overflow(context.now(), values);
         }
         let values: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
         let row = self.live.push(values.iter().map(String::as_str), context.now());

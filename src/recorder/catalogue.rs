@@ -94,6 +94,13 @@ impl Catalogue {
         entries
     }
 
+    /// The descriptor of this metric that is known already, if the two are equal in all: whoever shows many recorders then meets one in all of them.
+    pub(crate) fn known(&self, descriptor: &Descriptor) -> Option<Arc<Descriptor>> {
+        let names = self.names.lock();
+        let known = &names.metrics.get(descriptor.name())?.descriptor;
+        (**known == *descriptor).then(|| Arc::clone(known))
+    }
+
     /// Declares metrics of `owner`, together with what `enter` does: all of it, or nothing and the first conflict or failure.
     ///
     /// `enter` runs under the catalogue's lock, so no other declaration comes between the check and the entry; it takes the

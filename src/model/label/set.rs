@@ -98,6 +98,12 @@ impl LabelSet {
         Self::of_sorted(vec![(LabelKey::internal(OVERFLOW_KEY), "true".to_owned())])
     }
 
+    /// Values of the labels of a metric, whose keys are sorted; blank ones are absent.
+    pub(crate) fn of_values<'v>(keys: &[LabelKey], values: impl Iterator<Item = &'v str>) -> Self {
+        let pairs = keys.iter().zip(values).filter(|(_, value)| !value.is_empty());
+        Self::of_sorted(pairs.map(|(key, value)| (key.clone(), value.to_owned())).collect())
+    }
+
     fn of_sorted(pairs: Vec<(LabelKey, String)>) -> Self {
         if pairs.is_empty() {
             return Self(None);

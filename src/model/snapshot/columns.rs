@@ -20,6 +20,7 @@ use crate::model::snapshot::timed::Timed;
 use crate::model::snapshot::timed::TimedRef;
 use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
+use crate::sync::fetch;
 use std::ops::Range;
 
 /// The live state of an instrument: its series, their values, and in which cut each chunk of them changed last.
@@ -129,12 +130,15 @@ impl<C: Column> Live<C> {
         series
     }
 
-    /// The series past the limit, which takes one observation more.
+    /// The series past the limit, which takes one observation more, of a label set of these values.
     #[cold]
-    pub(crate) fn overflow(&mut self, started: Timestamp) -> usize {
+    pub(crate) fn overflow(&mut self, started: Timestamp, values: impl FnOnce() -> Vec<String>) -> usize {
         self.overflowed = self.overflowed.saturating_add(1);
         let series = self.keys.push_overflow(started);
         self.make_row(series);
+        if self.keys.wants_examples() {
+            self.keys.note_overflow(values().iter().map(String::as_str));
+        }
         series
     }
 
@@ -224,6 +228,20 @@ impl Values {
             Kind::Info => Self::Info(Vec::new()),
             Kind::StateSet => Self::StateSet(Vec::new()),
             Kind::Fields => Self::Fields(Vec::new()),
+        }
+    }
+
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self) {
+        match self {
+            Self::Counter(column) => fetch(column.as_ptr()),
+            Self::FloatCounter(column) => fetch(column.as_ptr()),
+            Self::Gauge(column) => fetch(column.as_ptr()),
+            Self::UpDown(column) => fetch(column.as_ptr()),
+            Self::Histogram(column) => column.fetch(),
+            Self::Average(column) => fetch(column.as_ptr()),
+            // Of these a series is more than what a line holds.
+            _ => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! One metric in one snapshot.
 
 use crate::model::clock::Timestamp;
+use crate::model::label::LabelSet;
 use crate::model::label::Labels;
 use crate::model::name::MetricName;
 use crate::model::snapshot::columns::Values;
@@ -85,6 +86,11 @@ impl Family {
         self.overflowed
     }
 
+    /// Some of the label sets that went to the overflow series, the first ones first; those of a custom metric are not known.
+    pub fn overflow_examples(&self) -> &[LabelSet] {
+        self.keys.overflow_examples()
+    }
+
     /// Observations that a value could not follow, because it had reached the end of its range.
     pub fn saturated(&self) -> u64 {
         self.saturated
@@ -93,6 +99,18 @@ impl Family {
     /// Writes of a custom metric that do not fit its own descriptor, and were left out of this snapshot.
     pub fn faults(&self) -> u64 {
         self.faults
+    }
+
+    /// Asks for the memory of the family, one step of its pointers at a time, ahead of whoever reads it: of very many families each is in cache lines
+    /// of its own, and a reader would wait for each of them.
+    pub(crate) fn fetch(&self, step: usize) {
+        match step {
+            0 => {
+                self.values.fetch();
+                self.keys.fetch(0);
+            }
+            step => self.keys.fetch(step),
+        }
     }
 
     pub(super) fn clear(&mut self) {

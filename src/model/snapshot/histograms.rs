@@ -7,6 +7,7 @@ use crate::model::snapshot::columns::make_room;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::value::HistogramRef;
+use crate::sync::fetch;
 use std::ops::Range;
 
 /// Sum and extremes of the observations of one series.
@@ -220,6 +221,15 @@ impl Histograms {
 
     pub(super) fn moments(&self, series: usize) -> Option<&Moments> {
         self.moments.get(series)
+    }
+
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self) {
+        fetch(self.moments.as_ptr());
+        match &self.counts {
+            Counts::Narrow(counts) => fetch(counts.as_ptr()),
+            Counts::Wide(counts) => fetch(counts.as_ptr()),
+        }
     }
 
     pub(super) fn clear(&mut self) {

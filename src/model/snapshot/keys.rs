@@ -4,6 +4,8 @@ use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
 use crate::model::label::Labels;
 use crate::model::name::LabelKey;
+use crate::sync::fetch;
+use crate::sync::fetch_all;
 use std::sync::Arc;
 
 /// Series per chunk: the grain in which label values are shared and changes are noted.
@@ -15,9 +17,28 @@ pub(crate) struct SeriesKeys {
     labels: Arc<[LabelKey]>,
     chunks: Vec<Arc<Chunk>>,
     len: usize,
-    /// Which series takes what is past the limit, and its labels, which are no labels of the metric.
-    overflow: Option<(usize, LabelSet)>,
+    /// The series that takes what is past the limit, once there is one.
+    overflow: Option<Arc<Overflow>>,
 }
+
+/// What is past the limit.
+#[derive(Clone, Debug)]
+struct Overflow {
+    /// Which series takes it.
+    at: usize,
+    /// The labels of that, which are no labels of the metric.
+    labels: LabelSet,
+    /// Some label sets that found no room.
+    examples: Vec<LabelSet>,
+    /// How often it was looked whether one is another example.
+    looks: u32,
+}
+
+/// Label sets past the limit that are remembered.
+const EXAMPLES: usize = 5;
+
+/// Observations past the limit that are looked at for examples: the same label set may come for ever.
+const LOOKS: u32 = 1_000;
 
 /// Up to [`CHUNK`] series. All values lie in one string: an allocation per series would double its cost.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,23 +101,47 @@ impl SeriesKeys {
 
     /// The series that takes what is past the limit; made when it is first asked for.
     pub(crate) fn push_overflow(&mut self, started: Timestamp) -> usize {
-        if let Some((at, _)) = self.overflow {
-            return at;
+        if let Some(overflow) = &self.overflow {
+            return overflow.at;
         }
         let blanks = self.labels.len();
         let at = self.push(std::iter::repeat_n("", blanks), started);
-        self.overflow = Some((at, LabelSet::overflow()));
+        let labels = LabelSet::overflow();
+        self.overflow = Some(Arc::new(Overflow { at, labels, examples: Vec::new(), looks: 0 }));
         at
     }
 
+    /// Takes note of a label set that goes to the overflow series, while few are known.
+    pub(crate) fn note_overflow<'v>(&mut self, values: impl Iterator<Item = &'v str>) {
+        let Some(overflow) = &mut self.overflow else { return };
+        if overflow.examples.len() >= EXAMPLES || overflow.looks >= LOOKS {
+            return;
+        }
+        let overflow = Arc::make_mut(overflow);
+        overflow.looks += 1;
+        let example = LabelSet::of_values(&self.labels, values);
+        if !overflow.examples.contains(&example) {
+            overflow.examples.push(example);
+        }
+    }
+
+    /// Whether another label set that goes to the overflow series would be taken note of.
+    pub(crate) fn wants_examples(&self) -> bool {
+        self.overflow.as_ref().is_none_or(|known| known.examples.len() < EXAMPLES && known.looks < LOOKS)
+    }
+
+    pub(super) fn overflow_examples(&self) -> &[LabelSet] {
+        self.overflow.as_ref().map_or(&[], |overflow| &overflow.examples)
+    }
+
     pub(crate) fn overflow(&self) -> Option<usize> {
-        self.overflow.as_ref().map(|(at, _)| *at)
+        self.overflow.as_ref().map(|overflow| overflow.at)
     }
 
     /// The labels of a series as readers see them.
     pub(crate) fn labels(&self, series: usize) -> Labels<'_> {
         match &self.overflow {
-            Some((at, labels)) if *at == series => labels.as_labels(),
+            Some(overflow) if overflow.at == series => overflow.labels.as_labels(),
             _ => self.values(series),
         }
     }
@@ -136,6 +181,21 @@ impl SeriesKeys {
         chunk.and_then(|chunk| chunk.started.get(series % CHUNK)).copied().unwrap_or_default()
     }
 
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self, step: usize) {
+        let first = self.chunks.first();
+        match (step, first) {
+            (0, _) => fetch(self.chunks.as_ptr()),
+            (1, Some(chunk)) => fetch_all(&**chunk),
+            (_, Some(chunk)) => {
+                fetch(chunk.text.as_ptr());
+                fetch(chunk.ends.as_ptr());
+                fetch(chunk.started.as_ptr());
+            }
+            (_, None) => {}
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
         self.len = 0;
@@ -144,6 +204,13 @@ impl SeriesKeys {
 
     /// Takes over what `live` gained since `self` was a copy of it; shares chunks, copies none.
     pub(crate) fn catch_up(&mut self, live: &Self) {
+        let same = match (&self.overflow, &live.overflow) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        };
+        if !same {
+            self.overflow.clone_from(&live.overflow);
+        }
         if self.len == live.len {
             return;
         }
@@ -151,7 +218,6 @@ impl SeriesKeys {
         self.chunks.truncate(unchanged);
         self.chunks.extend(live.chunks.iter().skip(unchanged).cloned());
         self.len = live.len;
-        self.overflow.clone_from(&live.overflow);
     }
 }
 
@@ -159,7 +225,10 @@ impl SeriesKeys {
 impl PartialEq for SeriesKeys {
     fn eq(&self, other: &Self) -> bool {
         let same_labels = self.labels == other.labels && self.overflow() == other.overflow();
-        same_labels && self.len == other.len && self.chunks == other.chunks
+        same_labels
+            && self.len == other.len
+            && self.chunks == other.chunks
+            && self.overflow_examples() == other.overflow_examples()
     }
 }
 

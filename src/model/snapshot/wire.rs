@@ -8,6 +8,7 @@ mod shape;
 mod value;
 
 use crate::model::clock::Timestamp;
+use crate::model::label::LabelSet;
 use crate::model::label::MAX_LABEL_VALUE_BYTES;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::family::Family;
@@ -26,6 +27,8 @@ struct Written {
     metric: Shape,
     series: Vec<Series>,
     overflowed: u64,
+    /// Some label sets that overflowed, each with a value for each key.
+    overflow_examples: Vec<Vec<String>>,
     saturated: u64,
     faults: u64,
 }
@@ -56,6 +59,12 @@ impl Serialize for Family {
             metric: Shape::of(&self.descriptor),
             series: series.collect(),
             overflowed: self.overflowed,
+            overflow_examples: self
+                .keys
+                .overflow_examples()
+                .iter()
+                .map(|example| self.values_of(example))
+                .collect(),
             saturated: self.saturated,
             faults: self.faults,
         };
@@ -69,7 +78,8 @@ impl<'de> Deserialize<'de> for Family {
         let written = Written::deserialize(deserializer)?;
         let descriptor = written.metric.build().map_err(D::Error::custom)?;
         let name = descriptor.name().clone();
-        family(descriptor, written.series, (written.overflowed, written.saturated, written.faults))
+        let counts = (written.overflowed, written.saturated, written.faults);
+        family(descriptor, written.series, &written.overflow_examples, counts)
             .map_err(|wrong| D::Error::custom(format!("metric {name}: {wrong}")))
     }
 }
@@ -77,6 +87,7 @@ impl<'de> Deserialize<'de> for Family {
 fn family(
     descriptor: Arc<Descriptor>,
     series: Vec<Series>,
+    examples: &[Vec<String>],
     counts: (u64, u64, u64),
 ) -> Result<Family, String> {
     let mut family = Family::new(descriptor);
@@ -103,5 +114,19 @@ fn family(
             return Err("two series of one label set".to_owned());
         }
     }
+    if examples.iter().any(|example| example.len() != family.keys.width()) {
+        return Err("an example of what overflowed that has other labels".to_owned());
+    }
+    for example in examples {
+        family.keys.note_overflow(example.iter().map(String::as_str));
+    }
     Ok(family)
+}
+
+impl Family {
+    /// The values of a label set, by the metric's keys.
+    fn values_of(&self, labels: &LabelSet) -> Vec<String> {
+        let keys = self.descriptor.label_keys().iter();
+        keys.map(|key| labels.get(key.as_str()).unwrap_or_default().to_owned()).collect()
+    }
 }

@@ -1,5 +1,7 @@
 //! Who has most of something, and what has too many series.
 
+use crate::model::accounts::Accounts;
+use crate::model::label::LabelSet;
 use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
 use crate::model::snapshot::Family;
@@ -32,6 +34,8 @@ pub struct CardinalityReport {
     pub values: usize,
     /// Some of them.
     pub examples: Vec<String>,
+    /// Some of the label sets that found no room in a recorder, and are told in its overflow series alone.
+    pub left_out: Vec<LabelSet>,
 }
 
 impl RuntimeSnapshot {
@@ -58,6 +62,7 @@ impl RuntimeSnapshot {
     /// assert_eq!((report[0].metric.as_str(), report[0].overflowed), ("visits", 3));
     /// assert_eq!((report[0].label.as_ref().map(|key| key.as_str()), report[0].values), (Some("user"), 2));
     /// assert_eq!(report[0].examples, ["0", "1"]);
+    /// assert_eq!(report[0].left_out[0].get("user"), Some("2"));
     /// # Ok(())
     /// # }
     /// ```
@@ -79,8 +84,14 @@ impl RuntimeSnapshot {
         let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let families = self.of_recorders().filter(|family| family.name() == metric);
         let mut keys: &[LabelKey] = &[];
+        let mut left_out: Vec<LabelSet> = Vec::new();
         for family in families {
             keys = family.descriptor().label_keys();
+            for example in family.overflow_examples() {
+                if left_out.len() < EXAMPLES && !left_out.contains(example) {
+                    left_out.push(example.clone());
+                }
+            }
             for series in family.series().filter(|series| !series.is_overflow()) {
                 for (key, value) in series.labels().iter() {
                     values.entry(key).or_default().insert(value);
@@ -98,6 +109,7 @@ impl RuntimeSnapshot {
             label: keys.iter().find(|known| known.as_str() == key).cloned(),
             values: values.len(),
             examples: values.into_iter().take(EXAMPLES).map(str::to_owned).collect(),
+            left_out,
         }
     }
 
@@ -106,7 +118,9 @@ impl RuntimeSnapshot {
     }
 
     /// The `k` recorders with most of a metric, most first; of equals the older first. All series of a recorder count together: counts,
-    /// sums and levels are added, of histograms and averages the numbers of observations. Custom fields have no order, so none is named.
+    /// sums and levels are added, of distributions and averages the numbers of observations. Custom fields have no order, so none is named.
+    ///
+    /// A recorder's own accounts have the names that they have by group: `mvx.events.accepted`, `processed`, `rejected`, `dropped` and `pending`.
     ///
     /// # Examples
     ///
@@ -131,8 +145,9 @@ impl RuntimeSnapshot {
     /// ```
     pub fn top(&self, metric: &str, k: usize) -> Vec<(&Snapshot, f64)> {
         let all = self.recorders.iter().filter_map(|recorder| {
-            let family = recorder.metric(metric)?.family().at(self.taken_at);
-            Some((recorder, weight(&family)?))
+            let own = own_weight(metric, recorder.accounts());
+            let weight = own.or_else(|| weight(&recorder.metric(metric)?.family().at(self.taken_at)))?;
+            Some((recorder, weight))
         });
         let mut all: Vec<_> = all.collect();
         // Stable, so equals stay in the order of creation.
@@ -140,6 +155,19 @@ impl RuntimeSnapshot {
         all.truncate(k);
         all
     }
+}
+
+/// What a recorder has of one of the runtime's own metrics that are exported by group; `None` if it is none of these.
+fn own_weight(metric: &str, accounts: Accounts) -> Option<f64> {
+    let count = match metric {
+        "mvx.events.accepted" => accounts.accepted,
+        "mvx.events.processed" => accounts.processed,
+        "mvx.events.rejected" => accounts.rejected.total(),
+        "mvx.events.dropped" => accounts.dropped.total(),
+        "mvx.events.pending" => accounts.pending(),
+        _ => return None,
+    };
+    Some(count as f64)
 }
 
 /// All series of a family in one number; `None` if it has none, or they have no order.

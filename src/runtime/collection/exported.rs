@@ -74,7 +74,7 @@ impl<'a> ExportedFamily<'a> {
         let keys: Vec<LabelKey> = labels.iter().map(|(key, _)| key.clone()).collect();
         if keys != self.descriptor.label_keys() {
             let from: Vec<usize> = labels.into_iter().map(|(_, from)| from).collect();
-            self.show(Arc::new(self.descriptor.relabelled(keys.into())), |family, descriptor| {
+            self.replace(Arc::new(self.descriptor.relabelled(keys.into())), |family, descriptor| {
                 family.relabelled(descriptor, &from, at)
             });
         }
@@ -84,16 +84,9 @@ impl<'a> ExportedFamily<'a> {
             let has_all = bounds.iter().all(|bound| old.contains(bound));
             if kind == Kind::Histogram && has_all && bounds.len() < old.len() {
                 let coarser = self.descriptor.reshaped(Some(bounds), None);
-                self.show(Arc::new(coarser), |family, descriptor| family.coarsened(descriptor));
+                self.replace(Arc::new(coarser), |family, descriptor| family.coarsened(descriptor));
             }
         }
-    }
-
-    fn show(&mut self, descriptor: Arc<Descriptor>, make: impl Fn(&Family, Arc<Descriptor>) -> Family) {
-        for part in &mut self.parts {
-            part.family = Cow::Owned(make(&part.family, Arc::clone(&descriptor)));
-        }
-        self.descriptor = descriptor;
     }
 
     /// The label keys after these changes, sorted, and at which place each stands before them.
@@ -134,6 +127,7 @@ impl<'a> ExportedFamily<'a> {
 
     /// Shows infos and state sets as numbers, for formats that have neither.
     #[cfg(feature = "export")]
+    #[allow(dead_code, reason = "not every format lacks them")]
     pub(crate) fn count(&mut self) {
         if let Some(descriptor) = self.descriptor.counted() {
             self.replace(descriptor, |family, descriptor| family.counted_as(descriptor));
