@@ -30,7 +30,7 @@ impl Keys {
         let extension = format!("subjectAltName=DNS:{name}\n");
         std::fs::write(dir.path().join("server.ext"), extension).unwrap();
         // Each of a name of its own: authorities of one name would be taken for one.
-        let authority = dir.path().file_name().unwrap().display();
+        let authority = dir.path().file_name().unwrap().to_str().unwrap();
         let elliptic = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
         let made = [
             format!("req -x509 {elliptic} -keyout ca.key -out ca.pem -subj /CN={authority} -days 9"),
