@@ -657,7 +657,7 @@ fn it_conforms() {
 #[test]
 fn what_cannot_be_sent_to_or_said_is_refused() {
     let kinds = [
-        HttpExporter::builder().endpoint("https://collector/").build(),
+        HttpExporter::builder().endpoint("ftp://collector/").build(),
         HttpExporter::builder().header("Content-Length", "0").build(),
         HttpExporter::builder().header("x", "a\nb").build(),
         HttpExporter::builder().max_request_bytes(100).build(),

@@ -378,7 +378,7 @@ fn it_conforms_and_refuses_what_cannot_be_sent_to_or_said() {
     server.take().iter().for_each(|request| drop(decoded(request)));
     let build = |url: &str| RemoteWriteExporter::builder(url);
     let kinds = [
-        build("https://prometheus/").build(),
+        build("ftp://prometheus/").build(),
         build("http://p/").header("Content-Encoding", "gzip").build(),
         build("http://p/").label("le", "1").build(),
         build("http://p/").max_series(0).build(),

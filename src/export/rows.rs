@@ -93,7 +93,7 @@ impl Default for Selection {
 
 impl Selection {
     /// For formats that have neither infos nor state sets.
-    #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
+    #[cfg(any(feature = "remote-write", feature = "otlp", feature = "statsd"))]
     pub(super) fn of_numbers() -> Self {
         Self { counted: true, ..Self::default() }
     }

@@ -9,6 +9,7 @@ use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
@@ -16,6 +17,7 @@ use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Adds up signed integers, such as connections opened and closed.
 ///
@@ -106,6 +108,14 @@ impl<E: 'static> Metric<E> for UpDown<E> {
 
     fn heap_bytes(&self) -> usize {
         self.intake.heap_bytes() + self.series.heap_bytes()
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

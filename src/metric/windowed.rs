@@ -10,6 +10,7 @@ use crate::model::error::Error;
 use crate::model::snapshot::Counting;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Digests;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Flow;
 use crate::model::snapshot::Kind;
@@ -189,6 +190,14 @@ impl<E: 'static> Metric<E> for WindowedSummary<E> {
         self.intake.heap_bytes() + self.series.heap_bytes()
     }
 
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }
@@ -226,6 +235,14 @@ impl<E: 'static> Metric<E> for RateMeter<E> {
 
     fn heap_bytes(&self) -> usize {
         self.intake.heap_bytes() + self.series.heap_bytes()
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -509,9 +509,12 @@ impl<E: MetricEvent> Actor<E> {
         if !self.dirty || core.queue.is_abandoned() {
             return;
         }
-        let next = self.next_cut(core, now);
-        self.spare = Some(core.cut.replace(next));
-        core.memory.note(self.heap_bytes(), true);
+        self.expire(core, now);
+        if self.dirty {
+            let next = self.next_cut(core, now);
+            self.spare = Some(core.cut.replace(next));
+            core.memory.note(self.heap_bytes(), true);
+        }
         report::quarantined(core, &mut self.slots);
         report::published(core, &mut self.inspected, self.published_at, (self.version, self.dispatched));
     }

@@ -506,8 +506,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
         let identity = Arc::new(Identity { id, entity, epoch, group, constant_labels });
         slots.iter().try_for_each(|slot| identity.check_labels(slot.descriptor()))?;
         for slot in &mut slots {
-            if let Some(known) = home.hub().catalogue.known(slot.descriptor().name()) {
-                slot.share(&known);
+            if let Some(known) = home.hub().catalogue.known(slot.descriptor()) {
+                slot.share(known);
             }
         }
         let descriptors: Vec<_> = slots.iter().map(|slot| Arc::clone(slot.descriptor())).collect();

@@ -95,11 +95,6 @@ impl Catalogue {
         entries
     }
 
-    /// The descriptor of a metric of this name, if there is one.
-    pub(crate) fn known(&self, name: &MetricName) -> Option<Arc<Descriptor>> {
-        self.names.lock().metrics.get(name).map(|entry| Arc::clone(&entry.descriptor))
-    }
-
     /// What it takes on the heap, descriptors included.
     pub(crate) fn heap_bytes(&self) -> usize {
         let names = self.names.lock();
@@ -108,6 +103,13 @@ impl Catalogue {
         let descriptors = names.metrics.values().map(|entry| entry.descriptor.heap_bytes());
         let texts = names.written.keys().map(String::capacity);
         metrics + written + descriptors.sum::<usize>() + texts.sum::<usize>()
+    }
+
+    /// The descriptor of this metric that is known already, if the two are equal in all: whoever shows many recorders then meets one in all of them.
+    pub(crate) fn known(&self, descriptor: &Descriptor) -> Option<Arc<Descriptor>> {
+        let names = self.names.lock();
+        let known = &names.metrics.get(descriptor.name())?.descriptor;
+        (**known == *descriptor).then(|| Arc::clone(known))
     }
 
     /// Declares metrics of `owner`, together with what `enter` does: all of it, or nothing and the first conflict or failure.

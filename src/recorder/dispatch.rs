@@ -36,6 +36,8 @@ pub(crate) struct Slot<E> {
     pub(crate) changed_at: u64,
     /// Whether it panicked when it was last to show its state. In quarantine it is not asked again.
     hidden: bool,
+    /// Whether series of it expire.
+    pub(crate) expires: bool,
     /// Of the panic that put it into quarantine, until it is told.
     pub(crate) last_words: LastWords,
 }
@@ -53,6 +55,7 @@ impl<E: MetricEvent> Slot<E> {
             quarantined: false,
             changed_at: 0,
             hidden: false,
+            expires: metric.expiry().is_some(),
             last_words: LastWords::default(),
         };
         let interests = metric.interests();
@@ -62,27 +65,32 @@ impl<E: MetricEvent> Slot<E> {
         Ok(slot)
     }
 
+    /// Shows the metric under a descriptor that is equal to its own, which it gives up for this one if it can.
+    pub(crate) fn share(&mut self, known: Arc<Descriptor>) {
+        debug_assert!(*known == *self.descriptor, "another metric");
+        if let Some(metric) = self.metric.as_mut() {
+            let _ = metric.reshape(&known);
+        }
+        self.descriptor = known;
+    }
+
     pub(crate) fn descriptor(&self) -> &Arc<Descriptor> {
         &self.descriptor
     }
 
-    /// What the slot's metric takes on the heap beside its descriptor, as it says itself. A metric that panics over it says 0.
+    /// What the slot's metric takes on the heap beside the descriptor that it is shown under, as it says itself. A metric that panics over it says 0.
     pub(crate) fn heap_bytes(&self) -> usize {
         let Some(metric) = &self.metric else { return 0 };
         let route = self.route.as_ref().map_or(0, |route| size_of_val(&**route));
-        let own = call_user(|| metric.heap_bytes()).unwrap_or_else(|payload| {
+        let own = call_user(|| {
+            let shared = Arc::ptr_eq(metric.descriptor(), &self.descriptor);
+            metric.heap_bytes() + if shared { 0 } else { metric.descriptor().heap_bytes() }
+        });
+        let own = own.unwrap_or_else(|payload| {
             crate::queue::drop_quietly(payload);
             0
         });
         size_of_val(&**metric) + own + route
-    }
-
-    /// Takes the descriptor of a metric that is equal in all, so that the two have one.
-    pub(crate) fn share(&mut self, known: &Arc<Descriptor>) {
-        let Some(metric) = self.metric.as_mut() else { return };
-        if **known == *self.descriptor && metric.reshape(known) {
-            self.descriptor = Arc::clone(metric.descriptor());
-        }
     }
 
     /// Asks the metric to be as its runtime wants it.
@@ -174,6 +182,24 @@ impl<E: MetricEvent> Slot<E> {
             family = Family::new(Arc::clone(self.descriptor()));
         }
         family
+    }
+
+    /// Takes out the metric's idle series.
+    pub(crate) fn expire(&mut self, context: &Context) -> Option<Family> {
+        if !self.expires || self.quarantined {
+            return None;
+        }
+        let metric = self.metric.as_mut()?;
+        match call_user(|| metric.expire(context)) {
+            Ok(expired) => expired.filter(|family| !family.is_empty()),
+            Err(payload) => {
+                self.quarantined = true;
+                self.changed_at = context.cut();
+                self.last_words.hear(&*payload);
+                crate::queue::drop_quietly(payload);
+                None
+            }
+        }
     }
 
     /// Lifts a quarantine; what the metric then is will be shown in `cut`.

@@ -95,7 +95,7 @@ fn metric_memory(metric: &MetricCut, catalogue: Option<&Catalogue>) -> MetricMem
     let family = &metric.family;
     let descriptor = family.descriptor();
     let own = catalogue.is_some_and(|catalogue| {
-        !catalogue.known(descriptor.name()).is_some_and(|known| Arc::ptr_eq(&known, descriptor))
+        !catalogue.known(descriptor).is_some_and(|known| Arc::ptr_eq(&known, descriptor))
     });
     let described = if own { descriptor.heap_bytes() } else { 0 };
     let mut labels: Vec<_> = family.label_bytes().map(|(key, bytes)| (key.clone(), bytes)).collect();

@@ -51,6 +51,30 @@ pub(crate) fn fetch_for_write<T>(at: *const T) {
 #[inline(always)]
 pub(crate) fn fetch_for_write<T>(_at: *const T) {}
 
+/// Asks for the cache line at `at`, to be read soon. As above, any address will do.
+#[cfg(all(target_arch = "x86_64", not(miri), not(all(test, mvx_loom))))]
+#[inline(always)]
+pub(crate) fn fetch<T: ?Sized>(at: *const T) {
+    // SAFETY: as above; every processor of this kind has the instruction.
+    unsafe {
+        std::arch::asm!("prefetcht0 [{0}]", in(reg) at.cast::<u8>(), options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// As above.
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(all(test, mvx_loom)))))]
+#[inline(always)]
+pub(crate) fn fetch<T: ?Sized>(_at: *const T) {}
+
+/// The same for every line of a value.
+pub(crate) fn fetch_all<T: ?Sized>(value: &T) {
+    const LINE: usize = 64;
+    let at = std::ptr::from_ref(value).cast::<u8>();
+    for line in 0..size_of_val(value).div_ceil(LINE) {
+        fetch(at.wrapping_add(line * LINE));
+    }
+}
+
 /// Whether the bug of this name is planted; outside models a constant, and the bug no code.
 #[cfg(not(all(test, mvx_loom)))]
 #[inline(always)]

@@ -58,7 +58,7 @@ pub fn aligned<const N: usize>(lines: &[[String; N]], right: std::ops::Range<usi
 fn cells(row: &Row) -> [String; 9] {
     let figures = &row.figures;
     let ratio = stats::median(&stats::ratios(&figures.ours, &figures.rival));
-    let alone = row.reading == Reading::OursAlone;
+    let alone = row.reading != Reading::Ratio;
     let of_two = |figure: f64| if alone { "-".to_owned() } else { format!("{figure:.2}") };
     [
         row.id.to_owned(),

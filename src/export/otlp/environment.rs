@@ -40,6 +40,12 @@ pub(super) fn apply(
             builder = builder.header(&key, &value);
         }
     }
+    #[cfg(feature = "push-tls")]
+    if let Some((name, path)) = of_metrics("CERTIFICATE") {
+        let pem = std::fs::read(path)
+            .map_err(|cause| refused(&name, "names a file that cannot be read").with_source(cause))?;
+        builder = builder.roots(pem);
+    }
     match of_metrics("COMPRESSION") {
         Some((_, word)) if word == "gzip" => builder = builder.gzip(true),
         Some((_, word)) if word == "none" => builder = builder.gzip(false),

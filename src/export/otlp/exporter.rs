@@ -8,6 +8,7 @@ use crate::export::otlp::environment;
 use crate::export::push::Answer;
 use crate::export::push::Client;
 use crate::export::push::Message;
+use crate::export::push::Route;
 use crate::export::push::Target;
 use crate::export::push::said;
 use crate::export::rows::Selection;
@@ -77,6 +78,7 @@ struct Settings {
 pub struct HttpExporterBuilder {
     endpoint: String,
     headers: Vec<(String, String)>,
+    route: Route,
     settings: Settings,
 }
 
@@ -86,6 +88,7 @@ impl HttpExporter {
         HttpExporterBuilder {
             endpoint: "http://localhost:4318/v1/metrics".to_owned(),
             headers: Vec::new(),
+            route: Route::default(),
             settings: Settings {
                 selection: Selection::of_numbers(),
                 resource: Resource::default(),
@@ -106,6 +109,41 @@ impl HttpExporterBuilder {
     /// A header of every request, such as a token. Asking again for the same name replaces it.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Goes through this proxy, `http://[user:password@]host:port`, whatever the environment says: asked as it is for a target of `http`, by `CONNECT` for one of
+    /// `https`. Neither `Debug` nor an error shows its user and password.
+    ///
+    /// Unless this or [`no_proxy`](Self::no_proxy) is said, [`build`](Self::build) reads `HTTP_PROXY` or `HTTPS_PROXY`, and `NO_PROXY`, in small letters before
+    /// large ones: names with those below them, addresses, networks (`10.0.0.0/8`), each with or without a port, or `*`. A target on this machine
+    /// (`localhost`, `127.0.0.1`, `::1`) then needs none.
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.route.through(url);
+        self
+    }
+
+    /// Goes through no proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.route.direct();
+        self
+    }
+
+    /// For an address of `https`: the certificates in PEM that the receiver's has to be signed by, instead of those that this machine trusts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::otlp::HttpExporter;
+    ///
+    /// let roots = "not a certificate"; // std::fs::read("authority.pem")?
+    /// let refused = HttpExporter::builder().endpoint("https://collector:4318/v1/metrics").roots(roots).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn roots(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.route.trust(pem.as_ref());
         self
     }
 
@@ -143,7 +181,7 @@ impl HttpExporterBuilder {
         self
     }
 
-    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION` and `_PROTOCOL`, each also as
+    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` and, with `push-tls`, `_CERTIFICATE` (a file of roots), each also as
     /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
     ///
     /// # Errors
@@ -157,7 +195,7 @@ impl HttpExporterBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidAddress`] for an endpoint that is no `http` address, [`ErrorKind::InvalidName`] for a header that cannot be one,
+    /// [`ErrorKind::InvalidAddress`] for an endpoint that is no `http` or `https` address, or a proxy that is none of `http` or `https`, or a proxy that is none of `http`, [`ErrorKind::InvalidName`] for a header that cannot be one,
     /// [`ErrorKind::InvalidLimit`] for requests below 8 KiB.
     ///
     /// # Examples
@@ -170,7 +208,7 @@ impl HttpExporterBuilder {
     /// assert_eq!(error.kind(), ErrorKind::InvalidAddress);
     /// ```
     pub fn build(self) -> Result<HttpExporter, Error> {
-        let Self { endpoint, headers, settings } = self;
+        let Self { endpoint, headers, route, settings } = self;
         if settings.most < MIN_REQUEST_BYTES {
             let message = format!(
                 "requests of {} bytes hold nothing; allow {MIN_REQUEST_BYTES} or more",
@@ -182,7 +220,7 @@ impl HttpExporterBuilder {
         for (name, value) in &headers {
             target.header(name, value)?;
         }
-        Ok(HttpExporter { client: Client::new(target), settings })
+        Ok(HttpExporter { client: Client::new(target, &route)?, settings })
     }
 }
 

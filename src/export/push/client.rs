@@ -1,7 +1,12 @@
 //! One HTTP connection that is kept, and requests over it.
 
 use crate::export::exporter::ExportError;
+use crate::export::push::proxy::Proxy;
+use crate::export::push::route::Route;
 use crate::export::push::target::Target;
+#[cfg(feature = "push-tls")]
+use crate::export::push::tls::Tls;
+use crate::model::error::Error;
 use crate::model::limits;
 use bytes::Bytes;
 use http::HeaderValue;
@@ -17,13 +22,21 @@ use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::time::Duration;
 use std::time::SystemTime;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 /// A client of one server. It follows no redirect, and takes no address from an answer.
 pub(crate) struct Client {
     target: Target,
-    connection: Option<http1::SendRequest<Full<Bytes>>>,
+    proxy: Option<Proxy>,
+    /// For a target of `https`.
+    #[cfg(feature = "push-tls")]
+    tls: Option<Tls>,
+    connection: Option<Sender>,
 }
+
+type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// What a server answered.
 #[derive(Debug)]
@@ -69,8 +82,15 @@ pub(crate) struct Message {
 }
 
 impl Client {
-    pub(crate) fn new(target: Target) -> Self {
-        Self { target, connection: None }
+    /// Reads certificates and variables of the environment, as far as the route leaves it to them.
+    pub(crate) fn new(target: Target, route: &Route) -> Result<Self, Error> {
+        Ok(Self {
+            proxy: route.proxy(&target)?,
+            #[cfg(feature = "push-tls")]
+            tls: if target.tls { Some(Tls::new(&target, route.roots.as_deref())?) } else { None },
+            target,
+            connection: None,
+        })
     }
 
     /// Sends a message, and reads the whole answer. Dropping the future gives the connection up, and with it whatever was under way.
@@ -100,41 +120,101 @@ impl Client {
             )));
         }
         let path = message.path.as_deref().unwrap_or(&self.target.path);
+        // A proxy that reads the request has to know whose it is.
+        let asked = self.proxy.as_ref().filter(|_| !self.target.tls);
+        let uri = match asked {
+            Some(_) => format!("http://{}{path}", self.target.authority()),
+            None => path.to_owned(),
+        };
         let mut request = Request::builder()
             .method(&message.method)
-            .uri(path)
+            .uri(uri)
             .body(Full::new(message.body.clone()))
             .map_err(|cause| ExportError::fatal("there is no such path").with_source(cause))?;
         request.headers_mut().clone_from(&self.target.headers);
         request.headers_mut().extend(message.headers.iter().cloned());
+        if let Some(value) = asked.and_then(|proxy| proxy.authorization.clone()) {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, value);
+        }
         Ok(request)
     }
 
-    async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, ExportError> {
-        let Target { host, port, .. } = &self.target;
-        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-            ExportError::retryable(format!("no connection to {host}:{port}: {cause}")).with_source(cause)
+    async fn connect(&self) -> Result<Sender, ExportError> {
+        let (what, host, port) = match &self.proxy {
+            Some(Proxy { host, port, .. }) => ("the proxy ", host, *port),
+            None => ("", &self.target.host, self.target.port),
         };
-        let stream =
-            TcpStream::connect((host.as_str(), *port)).await.map_err(|cause| failed(cause.into()))?;
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|cause| {
+            ExportError::retryable(format!("no connection to {what}{host}:{port}: {cause}"))
+                .with_source(cause)
+        })?;
         // A request is one write, or large: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(100)
-            .max_buf_size(64 * 1024)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|cause| failed(cause.into()))?;
+        #[cfg(feature = "push-tls")]
+        if let Some(tls) = &self.tls {
+            return match &self.proxy {
+                Some(proxy) => self.speak(tls.over(self.tunnel(proxy, stream).await?).await?).await,
+                None => self.speak(tls.over(stream).await?).await,
+            };
+        }
+        self.speak(stream).await
+    }
+
+    /// HTTP over a stream, to whoever is at its end.
+    async fn speak<S>(&self, stream: S) -> Result<Sender, ExportError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let handshake =
+            http1::Builder::new().max_headers(100).max_buf_size(HEAD_BYTES).handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.map_err(|cause| {
+            let Target { host, port, .. } = &self.target;
+            ExportError::retryable(format!("no connection to {host}:{port}: {cause}")).with_source(cause)
+        })?;
         // It ends with the sender, or with the loop that this exporter has for itself.
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         Ok(sender)
     }
 
-    async fn exchange(
-        &mut self,
-        mut sender: http1::SendRequest<Full<Bytes>>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Lost> {
+    /// A way through the proxy to the target, which the proxy does not see into (RFC 9110, 9.3.6).
+    #[cfg(feature = "push-tls")]
+    async fn tunnel(
+        &self,
+        proxy: &Proxy,
+        stream: TcpStream,
+    ) -> Result<TokioIo<hyper::upgrade::Upgraded>, ExportError> {
+        let Proxy { host, port, authorization } = proxy;
+        let lost = |cause: hyper::Error| {
+            ExportError::retryable(format!("no way through the proxy {host}:{port}: {cause}"))
+                .with_source(cause)
+        };
+        let authority = self.target.authority();
+        let mut request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(&authority)
+            .header(header::HOST, &authority)
+            .body(Full::default())
+            .map_err(|cause| ExportError::fatal("there is no such host").with_source(cause))?;
+        if let Some(value) = authorization {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, value.clone());
+        }
+        let mut sender = self.speak(stream).await?;
+        let response = sender.send_request(request).await.map_err(lost)?;
+        let status = response.status();
+        if status.is_success() {
+            return hyper::upgrade::on(response).await.map(TokioIo::new).map_err(lost);
+        }
+        let why = format!("the proxy {host}:{port} answered {status} to a way to {authority}");
+        Err(if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            ExportError::retryable(why)
+        } else if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            ExportError::fatal(format!("{why}; write its user and password into its address"))
+        } else {
+            ExportError::fatal(format!("{why}; allow it there, or leave the proxy out"))
+        })
+    }
+
+    async fn exchange(&mut self, mut sender: Sender, request: Request<Full<Bytes>>) -> Result<Answer, Lost> {
         let lost = |cause: hyper::Error| Lost {
             before: cause.is_canceled() || cause.is_closed() || cause.is_incomplete_message(),
             error: ExportError::retryable(format!(
@@ -161,9 +241,15 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("target", &self.target)
+            .field("proxy", &self.proxy)
+            .finish_non_exhaustive()
     }
 }
+
+/// Bytes of an answer's head; more is none.
+const HEAD_BYTES: usize = 64 * 1024;
 
 /// A request without an answer.
 struct Lost {

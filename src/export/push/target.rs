@@ -8,11 +8,13 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::Uri;
 use http::header;
+use http::uri::Authority;
 use std::fmt;
 
 /// An address and the headers that go with every request. Its `Debug` shows neither credentials nor headers nor a path, which may hold a token.
 #[derive(Clone)]
 pub(crate) struct Target {
+    pub(super) tls: bool,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) path: String,
@@ -32,7 +34,7 @@ const RESERVED: [HeaderName; 8] = [
 ];
 
 impl Target {
-    /// An address of the form `http://[user:password@]host[:port][/path]`.
+    /// An address of the form `http[s]://[user:password@]host[:port][/path]`.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
         // The address is not repeated in any of these: it may hold a password.
         let wrong = |what: &str| {
@@ -43,9 +45,10 @@ impl Target {
             url.trim().parse().map_err(|error: http::uri::InvalidUri| wrong("is none").with_source(error))?;
         match uri.scheme_str() {
             Some("http") => {}
+            Some("https") if cfg!(feature = "push-tls") => {}
             Some("https") => {
                 return Err(wrong(
-                    "is one of https, which this build has no TLS for: push to a collector on this machine, or through a proxy that adds it",
+                    "is one of https, which this build has no TLS for: turn the feature `push-tls` on",
                 ));
             }
             _ => return Err(wrong("does not begin with `http://`")),
@@ -71,8 +74,17 @@ impl Target {
             header::USER_AGENT,
             HeaderValue::from_static(concat!("mvx-metrics/", env!("CARGO_PKG_VERSION"))),
         );
+        let tls = uri.scheme_str() == Some("https");
+        let port = port(authority, if tls { 443 } else { 80 })
+            .ok_or_else(|| wrong("has a port that is no number"))?;
         let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
-        Ok(Self { host, port: authority.port_u16().unwrap_or(80), path, headers })
+        Ok(Self { tls, host, port, path, headers })
+    }
+
+    /// Host and port, as a proxy is told them.
+    pub(super) fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     /// A path below the one of the address.
@@ -109,8 +121,17 @@ impl fmt::Debug for Target {
     }
 }
 
+/// The port that an address has or, without one, is by its scheme; nothing if it is no number.
+pub(super) fn port(authority: &Authority, without: u16) -> Option<u16> {
+    let whole = authority.as_str().rsplit('@').next()?;
+    match whole.strip_prefix(authority.host())? {
+        "" => Some(without),
+        port => port.strip_prefix(':')?.parse().ok(),
+    }
+}
+
 /// `Basic` authentication of percent-encoded credentials (RFC 7617).
-fn basic(userinfo: &str) -> Option<HeaderValue> {
+pub(super) fn basic(userinfo: &str) -> Option<HeaderValue> {
     let mut plain = percent_decoded(userinfo)?;
     if !userinfo.contains(':') {
         plain.push(b':');
@@ -162,8 +183,9 @@ mod tests {
             "",
             "canary",
             "ftp://canary/",
-            "https://canary/",
             "http://",
+            "http://h:canary/",
+            "http://h:65536/",
             "http:///canary",
             "http://a b/canary",
             "http://u%zz:canary@h/",

@@ -6,6 +6,7 @@ use crate::export::prometheus::Encoder;
 use crate::export::prometheus::Format;
 use crate::export::push::Client;
 use crate::export::push::Message;
+use crate::export::push::Route;
 use crate::export::push::Target;
 use crate::export::pushgateway::group;
 use crate::model::error::Error;
@@ -57,6 +58,7 @@ pub struct PushgatewayExporterBuilder {
     url: String,
     job: String,
     headers: Vec<(String, String)>,
+    route: Route,
     labels: Vec<(String, String)>,
     encoder: Encoder,
     delete_at_end: bool,
@@ -69,6 +71,7 @@ impl PushgatewayExporter {
             url: url.to_owned(),
             job: job.to_owned(),
             headers: Vec::new(),
+            route: Route::default(),
             labels: Vec::new(),
             encoder: Encoder::new(Format::Text),
             delete_at_end: false,
@@ -86,6 +89,41 @@ impl PushgatewayExporterBuilder {
     /// A header of every request, such as a token.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Goes through this proxy, `http://[user:password@]host:port`, whatever the environment says: asked as it is for a target of `http`, by `CONNECT` for one of
+    /// `https`. Neither `Debug` nor an error shows its user and password.
+    ///
+    /// Unless this or [`no_proxy`](Self::no_proxy) is said, [`build`](Self::build) reads `HTTP_PROXY` or `HTTPS_PROXY`, and `NO_PROXY`, in small letters before
+    /// large ones: names with those below them, addresses, networks (`10.0.0.0/8`), each with or without a port, or `*`. A target on this machine
+    /// (`localhost`, `127.0.0.1`, `::1`) then needs none.
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.route.through(url);
+        self
+    }
+
+    /// Goes through no proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.route.direct();
+        self
+    }
+
+    /// For an address of `https`: the certificates in PEM that the receiver's has to be signed by, instead of those that this machine trusts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::pushgateway::PushgatewayExporter;
+    ///
+    /// let roots = "not a certificate"; // std::fs::read("authority.pem")?
+    /// let refused = PushgatewayExporter::builder("https://pushgateway:9091", "nightly").roots(roots).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn roots(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.route.trust(pem.as_ref());
         self
     }
 
@@ -111,7 +149,7 @@ impl PushgatewayExporterBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidAddress`](crate::ErrorKind::InvalidAddress) for an address that is none of `http`, [`InvalidName`](crate::ErrorKind::InvalidName) for a
+    /// [`InvalidAddress`](crate::ErrorKind::InvalidAddress) for an address that is none of `http` or `https`, or a proxy that is none of `http`, [`InvalidName`](crate::ErrorKind::InvalidName) for a
     /// header or a label that cannot be one, a label given twice among them, or `job`.
     ///
     /// # Examples
@@ -124,7 +162,7 @@ impl PushgatewayExporterBuilder {
     /// assert_eq!(error.kind(), ErrorKind::InvalidName);
     /// ```
     pub fn build(self) -> Result<PushgatewayExporter, Error> {
-        let Self { url, job, headers, labels, encoder, delete_at_end } = self;
+        let Self { url, job, headers, route, labels, encoder, delete_at_end } = self;
         // The job is one of them, so that it is not given twice.
         let all = labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         LabelSet::new(all.chain([("job", job.as_str())]))?;
@@ -133,7 +171,7 @@ impl PushgatewayExporterBuilder {
             target.header(name, value)?;
         }
         let path = target.below(&group::path(&job, &labels));
-        Ok(PushgatewayExporter { client: Client::new(target), encoder, path, delete_at_end })
+        Ok(PushgatewayExporter { client: Client::new(target, &route)?, encoder, path, delete_at_end })
     }
 }
 

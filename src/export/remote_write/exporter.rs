@@ -4,6 +4,7 @@ use crate::export::exporter::ExportError;
 use crate::export::exporter::Exporter;
 use crate::export::push::Client;
 use crate::export::push::Message;
+use crate::export::push::Route;
 use crate::export::push::Target;
 use crate::export::remote_write::encode;
 use crate::export::remote_write::encode::Metadata;
@@ -74,6 +75,7 @@ struct Settings {
 pub struct RemoteWriteExporterBuilder {
     url: String,
     headers: Vec<(String, String)>,
+    route: Route,
     labels: Vec<(String, String)>,
     settings: Settings,
 }
@@ -85,6 +87,7 @@ impl RemoteWriteExporter {
         RemoteWriteExporterBuilder {
             url: url.to_owned(),
             headers: Vec::new(),
+            route: Route::default(),
             labels: Vec::new(),
             settings: Settings {
                 selection: Selection::of_numbers(),
@@ -100,6 +103,41 @@ impl RemoteWriteExporterBuilder {
     /// A header of every request, such as a token or a tenant.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Goes through this proxy, `http://[user:password@]host:port`, whatever the environment says: asked as it is for a target of `http`, by `CONNECT` for one of
+    /// `https`. Neither `Debug` nor an error shows its user and password.
+    ///
+    /// Unless this or [`no_proxy`](Self::no_proxy) is said, [`build`](Self::build) reads `HTTP_PROXY` or `HTTPS_PROXY`, and `NO_PROXY`, in small letters before
+    /// large ones: names with those below them, addresses, networks (`10.0.0.0/8`), each with or without a port, or `*`. A target on this machine
+    /// (`localhost`, `127.0.0.1`, `::1`) then needs none.
+    pub fn proxy(mut self, url: &str) -> Self {
+        self.route.through(url);
+        self
+    }
+
+    /// Goes through no proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.route.direct();
+        self
+    }
+
+    /// For an address of `https`: the certificates in PEM that the receiver's has to be signed by, instead of those that this machine trusts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::remote_write::RemoteWriteExporter;
+    ///
+    /// let roots = "not a certificate"; // std::fs::read("authority.pem")?
+    /// let refused = RemoteWriteExporter::builder("https://prometheus:9090/api/v1/write").roots(roots).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn roots(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.route.trust(pem.as_ref());
         self
     }
 
@@ -138,7 +176,7 @@ impl RemoteWriteExporterBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidAddress`] for a receiver that is no `http` address, [`ErrorKind::InvalidName`] for a header or a label that cannot be one,
+    /// [`ErrorKind::InvalidAddress`] for a receiver that is no `http` or `https` address, or a proxy that is none of `http` or `https`, or a proxy that is none of `http`, [`ErrorKind::InvalidName`] for a header or a label that cannot be one,
     /// [`ErrorKind::InvalidLimit`] for requests of no series.
     ///
     /// # Examples
@@ -151,7 +189,7 @@ impl RemoteWriteExporterBuilder {
     /// assert_eq!(error.kind(), ErrorKind::InvalidName);
     /// ```
     pub fn build(self) -> Result<RemoteWriteExporter, Error> {
-        let Self { url, headers, labels, mut settings } = self;
+        let Self { url, headers, route, labels, mut settings } = self;
         if settings.most == 0 {
             return Err(Error::new(
                 ErrorKind::InvalidLimit,
@@ -164,7 +202,12 @@ impl RemoteWriteExporterBuilder {
         for (name, value) in &headers {
             target.header(name, value)?;
         }
-        Ok(RemoteWriteExporter { client: Client::new(target), settings, known: HashMap::new(), last: 0 })
+        Ok(RemoteWriteExporter {
+            client: Client::new(target, &route)?,
+            settings,
+            known: HashMap::new(),
+            last: 0,
+        })
     }
 }
 

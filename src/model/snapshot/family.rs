@@ -112,6 +112,18 @@ impl Family {
         self.keys.label_bytes()
     }
 
+    /// Asks for the memory of the family, one step of its pointers at a time, ahead of whoever reads it: of very many families each is in cache lines
+    /// of its own, and a reader would wait for each of them.
+    pub(crate) fn fetch(&self, step: usize) {
+        match step {
+            0 => {
+                self.values.fetch();
+                self.keys.fetch(0);
+            }
+            step => self.keys.fetch(step),
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.values.clear();

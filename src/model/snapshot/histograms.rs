@@ -8,6 +8,7 @@ use crate::model::snapshot::columns::make_room;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::value::HistogramRef;
+use crate::sync::fetch;
 use std::ops::Range;
 
 /// Sum and extremes of the observations of one series.
@@ -223,6 +224,15 @@ impl Histograms {
         self.moments.get(series)
     }
 
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self) {
+        fetch(self.moments.as_ptr());
+        match &self.counts {
+            Counts::Narrow(counts) => fetch(counts.as_ptr()),
+            Counts::Wide(counts) => fetch(counts.as_ptr()),
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.moments.clear();
         match &mut self.counts {
@@ -286,6 +296,21 @@ impl Column for Histograms {
         };
         let sums = self.moments.iter().map(|moments| moments.sum.heap_bytes());
         counts + heap::vec(&self.moments) + sums.sum::<usize>()
+    }
+
+    fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) -> Self {
+        let bounds = self.width - 1;
+        let all = std::mem::replace(self, Self::new(bounds));
+        let mut gone = Self::new(bounds);
+        for series in 0..all.len() {
+            let (Some(histogram), Some(moments)) = (all.get(series, &[]), all.moments(series)) else {
+                continue;
+            };
+            let buckets: Vec<u64> = histogram.buckets().collect();
+            let into = if is_gone(series) { &mut gone } else { &mut *self };
+            into.put(into.len(), &buckets, moments.clone());
+        }
+        gone
     }
 
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {

@@ -5,6 +5,8 @@ use crate::model::heap;
 use crate::model::label::LabelSet;
 use crate::model::label::Labels;
 use crate::model::name::LabelKey;
+use crate::sync::fetch;
+use crate::sync::fetch_all;
 use std::sync::Arc;
 
 /// Series per chunk: the grain in which label values are shared and changes are noted.
@@ -82,7 +84,7 @@ impl SeriesKeys {
     }
 
     /// How many labels each series has.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.labels.len()
     }
 
@@ -194,7 +196,7 @@ impl SeriesKeys {
     }
 
     /// The label values of a series, in the order of their keys; blank for the overflow series.
-    pub(super) fn texts(&self, series: usize) -> impl Iterator<Item = &str> {
+    pub(crate) fn texts(&self, series: usize) -> impl Iterator<Item = &str> {
         // Labels are text wherever they come from.
         (0..self.width())
             .map(move |position| std::str::from_utf8(self.value(series, position)).unwrap_or_default())
@@ -203,6 +205,36 @@ impl SeriesKeys {
     pub(crate) fn started(&self, series: usize) -> Timestamp {
         let chunk = self.chunks.get(series / CHUNK);
         chunk.and_then(|chunk| chunk.started.get(series % CHUNK)).copied().unwrap_or_default()
+    }
+
+    /// The series that stay and those that go, each in their order; the overflow series stays.
+    pub(super) fn split(&self, is_gone: &dyn Fn(usize) -> bool) -> (Self, Self) {
+        let (mut stay, mut leave) =
+            (Self::new(Arc::clone(&self.labels)), Self::new(Arc::clone(&self.labels)));
+        for series in 0..self.len {
+            let goes = is_gone(series);
+            let into = if goes { &mut leave } else { &mut stay };
+            let at = into.push(self.texts(series), self.started(series));
+            if let Some(overflow) = self.overflow.as_ref().filter(|overflow| overflow.at == series && !goes) {
+                stay.overflow = Some(Arc::new(Overflow { at, ..Overflow::clone(overflow) }));
+            }
+        }
+        (stay, leave)
+    }
+
+    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
+    pub(super) fn fetch(&self, step: usize) {
+        let first = self.chunks.first();
+        match (step, first) {
+            (0, _) => fetch(self.chunks.as_ptr()),
+            (1, Some(chunk)) => fetch_all(&**chunk),
+            (_, Some(chunk)) => {
+                fetch(chunk.text.as_ptr());
+                fetch(chunk.ends.as_ptr());
+                fetch(chunk.started.as_ptr());
+            }
+            (_, None) => {}
+        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -7,6 +7,8 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::exported::Part;
 use crate::runtime::collection::scope::Scope;
+use crate::sync::fetch;
+use crate::sync::fetch_all;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +26,8 @@ pub(super) fn families<'a>(
         groups.begin((name.as_str(), group.as_deref()), Folded::clone(kept));
     }
     let mut single: Vec<(&Snapshot, usize)> = Vec::new();
-    for recorder in recorders {
+    for (at, recorder) in recorders.iter().enumerate() {
+        ask_ahead(recorders, at);
         let group = recorder.cut.identity.group.as_deref();
         for (position, metric) in recorder.cut.metrics.iter().enumerate() {
             let family = &metric.family;
@@ -40,6 +43,25 @@ pub(super) fn families<'a>(
         }
     }
     gather(groups, &single)
+}
+
+/// Asks for the memory of the recorders to come, each step of pointers some recorders after the one before: of very many, each is in cache
+/// lines of its own.
+fn ask_ahead(recorders: &[Snapshot], at: usize) {
+    const STEP: usize = 6;
+    let ahead = |steps: usize| recorders.get(at + steps * STEP).map(|recorder| &*recorder.cut);
+    if let Some(cut) = ahead(6) {
+        fetch_all(cut);
+    }
+    if let Some(cut) = ahead(5) {
+        fetch(Arc::as_ptr(&cut.identity));
+        fetch_all(&*cut.metrics);
+    }
+    for step in 0..3 {
+        if let Some(cut) = ahead(4 - step) {
+            cut.metrics.iter().for_each(|metric| metric.family.fetch(step));
+        }
+    }
 }
 
 /// The folds in the making.

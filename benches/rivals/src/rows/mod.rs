@@ -2,8 +2,11 @@
 
 mod b1;
 mod b12;
+mod b15;
 mod b17;
 mod b2;
+mod b20;
+mod b24;
 mod b3;
 mod b4;
 mod b5;
@@ -41,6 +44,8 @@ pub enum Reading {
     Ratio,
     /// Every figure of ours; there is no rival.
     OursAlone,
+    /// The median of ours; there is no rival.
+    Median,
 }
 
 impl Reading {
@@ -48,6 +53,7 @@ impl Reading {
         match self {
             Self::Ratio => "upper 95 % bound of the median of ours[i] / rival[i] <= bar",
             Self::OursAlone => "every figure of ours <= bar",
+            Self::Median => "median of ours <= bar",
         }
     }
 }
@@ -76,6 +82,7 @@ impl Row {
             Reading::Ratio => {
                 stats::upper_bound_of_median(&stats::ratios(&self.figures.ours, &self.figures.rival))
             }
+            Reading::Median => stats::median(&self.figures.ours),
             Reading::OursAlone => self.figures.ours.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         }
     }
@@ -100,7 +107,7 @@ impl Row {
 type Measure = fn(usize) -> Result<Row, Failure>;
 
 /// Every row, in the order of the table.
-pub const ALL: [(&str, Measure); 10] = [
+pub const ALL: [(&str, Measure); 15] = [
     ("B1", b1::measure),
     ("B2", b2::measure),
     ("B3", b3::measure),
@@ -110,5 +117,10 @@ pub const ALL: [(&str, Measure); 10] = [
     ("B7", b7::measure),
     ("B8", b8::measure),
     ("B12", b12::measure),
+    ("B15", b15::unused),
+    ("B15b", b15::used),
     ("B17", b17::measure),
+    ("B20", b20::measure),
+    ("B24", b24::counter),
+    ("B24b", b24::histogram),
 ];
