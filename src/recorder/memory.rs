@@ -11,6 +11,7 @@ use crate::recorder::view::MetricCut;
 use crate::recorder::view::Snapshot;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// What one recorder takes in memory, in bytes as they are asked of the allocator.
@@ -80,7 +81,7 @@ pub(crate) fn of(
 ) -> RecorderMemory {
     let cut = &snapshot.cut;
     let mut metrics: Vec<_> = cut.metrics.iter().map(|metric| metric_memory(metric, catalogue)).collect();
-    metrics.sort_by(|ours, theirs| theirs.bytes.cmp(&ours.bytes));
+    metrics.sort_by_key(|metric| Reverse(metric.bytes));
     let (actor, spare) = actor.read();
     let shown = Shared::<Cut>::bytes() + heap::vec(&cut.metrics);
     // The cut that is to be written next is about as large as the one that took its place.
@@ -99,7 +100,7 @@ fn metric_memory(metric: &MetricCut, catalogue: Option<&Catalogue>) -> MetricMem
     });
     let described = if own { descriptor.heap_bytes() } else { 0 };
     let mut labels: Vec<_> = family.label_bytes().map(|(key, bytes)| (key.clone(), bytes)).collect();
-    labels.sort_by(|ours, theirs| theirs.1.cmp(&ours.1));
+    labels.sort_by_key(|label| Reverse(label.1));
     MetricMemory {
         name: family.name().clone(),
         bytes: metric.metric_bytes + family.heap_bytes() + described,

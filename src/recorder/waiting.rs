@@ -12,6 +12,11 @@ const SWEEP_FROM: usize = 64;
 /// Whoever drops its operation leaves its answer here until the list has doubled: looking through it then costs each answer a
 /// constant share, and the list is at most twice as long as what is awaited (or [`SWEEP_FROM`]).
 pub(crate) struct Waiting<K = ()> {
+    /// Made for the first answer: of many recorders, most never owe one of a kind.
+    owed: Option<Box<List<K>>>,
+}
+
+struct List<K> {
     list: VecDeque<(K, Completer)>,
     /// How many of them, from the front, a turn has taken note of.
     seen: usize,
@@ -21,6 +26,12 @@ pub(crate) struct Waiting<K = ()> {
 
 impl<K> Default for Waiting<K> {
     fn default() -> Self {
+        Self { owed: None }
+    }
+}
+
+impl<K> Default for List<K> {
+    fn default() -> Self {
         Self { list: VecDeque::new(), seen: 0, sweep_at: SWEEP_FROM, refuse_unswept: 0 }
     }
 }
@@ -28,7 +39,9 @@ impl<K> Default for Waiting<K> {
 impl<K> Waiting<K> {
     /// What the list takes on the heap; what is owed in it is whoever's who waits.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.list.capacity() * size_of::<(K, Completer)>()
+        self.owed
+            .as_ref()
+            .map_or(0, |owed| size_of_val(&**owed) + owed.list.capacity() * size_of::<(K, Completer)>())
     }
 
     /// Adds an answer to those owed; gives it back if too many wait. What nobody waits for goes to `spent`.
@@ -38,6 +51,56 @@ impl<K> Waiting<K> {
         done: Completer,
         spent: &mut Vec<Completer>,
     ) -> Result<(), Completer> {
+        self.owed.get_or_insert_default().push(key, done, spent)
+    }
+
+    /// The same without a limit, for callers of whom there are few by construction.
+    pub(crate) fn push_always(&mut self, key: K, done: Completer, spent: &mut Vec<Completer>) {
+        self.owed.get_or_insert_default().push_always(key, done, spent);
+    }
+
+    /// A turn takes note of all of them.
+    pub(crate) fn see(&mut self) {
+        if let Some(owed) = &mut self.owed {
+            owed.seen = owed.list.len();
+        }
+    }
+
+    pub(crate) fn has_seen(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.seen > 0)
+    }
+
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &K> {
+        self.owed.iter().flat_map(|owed| owed.list.iter().take(owed.seen).map(|(key, _)| key))
+    }
+
+    /// The one that came last, if no turn has taken note of it.
+    pub(crate) fn last_unseen(&self) -> Option<&(K, Completer)> {
+        let owed = self.owed.as_ref()?;
+        owed.list.back().filter(|_| owed.list.len() > owed.seen)
+    }
+
+    /// Takes out those that are due, of those that a turn has taken note of.
+    pub(crate) fn take_seen(&mut self, is_due: impl Fn(&K) -> bool) -> Vec<Completer> {
+        self.owed.as_mut().map(|owed| owed.take_seen(is_due)).unwrap_or_default()
+    }
+
+    /// Takes out the one that has waited longest.
+    pub(crate) fn pop(&mut self) -> Option<Completer> {
+        let owed = self.owed.as_mut()?;
+        let (_, done) = owed.list.pop_front()?;
+        owed.seen = owed.seen.saturating_sub(1);
+        Some(done)
+    }
+
+    /// Takes out all of them, and gives the list's own memory back.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Completer> + use<K> {
+        self.owed.take().into_iter().flat_map(|owed| owed.list).map(|(_, done)| done)
+    }
+}
+
+impl<K> List<K> {
+    fn push(&mut self, key: K, done: Completer, spent: &mut Vec<Completer>) -> Result<(), Completer> {
         self.sweep_if_doubled(spent);
         if self.list.len() >= limits::MAX_WAITING {
             return Err(done);
@@ -46,8 +109,7 @@ impl<K> Waiting<K> {
         Ok(())
     }
 
-    /// The same without a limit, for callers of whom there are few by construction.
-    pub(crate) fn push_always(&mut self, key: K, done: Completer, spent: &mut Vec<Completer>) {
+    fn push_always(&mut self, key: K, done: Completer, spent: &mut Vec<Completer>) {
         self.sweep_if_doubled(spent);
         self.list.push_back((key, done));
     }
@@ -75,26 +137,7 @@ impl<K> Waiting<K> {
         self.refuse_unswept = if self.list.len() >= limits::MAX_WAITING { SWEEP_FROM } else { 0 };
     }
 
-    /// A turn takes note of all of them.
-    pub(crate) fn see(&mut self) {
-        self.seen = self.list.len();
-    }
-
-    pub(crate) fn has_seen(&self) -> bool {
-        self.seen > 0
-    }
-
-    pub(crate) fn seen(&self) -> impl Iterator<Item = &K> {
-        self.list.iter().take(self.seen).map(|(key, _)| key)
-    }
-
-    /// The one that came last, if no turn has taken note of it.
-    pub(crate) fn last_unseen(&self) -> Option<&(K, Completer)> {
-        self.list.back().filter(|_| self.list.len() > self.seen)
-    }
-
-    /// Takes out those that are due, of those that a turn has taken note of.
-    pub(crate) fn take_seen(&mut self, is_due: impl Fn(&K) -> bool) -> Vec<Completer> {
+    fn take_seen(&mut self, is_due: impl Fn(&K) -> bool) -> Vec<Completer> {
         let later = self.list.split_off(self.seen);
         let (due, kept) =
             std::mem::take(&mut self.list).into_iter().partition::<VecDeque<_>, _>(|(key, _)| is_due(key));
@@ -102,19 +145,5 @@ impl<K> Waiting<K> {
         self.list = kept;
         self.list.extend(later);
         due.into_iter().map(|(_, done)| done).collect()
-    }
-
-    /// Takes out the one that has waited longest.
-    pub(crate) fn pop(&mut self) -> Option<Completer> {
-        let (_, done) = self.list.pop_front()?;
-        self.seen = self.seen.saturating_sub(1);
-        Some(done)
-    }
-
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Completer> + use<K> {
-        self.seen = 0;
-        self.sweep_at = SWEEP_FROM;
-        self.refuse_unswept = 0;
-        std::mem::take(&mut self.list).into_iter().map(|(_, done)| done)
     }
 }
