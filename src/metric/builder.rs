@@ -25,6 +25,7 @@ use crate::model::unit::Unit;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Collects what an instrument `I` over events `E` is; no setter fails, `build()` tells the first mistake.
 ///
@@ -69,6 +70,7 @@ pub struct InstrumentBuilder<E, I> {
     fractional: bool,
     keep: Option<Box<dyn Keep<E>>>,
     interests: Interests,
+    expiry: Option<Duration>,
     instrument: PhantomData<fn() -> I>,
 }
 
@@ -86,6 +88,7 @@ pub(super) struct Intake<E> {
 pub(super) struct Parts<E> {
     pub(super) intake: Intake<E>,
     pub(super) selectors: Selectors<E>,
+    expiry: Option<Duration>,
 }
 
 impl<E: 'static, I> InstrumentBuilder<E, I> {
@@ -102,6 +105,7 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
             fractional: false,
             keep: None,
             interests: Interests::All,
+            expiry: None,
             instrument: PhantomData,
         }
     }
@@ -223,6 +227,46 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
         self
     }
 
+    /// Ends a labelled series that was not observed for this long, so that others have its room. Without it, series stay.
+    ///
+    /// What an ended series counted stays in the totals of the recorder's [group](crate::RecorderBuilder::group), as it does when a recorder is removed, so these
+    /// never go back; a level, such as a gauge, ends with it. If its labels come again they are a series anew, with a start of its own, from 0: no reader
+    /// takes that for a wrap. The overflow series does not end.
+    ///
+    /// It is looked for when the recorder publishes, at most [`EXPIRY_LOOKS`](crate::limits::EXPIRY_LOOKS) times in this time, by the times of events; a
+    /// recorder without events keeps what it has. While a series is looked after, each costs eight bytes more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use mvx_metrics::{MetricEvent, testing::SteppedRuntime};
+    /// use std::time::Duration;
+    ///
+    /// struct Seen(u32);
+    /// impl MetricEvent for Seen { fn event_type(&self) -> &'static str { "seen" } }
+    ///
+    /// let mut runtime = SteppedRuntime::new("docs")?;
+    /// let recorder = runtime
+    ///     .recorder::<Seen>("door")
+    ///     .counter("visits", |c| c.label("user", |e| e.0.into()).expire_after(Duration::from_secs(60)))
+    ///     .create()?;
+    /// recorder.register_event(Seen(1));
+    /// runtime.settle();
+    /// runtime.clock().advance(Duration::from_secs(90));
+    /// recorder.register_event(Seen(2));
+    /// runtime.settle();
+    /// let snapshot = recorder.snapshot();
+    /// assert_eq!(snapshot.counter("visits", &[("user", "1")]), None);
+    /// assert_eq!(snapshot.counter("visits", &[("user", "2")]), Some(1));
+    /// # }
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn expire_after(mut self, idle: Duration) -> Self {
+        self.expiry = Some(idle);
+        self
+    }
+
     pub(super) fn is_fractional(&self) -> bool {
         self.fractional
     }
@@ -259,6 +303,10 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
                 "labels are given twice: put all of them into the one struct given to `.labels::<..>(..)`";
             return Err(Error::new(ErrorKind::InvalidState, message));
         }
+        if self.expiry == Some(Duration::ZERO) {
+            let message = "series that expire after no time at all would never be shown; give a longer one, or leave it out";
+            return Err(Error::new(ErrorKind::InvalidLimit, message));
+        }
         let descriptor = self.descriptor.build()?;
         let keep: Option<Box<dyn Keep<E>>> = match (self.keep, self.present) {
             (Some(keep), Some(present)) => Some(Box::new(move |e: &E| keep.one(e) && present.one(e))),
@@ -276,13 +324,13 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
             }
         };
         let intake = Intake { descriptor, interests: self.interests, keep, value: self.value };
-        Ok(Parts { intake, selectors })
+        Ok(Parts { intake, selectors, expiry: self.expiry })
     }
 }
 
 impl<E> Parts<E> {
     pub(super) fn into_series<C: Column>(self) -> (Intake<E>, Series<E, C>) {
-        let series = Series::new(Arc::clone(&self.intake.descriptor), self.selectors);
+        let series = Series::new(Arc::clone(&self.intake.descriptor), self.selectors, self.expiry);
         (self.intake, series)
     }
 }

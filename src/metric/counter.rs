@@ -14,6 +14,7 @@ use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::ExactSum;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
@@ -21,6 +22,7 @@ use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Counts events, or adds up what they carry.
 ///
@@ -120,6 +122,20 @@ impl<E: 'static> Metric<E> for Counter<E> {
         match &mut self.sums {
             Sums::Whole(series) => series.reshape(descriptor, &mut self.intake.descriptor),
             Sums::Fractional(series) => series.reshape(descriptor, &mut self.intake.descriptor),
+        }
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        match &self.sums {
+            Sums::Whole(series) => series.expiry(),
+            Sums::Fractional(series) => series.expiry(),
+        }
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        match &mut self.sums {
+            Sums::Whole(series) => series.expire(context),
+            Sums::Fractional(series) => series.expire(context),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Exponentials;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
@@ -16,6 +17,7 @@ use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Counts observations in buckets that grow exponentially, and keeps their exact sum and extremes; no bounds need be chosen.
 ///
@@ -130,6 +132,14 @@ impl<E: 'static> Metric<E> for ExponentialHistogram<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -8,6 +8,7 @@ use crate::metric::measure::Amount;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::GaugeFold;
 use crate::model::snapshot::Kind;
@@ -16,6 +17,7 @@ use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Keeps the last value, as the nearest `f64`. NaN and infinities are refused.
 ///
@@ -118,6 +120,14 @@ impl<E: 'static> Metric<E> for Gauge<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

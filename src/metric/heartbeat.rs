@@ -9,6 +9,7 @@ use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Beat;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::GaugeFold;
 use crate::model::snapshot::Kind;
@@ -17,6 +18,7 @@ use crate::model::verdict::Context;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How long ago the last event was, in seconds: it rises while nothing happens.
 ///
@@ -96,6 +98,14 @@ impl<E: 'static> Metric<E> for Heartbeat<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

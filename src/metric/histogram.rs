@@ -18,6 +18,7 @@ use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::ExactSum;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Histograms;
 use crate::model::snapshot::Kind;
@@ -27,6 +28,7 @@ use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bounds for durations of requests, in seconds, as OpenTelemetry's conventions advise them.
 pub const SECONDS_BOUNDS: [f64; 14] =
@@ -159,6 +161,14 @@ impl<E: 'static> Metric<E> for Histogram<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -27,6 +27,7 @@ mod builder;
 mod counter;
 mod derived;
 mod edges;
+mod expiring;
 mod exponential;
 mod extreme;
 mod gauge;
@@ -84,10 +85,12 @@ pub use self::windowed::WindowedSummary;
 pub use self::windowed::WindowedSummaryBuilder;
 
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::verdict::Context;
 use crate::model::verdict::Verdict;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One measured state, fed by events and read through snapshots.
 ///
@@ -152,6 +155,17 @@ pub trait Metric<E>: Send + 'static {
     /// [`RuntimeBuilder::metric_view`](crate::RuntimeBuilder::metric_view) asks for. `false`, as provided, if it stays as it is.
     fn reshape(&mut self, _descriptor: &Arc<Descriptor>) -> bool {
         false
+    }
+
+    /// After how long without an observation series of it [expire](Self::expire); as provided, none does. The same for the metric's whole life.
+    fn expiry(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Takes out the series that are idle at this time, and gives their last state. The recorder asks for it when it publishes, if there is an
+    /// [`expiry`](Self::expiry); a panic is answered as one of [`snapshot`](Self::snapshot) is.
+    fn expire(&mut self, _context: &Context) -> Option<Family> {
+        None
     }
 
     /// Writes the current state into the family that readers will see.

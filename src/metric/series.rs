@@ -1,6 +1,7 @@
 //! The series of one instrument: label selectors, the index, the live values.
 
 use crate::metric::batch::Piece;
+use crate::metric::expiring::Idleness;
 use crate::metric::index::Identity;
 use crate::metric::index::Index;
 use crate::metric::index::Recalled;
@@ -20,13 +21,16 @@ use crate::model::snapshot::Live;
 use crate::model::verdict::Context;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The series of one instrument, each with a row of the column `C`.
 pub(super) struct Series<E, C> {
     selectors: Selectors<E>,
-    descriptor: Arc<Descriptor>,
+    pub(super) descriptor: Arc<Descriptor>,
+    /// Of series that end when they are idle.
+    pub(super) idleness: Option<Box<Idleness>>,
     /// Made by the first event: of many recorders, most never have one.
-    known: Option<Box<Known<C>>>,
+    pub(super) known: Option<Box<Known<C>>>,
 }
 
 /// How an event names its series.
@@ -55,18 +59,23 @@ impl<E> Selectors<E> {
 }
 
 /// The series that there are.
-struct Known<C> {
+pub(super) struct Known<C> {
     /// The series by the index of their labels, where these have one; made by the first event.
-    dense: Box<[u32]>,
+    pub(super) dense: Box<[u32]>,
     /// Made with the first labelled series.
-    index: Option<Box<Index>>,
-    live: Live<C>,
+    pub(super) index: Option<Box<Index>>,
+    pub(super) live: Live<C>,
     limit: usize,
 }
 
 impl<E, C: Column> Series<E, C> {
-    pub(super) fn new(descriptor: Arc<Descriptor>, selectors: Selectors<E>) -> Self {
-        Self { selectors, descriptor, known: None }
+    pub(super) fn new(
+        descriptor: Arc<Descriptor>,
+        selectors: Selectors<E>,
+        expiry: Option<Duration>,
+    ) -> Self {
+        let idleness = expiry.map(|expiry| Box::new(Idleness::new(expiry)));
+        Self { selectors, descriptor, idleness, known: None }
     }
 
     /// Takes another descriptor of the same labels, and puts it in the place of the instrument's own; not once there are series.
@@ -90,7 +99,14 @@ impl<E, C: Column> Series<E, C> {
             Selectors::Fields(select, order) => known.row_by_fields(&**select, order, event, context),
         };
         known.live.touch(row, context.cut());
+        if let Some(idleness) = &mut self.idleness {
+            idleness.see(std::iter::once(row), context.now());
+        }
         row
+    }
+
+    pub(super) fn expiry(&self) -> Option<Duration> {
+        self.idleness.as_ref().map(|idleness| idleness.expiry)
     }
 
     /// The one row of an instrument without labels, which counts as changed; made if it is new.
@@ -115,6 +131,9 @@ impl<E, C: Column> Series<E, C> {
             Selectors::Fields(select, order) => {
                 rows_by_fields((&**select, order), known, piece, &mut rows, context);
                 known.live.touch_all(rows.iter(), context.cut());
+                if let Some(idleness) = &mut self.idleness {
+                    idleness.see(rows.iter(), context.now());
+                }
                 return rows;
             }
         };
@@ -137,6 +156,9 @@ impl<E, C: Column> Series<E, C> {
             }
         }
         known.live.touch_all(rows.iter(), context.cut());
+        if let Some(idleness) = &mut self.idleness {
+            idleness.see(rows.iter(), context.now());
+        }
         rows
     }
 
@@ -247,7 +269,8 @@ impl<C: Column> Known<C> {
     #[cold]
     fn new(descriptor: &Descriptor) -> Self {
         let limit = descriptor.cardinality() as usize;
-        Self { dense: Box::default(), index: None, live: Live::new(descriptor, C::of(descriptor)), limit }
+        let live = Live::new(descriptor, C::of(descriptor));
+        Self { dense: Box::default(), index: None, live, limit }
     }
 
     #[inline]

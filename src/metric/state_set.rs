@@ -9,6 +9,7 @@ use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::States;
@@ -17,6 +18,7 @@ use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// In which of some named states something is, as OpenMetrics's state set.
 ///
@@ -129,6 +131,14 @@ impl<E: 'static> Metric<E> for StateSet<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -10,6 +10,7 @@ use crate::model::error::Error;
 use crate::model::snapshot::Counting;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Digest;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
@@ -17,6 +18,7 @@ use crate::model::verdict::Refusal;
 use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Tells quantiles, mean, standard deviation and extremes of everything that was observed, with as many significant digits as are asked for.
 ///
@@ -115,6 +117,14 @@ impl<E: 'static> Metric<E> for Summary<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

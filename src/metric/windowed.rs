@@ -10,6 +10,7 @@ use crate::model::error::Error;
 use crate::model::snapshot::Counting;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Digests;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Flow;
 use crate::model::snapshot::Kind;
@@ -185,6 +186,14 @@ impl<E: 'static> Metric<E> for WindowedSummary<E> {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }
@@ -218,6 +227,14 @@ impl<E: 'static> Metric<E> for RateMeter<E> {
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
+    }
+
+    fn expiry(&self) -> Option<Duration> {
+        self.series.expiry()
+    }
+
+    fn expire(&mut self, context: &Context) -> Option<Family> {
+        self.series.expire(context)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -29,6 +29,9 @@ pub const MAX_GROUPS: usize = 1_000;
 /// Processes whose runtimes are merged as one.
 pub const MAX_MERGED_PROCESSES: usize = 10_000;
 
+/// How often it is looked for idle series, at most, in the time after which they expire.
+pub const EXPIRY_LOOKS: u32 = 8;
+
 /// Sources of a runtime.
 pub const MAX_SOURCES: usize = 64;
 

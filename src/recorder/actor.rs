@@ -503,8 +503,11 @@ impl<E: MetricEvent> Actor<E> {
         if !self.dirty || core.queue.is_abandoned() {
             return;
         }
-        let next = self.next_cut(core, now);
-        self.spare = Some(core.cut.replace(next));
+        self.expire(core, now);
+        if self.dirty {
+            let next = self.next_cut(core, now);
+            self.spare = Some(core.cut.replace(next));
+        }
         report::quarantined(core, &mut self.slots);
         report::published(core, &mut self.inspected, self.published_at, (self.version, self.dispatched));
     }

@@ -36,6 +36,8 @@ pub(crate) struct Slot<E> {
     pub(crate) changed_at: u64,
     /// Whether it panicked when it was last to show its state. In quarantine it is not asked again.
     hidden: bool,
+    /// Whether series of it expire.
+    pub(crate) expires: bool,
     /// Of the panic that put it into quarantine, until it is told.
     pub(crate) last_words: LastWords,
 }
@@ -53,6 +55,7 @@ impl<E: MetricEvent> Slot<E> {
             quarantined: false,
             changed_at: 0,
             hidden: false,
+            expires: metric.expiry().is_some(),
             last_words: LastWords::default(),
         };
         let interests = metric.interests();
@@ -161,6 +164,24 @@ impl<E: MetricEvent> Slot<E> {
             family = Family::new(Arc::clone(self.descriptor()));
         }
         family
+    }
+
+    /// Takes out the metric's idle series.
+    pub(crate) fn expire(&mut self, context: &Context) -> Option<Family> {
+        if !self.expires || self.quarantined {
+            return None;
+        }
+        let metric = self.metric.as_mut()?;
+        match call_user(|| metric.expire(context)) {
+            Ok(expired) => expired.filter(|family| !family.is_empty()),
+            Err(payload) => {
+                self.quarantined = true;
+                self.changed_at = context.cut();
+                self.last_words.hear(&*payload);
+                crate::queue::drop_quietly(payload);
+                None
+            }
+        }
     }
 
     /// Lifts a quarantine; what the metric then is will be shown in `cut`.

@@ -95,12 +95,12 @@ impl Groups {
         left
     }
 
-    /// Keeps what a metric has counted that leaves a recorder which stays, as one step with `leave`, which swaps in the recorder's state
+    /// Keeps what metrics or series have counted that leave a recorder which stays, as one step with `leave`, which swaps in the recorder's state
     /// without it, made before: no user code runs under the lock.
     pub(crate) fn withdraw<T>(
         &self,
         of: &Identity,
-        last: &Family,
+        last: &[&Family],
         at: Timestamp,
         leave: impl FnOnce() -> T,
     ) -> T {
@@ -108,7 +108,8 @@ impl Groups {
         let left = leave();
         let limit = state.limit;
         state.withdrawals += 1;
-        Arc::make_mut(&mut state.retired).keep(of, last, at, limit);
+        let retired = Arc::make_mut(&mut state.retired);
+        last.iter().for_each(|last| retired.keep(of, last, at, limit));
         left
     }
 

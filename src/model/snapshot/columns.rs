@@ -8,6 +8,7 @@ use crate::model::snapshot::digest::Digest;
 use crate::model::snapshot::digest::Digests;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::exponential::Exponentials;
+use crate::model::snapshot::family::Family;
 use crate::model::snapshot::histograms::Histograms;
 use crate::model::snapshot::keys::CHUNK;
 use crate::model::snapshot::keys::SeriesKeys;
@@ -22,6 +23,7 @@ use crate::model::snapshot::value::Number;
 use crate::model::snapshot::value::ValueRef;
 use crate::sync::fetch;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The live state of an instrument: its series, their values, and in which cut each chunk of them changed last.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ pub(crate) enum Values {
 }
 
 /// One column of values, one row per series.
-pub(crate) trait Column {
+pub(crate) trait Column: Sized {
     /// No rows, of the shape that a metric wants.
     fn of(descriptor: &Descriptor) -> Self;
 
@@ -67,6 +69,9 @@ pub(crate) trait Column {
 
     /// No rows, of the same shape.
     fn empty(&self) -> Values;
+
+    /// Takes out the rows that go, in their order.
+    fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) -> Self;
 
     /// The column of this type in `values`, if that is what they are.
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self>;
@@ -142,6 +147,24 @@ impl<C: Column> Live<C> {
         series
     }
 
+    /// Takes out the series that go, as a family of their own; those that stay have all changed in cut `cut`, as their rows have.
+    pub(crate) fn split_off(
+        &mut self,
+        is_gone: &dyn Fn(usize) -> bool,
+        descriptor: &Arc<Descriptor>,
+        cut: u64,
+    ) -> Family {
+        let mut family = Family::new(Arc::clone(descriptor));
+        let (stay, leave) = self.keys.split(is_gone);
+        let column = self.column.take_out(is_gone);
+        (self.keys, family.keys) = (stay, leave);
+        if let Some(place) = column.within(&mut family.values) {
+            *place = column;
+        }
+        self.changed = vec![cut; self.len().div_ceil(CHUNK)];
+        family
+    }
+
     #[cold]
     pub(crate) fn count_saturation(&mut self) {
         self.saturated = self.saturated.saturating_add(1);
@@ -185,6 +208,10 @@ impl<T: Row> Column for Vec<T> {
 
     fn empty(&self) -> Values {
         T::wrap(Vec::new())
+    }
+
+    fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) -> Self {
+        take_rows(self, is_gone)
     }
 
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {
@@ -299,6 +326,15 @@ impl Values {
         })
     }
 }
+/// Takes out the rows that go, in their order.
+pub(super) fn take_rows<T>(rows: &mut Vec<T>, is_gone: &dyn Fn(usize) -> bool) -> Vec<T> {
+    let mut gone = Vec::new();
+    for (at, row) in std::mem::take(rows).into_iter().enumerate() {
+        if is_gone(at) { gone.push(row) } else { rows.push(row) }
+    }
+    gone
+}
+
 /// Makes `rows` of `copy` equal to those of `live`, without allocating when they are there already.
 pub(super) fn copy_rows<T: Clone>(copy: &mut Vec<T>, live: &[T], rows: Range<usize>) {
     let there = rows.end.min(copy.len());

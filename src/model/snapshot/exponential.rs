@@ -5,6 +5,7 @@ use crate::model::snapshot::columns::Column;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::columns::copy_rows;
 use crate::model::snapshot::columns::make_room;
+use crate::model::snapshot::columns::take_rows;
 use crate::model::snapshot::descriptor::Descriptor;
 use crate::model::snapshot::exact_sum::ExactSum;
 use crate::model::snapshot::exponential_ref::ExponentialRef;
@@ -97,6 +98,10 @@ impl Column for Exponentials {
 
     fn empty(&self) -> Values {
         Values::Exponential(Self { shape: self.shape, rows: Vec::new() })
+    }
+
+    fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) -> Self {
+        Self { shape: self.shape, rows: take_rows(&mut self.rows, is_gone) }
     }
 
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {

@@ -288,6 +288,21 @@ impl Column for Histograms {
         Values::Histogram(Self::new(self.width - 1))
     }
 
+    fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) -> Self {
+        let bounds = self.width - 1;
+        let all = std::mem::replace(self, Self::new(bounds));
+        let mut gone = Self::new(bounds);
+        for series in 0..all.len() {
+            let (Some(histogram), Some(moments)) = (all.get(series, &[]), all.moments(series)) else {
+                continue;
+            };
+            let buckets: Vec<u64> = histogram.buckets().collect();
+            let into = if is_gone(series) { &mut gone } else { &mut *self };
+            into.put(into.len(), &buckets, moments.clone());
+        }
+        gone
+    }
+
     fn within<'v>(&self, values: &'v mut Values) -> Option<&'v mut Self> {
         match values {
             Values::Histogram(column) if column.width == self.width => Some(column),

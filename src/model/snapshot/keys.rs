@@ -58,7 +58,7 @@ impl SeriesKeys {
     }
 
     /// How many labels each series has.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.labels.len()
     }
 
@@ -170,7 +170,7 @@ impl SeriesKeys {
     }
 
     /// The label values of a series, in the order of their keys; blank for the overflow series.
-    pub(super) fn texts(&self, series: usize) -> impl Iterator<Item = &str> {
+    pub(crate) fn texts(&self, series: usize) -> impl Iterator<Item = &str> {
         // Labels are text wherever they come from.
         (0..self.width())
             .map(move |position| std::str::from_utf8(self.value(series, position)).unwrap_or_default())
@@ -179,6 +179,21 @@ impl SeriesKeys {
     pub(crate) fn started(&self, series: usize) -> Timestamp {
         let chunk = self.chunks.get(series / CHUNK);
         chunk.and_then(|chunk| chunk.started.get(series % CHUNK)).copied().unwrap_or_default()
+    }
+
+    /// The series that stay and those that go, each in their order; the overflow series stays.
+    pub(super) fn split(&self, is_gone: &dyn Fn(usize) -> bool) -> (Self, Self) {
+        let (mut stay, mut leave) =
+            (Self::new(Arc::clone(&self.labels)), Self::new(Arc::clone(&self.labels)));
+        for series in 0..self.len {
+            let goes = is_gone(series);
+            let into = if goes { &mut leave } else { &mut stay };
+            let at = into.push(self.texts(series), self.started(series));
+            if let Some(overflow) = self.overflow.as_ref().filter(|overflow| overflow.at == series && !goes) {
+                stay.overflow = Some(Arc::new(Overflow { at, ..Overflow::clone(overflow) }));
+            }
+        }
+        (stay, leave)
     }
 
     /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).

@@ -6,6 +6,9 @@ use crate::model::error::Error;
 use crate::model::event::MetricEvent;
 use crate::model::incident::IncidentKind;
 use crate::model::name::MetricName;
+use crate::model::snapshot::Family;
+use crate::model::verdict::Context;
+use crate::recorder::calls::Call;
 use crate::recorder::catalogue::conflict_within;
 use crate::recorder::changing::RemovedSeries;
 use crate::recorder::core::Core;
@@ -150,11 +153,35 @@ impl<E: MetricEvent> Actor<E> {
 
     /// Swaps in the state without what was taken out, and hands what that counted over to the totals of the recorder's group, as one step.
     fn withdraw(&mut self, core: &Core<E>, last: &MetricCut, now: Timestamp) {
+        self.swap_without(core, &[&last.family], now);
+    }
+
+    fn swap_without(&mut self, core: &Core<E>, gone: &[&Family], now: Timestamp) {
         self.composition += 1;
         let next = self.next_cut(core, now);
         let swap = || core.cut.replace(next);
-        let before = core.hub.groups.withdraw(core.identity_arc(), &last.family, self.published_at, swap);
+        let before = core.hub.groups.withdraw(core.identity_arc(), gone, self.published_at, swap);
         drop(before);
+    }
+
+    /// Takes the idle series out of every metric, if there are any: what they counted goes to the totals as their cut goes.
+    pub(super) fn expire(&mut self, core: &Core<E>, now: Timestamp) {
+        if !self.slots.iter().any(|slot| slot.expires) {
+            return;
+        }
+        let context = Context::new(now, self.version + 1);
+        let mut gone = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.expires) {
+            core.calls.at(Call::Snapshot(index));
+            if let Some(family) = slot.expire(&context) {
+                slot.changed_at = context.cut();
+                gone.push(family);
+            }
+        }
+        core.calls.at(Call::Commands);
+        if !gone.is_empty() {
+            self.swap_without(core, &gone.iter().collect::<Vec<_>>(), now);
+        }
     }
 
     fn position(&self, name: &str) -> Option<usize> {

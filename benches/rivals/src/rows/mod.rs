@@ -2,9 +2,11 @@
 
 mod b1;
 mod b12;
+mod b15;
 mod b17;
 mod b2;
 mod b20;
+mod b24;
 mod b3;
 mod b4;
 mod b5;
@@ -105,7 +107,7 @@ impl Row {
 type Measure = fn(usize) -> Result<Row, Failure>;
 
 /// Every row, in the order of the table.
-pub const ALL: [(&str, Measure); 11] = [
+pub const ALL: [(&str, Measure); 15] = [
     ("B1", b1::measure),
     ("B2", b2::measure),
     ("B3", b3::measure),
@@ -115,6 +117,10 @@ pub const ALL: [(&str, Measure); 11] = [
     ("B7", b7::measure),
     ("B8", b8::measure),
     ("B12", b12::measure),
+    ("B15", b15::unused),
+    ("B15b", b15::used),
     ("B17", b17::measure),
     ("B20", b20::measure),
+    ("B24", b24::counter),
+    ("B24b", b24::histogram),
 ];
