@@ -152,13 +152,14 @@ pub trait Metric<E>: Send + 'static {
     }
 
     /// Takes another description of the same metric before its first event, with other bounds or another cardinality limit, as
-    /// [`RuntimeBuilder::metric_view`](crate::RuntimeBuilder::metric_view) asks for. `false`, as provided, if it stays as it is.
+    /// [`RuntimeBuilder::metric_view`](crate::RuntimeBuilder::metric_view) asks for, or with the same, which
+    /// equal metrics of a runtime share. `false`, as provided, if it stays as it is.
     fn reshape(&mut self, _descriptor: &Arc<Descriptor>) -> bool {
         false
     }
 
     /// The bytes that the metric has on the heap, without its own size and its descriptor, for the
-    /// [report of memory](crate::MetricsRuntime::memory). Asked whenever the state was written for readers; 0 as provided.
+    /// [report of memory](crate::MetricsRuntime::memory). Asked on the worker, whenever the state was written for readers; 0 as provided.
     fn heap_bytes(&self) -> usize {
         0
     }
@@ -176,6 +177,13 @@ pub trait Metric<E>: Send + 'static {
 
     /// Writes the current state into the family that readers will see.
     fn snapshot(&self, writer: &mut FamilyWriter<'_>);
+
+    /// What there is to see before the first event, if there is anything. Of our own instruments alone: it is asked for where the recorder is
+    /// made, and a user's code is to run on the worker.
+    #[doc(hidden)]
+    fn at_first(&self) -> Option<Family> {
+        None
+    }
 }
 
 /// Which event types a metric wants to see.

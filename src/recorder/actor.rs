@@ -617,16 +617,10 @@ enum Drained {
     Abandoned,
 }
 
-/// A metric before its first event: some have something to show from the start.
+/// A metric before its first event.
 fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
     let (tally, quarantined) = (slot.tally, slot.quarantined);
-    MetricCut {
-        family: slot.written_out(),
-        tally,
-        quarantined,
-        removed: false,
-        metric_bytes: slot.heap_bytes(),
-    }
+    MetricCut { family: slot.at_first(), tally, quarantined, removed: false, metric_bytes: slot.own_bytes() }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.

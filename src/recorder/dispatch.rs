@@ -81,7 +81,6 @@ impl<E: MetricEvent> Slot<E> {
     /// What the slot's metric takes on the heap beside the descriptor that it is shown under, as it says itself. A metric that panics over it says 0.
     pub(crate) fn heap_bytes(&self) -> usize {
         let Some(metric) = &self.metric else { return 0 };
-        let route = self.route.as_ref().map_or(0, |route| size_of_val(&**route));
         let own = call_user(|| {
             let shared = Arc::ptr_eq(metric.descriptor(), &self.descriptor);
             metric.heap_bytes() + if shared { 0 } else { metric.descriptor().heap_bytes() }
@@ -90,7 +89,13 @@ impl<E: MetricEvent> Slot<E> {
             crate::queue::drop_quietly(payload);
             0
         });
-        size_of_val(&**metric) + own + route
+        self.own_bytes() + own
+    }
+
+    /// What the metric's box and its route take: all that is known without asking the metric, which is the user's code.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let metric = self.metric.as_ref().map_or(0, |metric| size_of_val(&**metric));
+        metric + self.route.as_ref().map_or(0, |route| size_of_val(&**route))
     }
 
     /// Asks the metric to be as its runtime wants it.
@@ -170,6 +175,12 @@ impl<E: MetricEvent> Slot<E> {
         self.tally.refused += refused;
         // Those that the route spared it are among them.
         self.tally.ignored += seen - accepted - refused;
+    }
+
+    /// What readers see of the metric before its first event. No code of a user's is asked.
+    pub(crate) fn at_first(&self) -> Family {
+        let shown = self.metric.as_ref().and_then(|metric| metric.at_first());
+        shown.unwrap_or_else(|| Family::new(Arc::clone(self.descriptor())))
     }
 
     /// The metric's state as a family of its own; empty if the metric panics over it.
