@@ -830,7 +830,7 @@ mod others {
             runtime.force_flush(PATIENCE).unwrap();
             let forwarded = sink.wait_for(1).remove(0);
             let request = decoded(&forwarded);
-            assert_eq!(points(&[request.clone()]), expected(&kept.latest().unwrap()));
+            assert_eq!(points(std::slice::from_ref(&request)), expected(&kept.latest().unwrap()));
             let read = by_python(&plain(&forwarded));
             assert!(read.len() > 25, "{}", read.len());
             assert_eq!(read, shown(&request));
