@@ -11,6 +11,7 @@ use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::label::LabelSet;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Kind;
 use crate::model::verdict::Context;
@@ -150,6 +151,13 @@ impl<E: 'static> Metric<E> for Info<E> {
         if let Some((labels, since)) = &self.now {
             writer.started(*since).info(labels);
         }
+    }
+
+    fn at_first(&self) -> Option<Family> {
+        let (labels, since) = self.now.as_ref()?;
+        let mut family = Family::new(Arc::clone(&self.intake.descriptor));
+        FamilyWriter::whole(&mut family).started(*since).info(labels);
+        Some(family)
     }
 }
 

@@ -170,6 +170,13 @@ pub trait Metric<E>: Send + 'static {
 
     /// Writes the current state into the family that readers will see.
     fn snapshot(&self, writer: &mut FamilyWriter<'_>);
+
+    /// What there is to see before the first event, if there is anything. Of our own instruments alone: it is asked for where the recorder is
+    /// made, and a user's code is to run on the worker.
+    #[doc(hidden)]
+    fn at_first(&self) -> Option<Family> {
+        None
+    }
 }
 
 /// Which event types a metric wants to see.

@@ -608,9 +608,9 @@ enum Drained {
     Abandoned,
 }
 
-/// A metric before its first event: some have something to show from the start.
+/// A metric before its first event.
 fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
-    MetricCut { family: slot.written_out(), tally: slot.tally, quarantined: slot.quarantined, removed: false }
+    MetricCut { family: slot.at_first(), tally: slot.tally, quarantined: slot.quarantined, removed: false }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.

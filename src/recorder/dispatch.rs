@@ -154,6 +154,12 @@ impl<E: MetricEvent> Slot<E> {
         self.tally.ignored += seen - accepted - refused;
     }
 
+    /// What readers see of the metric before its first event. No code of a user's is asked.
+    pub(crate) fn at_first(&self) -> Family {
+        let shown = self.metric.as_ref().and_then(|metric| metric.at_first());
+        shown.unwrap_or_else(|| Family::new(Arc::clone(self.descriptor())))
+    }
+
     /// The metric's state as a family of its own; empty if the metric panics over it.
     pub(crate) fn written_out(&self) -> Family {
         let mut family = Family::new(Arc::clone(self.descriptor()));

@@ -22,6 +22,8 @@ pub struct Received {
     pub body: Vec<u8>,
     /// Which connection it came by, from 0.
     pub connection: usize,
+    /// Whether it was answered as taken.
+    pub taken: bool,
 }
 
 impl Received {
@@ -129,9 +131,11 @@ impl Server {
             let (head, body) = read_request(&mut stream)?;
             let reply = {
                 let mut state = self.shared.0.lock().unwrap();
-                state.received.push(Received { head, body, connection });
+                let reply = state.replies.pop_front().unwrap_or_else(ok);
+                let taken = matches!(&reply, Reply::Keep(bytes) if bytes.starts_with(b"HTTP/1.1 2"));
+                state.received.push(Received { head, body, connection, taken });
                 self.shared.1.notify_all();
-                state.replies.pop_front().unwrap_or_else(ok)
+                reply
             };
             match reply {
                 Reply::Keep(bytes) => stream.write_all(&bytes).ok()?,

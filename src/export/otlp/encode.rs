@@ -1,5 +1,11 @@
 //! Snapshots as export requests (opentelemetry-proto 1.x, `collector/metrics/v1` and `metrics/v1`).
 
+use crate::export::otlp::delta::Base;
+use crate::export::otlp::delta::Change;
+use crate::export::otlp::delta::Key;
+use crate::export::otlp::delta::Run;
+use crate::export::otlp::delta::Taken;
+use crate::export::otlp::delta::Value;
 use crate::export::rows::Row;
 use crate::export::rows::Selection;
 use crate::export::rows::Written;
@@ -26,6 +32,8 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
     /// How many data points it has.
     pub(super) points: u64,
+    /// What has been taken when it has been.
+    pub(super) taken: Vec<(Key, Base)>,
 }
 
 /// What kind of OTLP metric the points of a list belong to: field number in `Metric`, and what stands beside the points.
@@ -38,16 +46,20 @@ enum Data {
     Summary,
 }
 
-/// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
+/// `AGGREGATION_TEMPORALITY_DELTA` and `AGGREGATION_TEMPORALITY_CUMULATIVE`.
+const DELTA: u64 = 1;
 const CUMULATIVE: u64 = 2;
 
 /// Collects metrics into requests of bounded size.
 struct Batches<'a> {
     resource: &'a Resource,
     most: usize,
+    /// What counts and sums are told as.
+    temporality: u64,
     /// Encoded metrics of the request in the making, and their points.
     metrics: Vec<u8>,
     points_in: u64,
+    taken: Vec<(Key, Base)>,
     /// Encoded points of the metric in the making.
     points: Vec<u8>,
     count: u64,
@@ -60,13 +72,16 @@ pub(super) fn requests(
     selection: &Selection,
     resource: &Resource,
     most: usize,
+    mut deltas: Option<&mut Taken>,
 ) -> (Vec<Request>, Written) {
     let mut written = Written::default();
     let mut batches = Batches {
         resource,
         most,
+        temporality: if deltas.is_some() { DELTA } else { CUMULATIVE },
         metrics: Vec::new(),
         points_in: 0,
+        taken: Vec::new(),
         points: Vec::new(),
         count: 0,
         done: Vec::new(),
@@ -79,9 +94,23 @@ pub(super) fn requests(
             if let ValueRef::Fields(_) = row.series.value() {
                 continue;
             }
-            let data = data_of(row.series.value());
-            batches
-                .point(row.descriptor, descriptor.name().as_str(), data, |point| write_point(point, row, at));
+            let (name, data) = (descriptor.name().as_str(), data_of(row.series.value()));
+            let change = deltas.as_mut().and_then(|taken| {
+                taken.change(key_of(name, row), row.series.value(), row.series.started(), at)
+            });
+            match change {
+                None => batches.point(row.descriptor, name, data, None, |point| write_point(point, row, at)),
+                Some((Change::Whole, key, base)) => {
+                    let taken = Some((key, base));
+                    batches.point(row.descriptor, name, data, taken, |point| write_point(point, row, at));
+                }
+                Some((Change::Since(start, value), key, base)) => {
+                    let times = (start, at);
+                    let write = |point: &mut Wire<'_>| write_difference(point, row, times, &value);
+                    batches.point(row.descriptor, name, data, Some((key, base)), write);
+                }
+                Some((Change::Nothing, ..)) => {}
+            }
         }
         if let Some(data) = rows(&family).next().map(|row| data_of(row.series.value())) {
             batches.end_metric(descriptor, descriptor.name().as_str(), data);
@@ -109,8 +138,8 @@ fn fields(
         let name = format!("{}.{field}", descriptor.name());
         for row in rows(family) {
             if let Some(number) = row.series.value().field(field) {
-                batches.point(descriptor, &name, Data::Gauge, |point| {
-                    times(point, row, at, 2);
+                batches.point(descriptor, &name, Data::Gauge, None, |point| {
+                    times(point, since(row, at), 2);
                     write_number(point, number);
                     attributes(point, 7, row);
                 });
@@ -135,12 +164,20 @@ fn data_of(value: ValueRef<'_>) -> Data {
 
 impl Batches<'_> {
     /// Appends a point to the metric in the making; if that would be too much for the request, a new one begins before it.
-    fn point(&mut self, descriptor: &Descriptor, name: &str, data: Data, write: impl FnOnce(&mut Wire<'_>)) {
+    fn point(
+        &mut self,
+        descriptor: &Descriptor,
+        name: &str,
+        data: Data,
+        taken: Option<(Key, Base)>,
+        write: impl FnOnce(&mut Wire<'_>),
+    ) {
         let start = self.points.len();
         Wire::new(&mut self.points).nested(1, write);
         self.count += 1;
         if self.metrics.len() + self.points.len() + HEADROOM <= self.most || self.points_in + self.count == 1
         {
+            self.taken.extend(taken);
             return;
         }
         let last = self.points.split_off(start);
@@ -149,6 +186,7 @@ impl Batches<'_> {
         self.end_request();
         self.points = last;
         self.count = 1;
+        self.taken.extend(taken);
     }
 
     /// Closes the metric in the making.
@@ -172,11 +210,14 @@ impl Batches<'_> {
                 Data::Exponential => (10, true),
                 Data::Summary => (11, false),
             };
+            // A level is no difference in either.
+            let level = matches!(data, Data::Sum { monotonic: false });
+            let temporality = if level { CUMULATIVE } else { self.temporality };
             let points = &self.points;
             metric.nested(field, |list| {
                 list.raw(points);
                 if temporal {
-                    list.uint64(2, CUMULATIVE);
+                    list.uint64(2, temporality);
                 }
                 if let Data::Sum { monotonic } = data {
                     list.bool(3, monotonic);
@@ -208,7 +249,8 @@ impl Batches<'_> {
                 of_scope.raw(metrics);
             });
         });
-        self.done.push(Request { body, points: std::mem::take(&mut self.points_in) });
+        let taken = std::mem::take(&mut self.taken);
+        self.done.push(Request { body, points: std::mem::take(&mut self.points_in), taken });
         self.metrics.clear();
     }
 }
@@ -225,13 +267,13 @@ fn write_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp) {
         ValueRef::Histogram(histogram) => explicit(point, row, at, histogram),
         ValueRef::Exponential(histogram) => exponential(point, row, at, histogram),
         ValueRef::Average { sum, count, .. } => {
-            times(point, row, at, 2);
+            times(point, since(row, at), 2);
             point.fixed64(4, count);
             point.double(5, sum);
             attributes(point, 7, row);
         }
         ValueRef::Summary(summary) => {
-            times(point, row, at, 2);
+            times(point, since(row, at), 2);
             point.fixed64(4, summary.total_count());
             point.double(5, summary.total_sum());
             for (quantile, value) in summary.quantiles() {
@@ -248,14 +290,19 @@ fn write_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp) {
 }
 
 fn number_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, number: Number) {
-    times(point, row, at, 2);
+    times(point, since(row, at), 2);
     write_number(point, number);
     attributes(point, 7, row);
 }
 
+/// From when to when a total is.
+fn since(row: Row<'_>, at: Timestamp) -> (Timestamp, Timestamp) {
+    (row.series.started(), at)
+}
+
 /// `start_time_unix_nano` and `time_unix_nano`, which stand one after the other in every point.
-fn times(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, first: u32) {
-    point.fixed64(first, row.series.started().unix_nanos());
+fn times(point: &mut Wire<'_>, (start, at): (Timestamp, Timestamp), first: u32) {
+    point.fixed64(first, start.unix_nanos());
     point.fixed64(first + 1, at.unix_nanos());
 }
 
@@ -272,7 +319,7 @@ fn write_number(point: &mut Wire<'_>, number: Number) {
 }
 
 fn explicit(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: HistogramRef<'_>) {
-    times(point, row, at, 2);
+    times(point, since(row, at), 2);
     point.fixed64(4, histogram.count());
     point.double(5, histogram.sum());
     point.packed_fixed64(6, histogram.buckets());
@@ -283,7 +330,7 @@ fn explicit(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: Histog
 
 fn exponential(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: ExponentialRef<'_>) {
     attributes(point, 1, row);
-    times(point, row, at, 2);
+    times(point, since(row, at), 2);
     point.fixed64(4, histogram.count());
     point.double(5, histogram.sum());
     point.sint32(6, histogram.scale());
@@ -291,9 +338,75 @@ fn exponential(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: Exp
     buckets(point, 8, histogram.positive());
     buckets(point, 9, histogram.negative());
     extremes(point, (12, histogram.min()), (13, histogram.max()));
+    threshold(point, histogram);
+}
+
+fn threshold(point: &mut Wire<'_>, histogram: ExponentialRef<'_>) {
     if histogram.zero_threshold() > 0.0 {
         point.double(14, histogram.zero_threshold());
     }
+}
+
+/// What came between two times. The smallest and the largest of that are not known, and left out.
+fn write_difference(point: &mut Wire<'_>, row: Row<'_>, between: (Timestamp, Timestamp), value: &Value) {
+    match value {
+        Value::Count(count) => {
+            times(point, between, 2);
+            write_number(point, Number::U64(*count));
+            attributes(point, 7, row);
+        }
+        Value::Sum(sum) => {
+            times(point, between, 2);
+            write_number(point, Number::F64(*sum));
+            attributes(point, 7, row);
+        }
+        Value::Histogram { sum, buckets } => {
+            times(point, between, 2);
+            point.fixed64(4, buckets.iter().copied().fold(0, u64::saturating_add));
+            point.double(5, *sum);
+            point.packed_fixed64(6, buckets.iter().copied());
+            if let ValueRef::Histogram(histogram) = row.series.value() {
+                point.packed_doubles(7, histogram.bounds().iter().copied());
+            }
+            attributes(point, 9, row);
+        }
+        Value::Exponential { sum, scale, zeros, positive, negative } => {
+            attributes(point, 1, row);
+            times(point, between, 2);
+            let counts = positive.iter().chain(negative).map(|(_, count)| *count);
+            point.fixed64(4, counts.fold(*zeros, u64::saturating_add));
+            point.double(5, *sum);
+            point.sint32(6, *scale);
+            point.fixed64(7, *zeros);
+            run(point, 8, positive);
+            run(point, 9, negative);
+            if let ValueRef::Exponential(histogram) = row.series.value() {
+                threshold(point, histogram);
+            }
+        }
+    }
+}
+
+/// Buckets from the first that holds something to the last.
+fn run(point: &mut Wire<'_>, field: u32, run: &Run) {
+    let Some((first, _)) = run.first() else { return };
+    point.nested(field, |message| {
+        message.sint32(1, *first);
+        let mut next = *first;
+        let counts = run.iter().flat_map(|(index, count)| {
+            let empty = (*index - next) as usize;
+            next = *index + 1;
+            std::iter::repeat_n(0, empty).chain([*count])
+        });
+        message.packed_uint64(2, counts);
+    });
+}
+
+/// What a series is known by: its name and its attributes.
+fn key_of(name: &str, row: Row<'_>) -> Key {
+    let mut key = name.as_bytes().to_vec();
+    attributes(&mut Wire::new(&mut key), 7, row);
+    key.into()
 }
 
 fn buckets(point: &mut Wire<'_>, field: u32, buckets: ExponentialBuckets<'_>) {

@@ -2,6 +2,7 @@
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>, <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 
 use crate::export::otlp::exporter::HttpExporterBuilder;
+use crate::export::otlp::exporter::Temporality;
 use crate::export::push::percent_decoded;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -52,6 +53,16 @@ pub(super) fn apply(
         Some((name, _)) => return Err(refused(&name, "asks for another compression than `gzip` or `none`")),
         None => {}
     }
+    const PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    builder = match given(lookup, PREFERENCE).map(|word| word.to_ascii_lowercase()).as_deref() {
+        None => builder,
+        Some("cumulative") => builder.temporality(Temporality::Cumulative),
+        // What is counted here is counted by events, also where the runtime asks itself.
+        Some("delta" | "lowmemory") => builder.temporality(Temporality::Delta),
+        Some(_) => {
+            return Err(refused(PREFERENCE, "asks for another than `cumulative`, `delta` or `lowmemory`"));
+        }
+    };
     if let Some(list) = given(lookup, "OTEL_RESOURCE_ATTRIBUTES") {
         for (key, value) in pairs("OTEL_RESOURCE_ATTRIBUTES", &list)? {
             builder = builder.resource(&key, &value);

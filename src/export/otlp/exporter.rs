@@ -2,6 +2,7 @@
 
 use crate::export::exporter::ExportError;
 use crate::export::exporter::Exporter;
+use crate::export::otlp::delta::Taken;
 use crate::export::otlp::encode;
 use crate::export::otlp::encode::Resource;
 use crate::export::otlp::environment;
@@ -62,6 +63,8 @@ use std::time::Duration;
 pub struct HttpExporter {
     client: Client,
     settings: Settings,
+    /// For differences.
+    taken: Taken,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,26 @@ struct Settings {
     resource: Resource,
     gzip: bool,
     most: usize,
+    temporality: Temporality,
+}
+
+/// What the points of counters and histograms are: totals since the start of each series, or what came since the last point that was taken.
+///
+/// Levels, gauges and summaries are told as they are in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Temporality {
+    /// Totals. An export that failed, or of whose fate nothing is known, is made up for by the next.
+    #[default]
+    Cumulative,
+    /// Differences, for receivers that add up by themselves.
+    ///
+    /// One counts as taken when the answer says so, rejected points included; until then it is a part of the next. So none is lost, and the sum of those that were
+    /// taken is the total. **Where an answer does not come**, by a time-out or a connection that breaks, the receiver may have taken the request all the same: then
+    /// what was in it is told twice, with the same start time. Only totals have no such doubt. What a series has counted since the last export is lost
+    /// if it is removed before the next; by [`Fold::Group`] it is not. Points without change are left out, and smallest and largest
+    /// values stand in a series' first point alone. The exporter remembers every series that it shows.
+    Delta,
 }
 
 /// Collects the settings of an [`HttpExporter`]; mistakes are told by [`build`](Self::build).
@@ -94,6 +117,7 @@ impl HttpExporter {
                 resource: Resource::default(),
                 gzip: false,
                 most: limits::OTLP_REQUEST_BYTES,
+                temporality: Temporality::default(),
             },
         }
     }
@@ -181,8 +205,25 @@ impl HttpExporterBuilder {
         self
     }
 
+    /// Totals or differences; [totals](Temporality::Cumulative) unless said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::export::otlp::{HttpExporter, Temporality};
+    ///
+    /// let exporter = HttpExporter::builder().temporality(Temporality::Delta).build()?;
+    /// assert!(format!("{exporter:?}").contains("Delta"));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn temporality(mut self, temporality: Temporality) -> Self {
+        self.settings.temporality = temporality;
+        self
+    }
+
     /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` and, with `push-tls`, `_CERTIFICATE` (a file of roots), each also as
-    /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
+    /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` (`lowmemory` is as `delta`), `OTEL_RESOURCE_ATTRIBUTES` and
+    /// `OTEL_SERVICE_NAME`.
     ///
     /// # Errors
     ///
@@ -220,7 +261,8 @@ impl HttpExporterBuilder {
         for (name, value) in &headers {
             target.header(name, value)?;
         }
-        Ok(HttpExporter { client: Client::new(target, &route)?, settings })
+        let taken = Taken::new(settings.selection.fold == Fold::Recorder);
+        Ok(HttpExporter { client: Client::new(target, &route)?, settings, taken })
     }
 }
 
@@ -263,19 +305,23 @@ fn from_variables(lookup: environment::Lookup<'_>) -> Result<Schedule, Error> {
 
 impl Exporter for HttpExporter {
     async fn export(&mut self, snapshot: &RuntimeSnapshot, _within: Duration) -> Result<(), ExportError> {
-        let Settings { selection, resource, gzip, most } = &self.settings;
+        let Settings { selection, resource, gzip, most, temporality } = &self.settings;
         let named = resource.attributes.iter().any(|(key, _)| key == "service.name");
         let mut resource = resource.clone();
         if !named {
             resource.attributes.push(("service.name".to_owned(), snapshot.namespace().to_owned()));
         }
-        let (requests, _) = encode::requests(snapshot, selection, &resource, *most);
+        self.taken.begin();
+        let deltas = (*temporality == Temporality::Delta).then_some(&mut self.taken);
+        let (requests, _) = encode::requests(snapshot, selection, &resource, *most, deltas);
         let (mut rejected, mut sent) = (Rejected::default(), 0);
         for request in requests {
             sent += request.points;
             let answer = self.client.send(message(request.body, *gzip)?).await?;
             rejected.add(judge(&answer)?);
+            self.taken.commit(request.taken);
         }
+        self.taken.end();
         rejected.into_result(sent)
     }
 
@@ -407,6 +453,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=of the list,region=eu%3Dwest"),
             ("OTEL_SERVICE_NAME", " shop "),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "LowMemory"),
         ])
         .unwrap();
         assert_eq!(builder.endpoint, "http://general:1/v1/metrics");
@@ -416,6 +463,7 @@ mod tests {
             builder.settings.resource.attributes,
             [pair("region", "eu=west"), pair("service.name", "shop")]
         );
+        assert_eq!(builder.settings.temporality, Temporality::Delta);
         assert!(builder.settings.gzip && !format!("{builder:?}").contains("cret"));
         let builder = with(&[
             ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://specific:2/x"),
@@ -435,6 +483,7 @@ mod tests {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "canary"),
             ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "canary"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "canary"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "canary"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "=canary"),
             ("OTEL_RESOURCE_ATTRIBUTES", "key=canary%zz"),

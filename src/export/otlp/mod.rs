@@ -11,12 +11,14 @@
 //! | custom fields | a gauge for each, `name.field` |
 //!
 //! Names, units and descriptions are ours as they are: dotted names and units of UCUM are those that OpenTelemetry asks for. The labels of recorder,
-//! group and series are attributes. Everything is cumulative, with the start time of each series; so an export that failed is made up
-//! for by the next.
+//! group and series are attributes. Everything is cumulative unless
+//! [`Temporality::Delta`] is asked for, with the start time of each series; so an export that failed is made up for by the next.
 
+mod delta;
 mod encode;
 mod environment;
 mod exporter;
 
 pub use exporter::HttpExporter;
 pub use exporter::HttpExporterBuilder;
+pub use exporter::Temporality;
