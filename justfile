@@ -107,7 +107,7 @@ stress:
 
 # The figures of the reliability bar alone, in the size of `just stress`: some minutes.
 reliability:
-    MVX_SCALE={{ scale }} ci/record.sh reliability cargo test --release --test reliability --test signals --test fork --test real_prometheus --test http_storms
+    MVX_SCALE={{ scale }} ci/record.sh reliability cargo test --release --test reliability --test signals --test fork --test real_prometheus --test http_storms --test push_receivers
 
 # The tests on a single core, where every hand-over needs the scheduler; then the races about the door by the hundred thousand.
 one-core:

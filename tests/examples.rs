@@ -5,6 +5,8 @@
 
 #[path = "../examples/change_hook.rs"]
 mod change_hook;
+#[path = "../examples/connections.rs"]
+mod connections;
 #[path = "../examples/manual_lifecycle.rs"]
 mod manual_lifecycle;
 #[path = "../examples/publishing_recorder.rs"]
@@ -57,6 +59,17 @@ fn the_publisher_is_open_from_the_first_event_to_the_stop_and_gets_every_change(
         "in the snapshot: total 3",
     ];
     assert_eq!(output(publishing_recorder::run), expected);
+}
+
+#[test]
+fn connections_that_come_and_go_add_up_to_what_their_threads_did() {
+    // It fails by itself if a total is not what the threads say.
+    let shown = output(|out| connections::run(out, 100, 2));
+    assert_eq!(shown.iter().filter(|line| line.starts_with("look ")).count(), 2, "{shown:?}");
+    let top: Vec<&String> = shown.iter().filter(|line| line.starts_with("  connection ")).collect();
+    assert!((10..=20).contains(&top.len()), "{shown:?}");
+    let last = shown.last().unwrap();
+    assert!(last.starts_with("at the end: ") && last.ends_with(", 0 events lost"), "{last}");
 }
 
 #[test]

@@ -49,6 +49,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResp
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::Metric as Sent;
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Point;
 use prost::Message;
@@ -74,13 +75,18 @@ fn status(runtime: &MetricsRuntime) -> ExporterStatus {
     runtime.exporters().remove(0)
 }
 
-fn decoded(received: &Received) -> ExportMetricsServiceRequest {
+/// A body as it was before compression.
+fn plain(received: &Received) -> Vec<u8> {
     let mut body = received.body.clone();
     if received.header("content-encoding") == Some("gzip") {
         body.clear();
         flate2::read::GzDecoder::new(&received.body[..]).read_to_end(&mut body).unwrap();
     }
-    ExportMetricsServiceRequest::decode(&body[..]).unwrap()
+    body
+}
+
+fn decoded(received: &Received) -> ExportMetricsServiceRequest {
+    ExportMetricsServiceRequest::decode(&plain(received)[..]).unwrap()
 }
 
 fn pairs(attributes: &[KeyValue]) -> Vec<(String, String)> {
@@ -667,4 +673,170 @@ fn what_cannot_be_sent_to_or_said_is_refused() {
     use ErrorKind::InvalidLimit;
     use ErrorKind::InvalidName;
     assert_eq!(kinds, [InvalidAddress, InvalidName, InvalidName, InvalidLimit]);
+}
+
+/// What others make of it: `rotel`, an agent in Rust that forwards what it took in, and OpenTelemetry's own messages in Python.
+#[cfg(target_os = "linux")]
+mod others {
+    use super::*;
+    use serde_json::Value as Json;
+    use serde_json::json;
+    use std::io::Write;
+    use std::net::TcpStream;
+    use std::path::PathBuf;
+    use std::process::Child;
+    use std::process::Command;
+    use std::process::Stdio;
+
+    /// A child that is ended with the test.
+    struct Running(Child);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn python() -> Command {
+        Command::new(std::env::var("MVX_PYTHON").unwrap_or_else(|_| "python3".to_owned()))
+    }
+
+    fn free_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    /// Where the agent is; `None` without it, or without the messages, which is told.
+    fn rotel() -> Option<PathBuf> {
+        let code = "import opentelemetry.proto, os, rotel; print(os.path.dirname(rotel.__file__), end='')";
+        let found = python().args(["-c", code]).stderr(Stdio::null()).output().ok();
+        let found = found.filter(|output| output.status.success());
+        let agent =
+            found.map(|output| PathBuf::from(String::from_utf8(output.stdout).unwrap()).join("rotel-agent"));
+        if agent.is_none() {
+            let told = writeln!(
+                std::io::stderr(),
+                "NOT CHECKED IN PART: other readers of OTLP; to get it: pip install rotel opentelemetry-proto, and MVX_PYTHON if it is not python3's"
+            );
+            assert!(told.is_ok());
+        }
+        agent
+    }
+
+    /// Every data point as Python shows it.
+    fn shown(request: &ExportMetricsServiceRequest) -> Vec<Json> {
+        let bits = |value: Option<f64>| value.map(f64::to_bits);
+        let number = |value: &Option<Point>| match value.as_ref().unwrap() {
+            Point::AsInt(value) => (json!("as_int"), json!(value)),
+            Point::AsDouble(value) => (json!("as_double"), json!(value.to_bits())),
+        };
+        let mut all = Vec::new();
+        let scopes = request.resource_metrics.iter().flat_map(|one| &one.scope_metrics);
+        for metric in scopes.flat_map(|scope| &scope.metrics) {
+            let mut enter = |kind: &str, attributes: &[KeyValue], times: [u64; 2], values: Json| {
+                let head = (&metric.name, &metric.unit, &metric.description);
+                all.push(json!([head.0, head.1, head.2, pairs(attributes), kind, times, values]));
+            };
+            match metric.data.as_ref().unwrap() {
+                Data::Gauge(gauge) => gauge.data_points.iter().for_each(|p| {
+                    let (of, number) = number(&p.value);
+                    let times = [p.start_time_unix_nano, p.time_unix_nano];
+                    enter("gauge", &p.attributes, times, json!([of, number]));
+                }),
+                Data::Sum(sum) => sum.data_points.iter().for_each(|p| {
+                    let (of, number) = number(&p.value);
+                    let times = [p.start_time_unix_nano, p.time_unix_nano];
+                    let values = json!([sum.aggregation_temporality, sum.is_monotonic, of, number]);
+                    enter("sum", &p.attributes, times, values);
+                }),
+                Data::Histogram(histogram) => histogram.data_points.iter().for_each(|p| {
+                    let bounds: Vec<_> = p.explicit_bounds.iter().map(|bound| bound.to_bits()).collect();
+                    let values = json!([
+                        histogram.aggregation_temporality,
+                        p.count,
+                        bits(p.sum),
+                        p.bucket_counts,
+                        bounds,
+                        bits(p.min),
+                        bits(p.max)
+                    ]);
+                    enter("histogram", &p.attributes, [p.start_time_unix_nano, p.time_unix_nano], values);
+                }),
+                Data::ExponentialHistogram(histogram) => histogram.data_points.iter().for_each(|p| {
+                    let run = |run: &Option<Buckets>| {
+                        run.as_ref().map(|run| json!([run.offset, run.bucket_counts]))
+                    };
+                    let values = json!([
+                        histogram.aggregation_temporality,
+                        p.count,
+                        bits(p.sum),
+                        p.scale,
+                        p.zero_count,
+                        p.zero_threshold.to_bits(),
+                        run(&p.positive),
+                        run(&p.negative),
+                        bits(p.min),
+                        bits(p.max)
+                    ]);
+                    let times = [p.start_time_unix_nano, p.time_unix_nano];
+                    enter("exponential_histogram", &p.attributes, times, values);
+                }),
+                Data::Summary(summary) => summary.data_points.iter().for_each(|p| {
+                    let quantiles = p.quantile_values.iter();
+                    let quantiles: Vec<_> =
+                        quantiles.map(|q| [q.quantile.to_bits(), q.value.to_bits()]).collect();
+                    let times = [p.start_time_unix_nano, p.time_unix_nano];
+                    enter("summary", &p.attributes, times, json!([p.count, p.sum.to_bits(), quantiles]));
+                }),
+            }
+        }
+        all
+    }
+
+    fn by_python(body: &[u8]) -> Vec<Json> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/push/decode_otlp.py");
+        let mut child = python().arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(body).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    #[test]
+    fn an_agent_in_between_and_another_language_read_every_value_to_the_last_bit() {
+        let Some(agent) = rotel() else { return };
+        let sink = Server::start();
+        let (http, grpc) = (free_port(), free_port());
+        let agent = Command::new(agent)
+            .args(["start", "--exporter", "otlp", "--otlp-exporter-protocol", "http"])
+            .args(["--otlp-exporter-compression", "none", "--otlp-exporter-endpoint"])
+            .arg(format!("http://{}", sink.address))
+            .args(["--otlp-http-endpoint".to_owned(), format!("127.0.0.1:{http}")])
+            .args(["--otlp-grpc-endpoint".to_owned(), format!("127.0.0.1:{grpc}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let _agent = Running(agent.unwrap());
+        until("the agent listens", || TcpStream::connect(("127.0.0.1", http)).is_ok());
+        for gzip in [false, true] {
+            let built = HttpExporter::builder()
+                .endpoint(&format!("http://127.0.0.1:{http}{PATH}"))
+                .vitals(false)
+                .gzip(gzip)
+                .build()
+                .unwrap();
+            let (runtime, kept) = pushing("others", built, quick());
+            everything(&runtime);
+            runtime.force_flush(PATIENCE).unwrap();
+            let forwarded = sink.wait_for(1).remove(0);
+            let request = decoded(&forwarded);
+            assert_eq!(points(std::slice::from_ref(&request)), expected(&kept.latest().unwrap()));
+            let read = by_python(&plain(&forwarded));
+            assert!(read.len() > 25, "{}", read.len());
+            assert_eq!(read, shown(&request));
+            // The last state comes by again.
+            runtime.shutdown(PATIENCE).unwrap();
+            sink.wait_for(1);
+        }
+    }
 }
