@@ -159,7 +159,8 @@ pub trait Metric<E>: Send + 'static {
     }
 
     /// The bytes that the metric has on the heap, without its own size and its descriptor, for the
-    /// [report of memory](crate::MetricsRuntime::memory). Asked on the worker, whenever the state was written for readers; 0 as provided.
+    /// [report of memory](crate::MetricsRuntime::memory). Asked on the worker, when the state was
+    /// written for readers, of most kinds if the number of series has changed; 0 as provided.
     fn heap_bytes(&self) -> usize {
         0
     }

@@ -511,9 +511,11 @@ impl<E: MetricEvent> Actor<E> {
         }
         self.expire(core, now);
         if self.dirty {
+            if self.spare.is_none() {
+                core.memory.note(self.heap_bytes(), true);
+            }
             let next = self.next_cut(core, now);
             self.spare = Some(core.cut.replace(next));
-            core.memory.note(self.heap_bytes(), true);
         }
         report::quarantined(core, &mut self.slots);
         report::published(core, &mut self.inspected, self.published_at, (self.version, self.dispatched));
@@ -551,8 +553,11 @@ impl<E: MetricEvent> Actor<E> {
         for (index, (slot, metric)) in self.slots.iter_mut().zip(&mut cut.metrics).enumerate() {
             if slot.changed_at > since {
                 core.calls.at(Call::Snapshot(index));
+                let series = metric.family.len();
                 slot.refresh(&mut metric.family, since, self.version);
-                metric.metric_bytes = slot.heap_bytes();
+                if metric.family.len() != series || !metric.family.descriptor().kind().is_flat() {
+                    metric.metric_bytes = slot.heap_bytes();
+                }
             }
             metric.tally = slot.tally;
             metric.quarantined = slot.quarantined;

@@ -161,6 +161,18 @@ pub(super) enum Detail {
     States(Box<[Box<str>]>),
 }
 
+impl Kind {
+    /// Whether a series takes as much memory as the next, whatever was observed; but for sums of very many parts and very high counts.
+    pub(crate) fn is_flat(self) -> bool {
+        match self {
+            Self::Counter | Self::FloatCounter | Self::Gauge | Self::UpDown | Self::Average => true,
+            Self::Histogram | Self::Heartbeat | Self::StateSet => true,
+            Self::Exponential | Self::Summary | Self::WindowedSummary | Self::Rate => false,
+            Self::Info | Self::Fields => false,
+        }
+    }
+}
+
 impl Descriptor {
     /// What it takes on the heap, the counts of its `Arc` included.
     pub(crate) fn heap_bytes(&self) -> usize {
