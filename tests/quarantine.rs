@@ -283,3 +283,44 @@ fn a_metric_that_panicked_over_showing_itself_is_shown_empty_and_not_asked_until
     assert_eq!(tally(&recorder, "shy").0.total(), recorder.accounts().processed);
     assert_eq!(recorder.snapshot().counter("events", &[]), Some(recorder.accounts().processed));
 }
+
+/// A metric that cannot be shaped as its runtime wants it.
+struct Stubborn(Arc<Descriptor>);
+
+impl Metric<Number> for Stubborn {
+    fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.0
+    }
+
+    fn handle_event(&mut self, _event: &Number, _context: &Context) -> Verdict {
+        Verdict::Accepted
+    }
+
+    fn reshape(&mut self, _descriptor: &Arc<Descriptor>) -> bool {
+        panic_quietly()
+    }
+
+    fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+        writer.counter(&LabelSet::empty(), 1);
+    }
+}
+
+#[test]
+fn a_metric_that_panics_over_its_shape_is_quarantined_and_its_recorder_is_made() {
+    let runtime = running("shapes");
+    let create = |id: &str| {
+        let descriptor = Descriptor::builder("stubborn", Kind::Counter).build().unwrap();
+        let recorder = runtime.recorder::<Number>(id).metric(Stubborn(descriptor));
+        recorder.counter("sibling", |c| c).create().unwrap()
+    };
+    // The second has a metric that is equal to one that the runtime knows, and is asked to share its description.
+    for (recorder, quarantined) in [(create("first"), false), (create("second"), true)] {
+        let is_quarantined = || recorder.snapshot().metric("stubborn").unwrap().is_quarantined();
+        assert_eq!(is_quarantined(), quarantined, "{}", recorder.id());
+        // A start lifts it, as always.
+        insist(&recorder, Number(1));
+        recorder.flush_blocking(PATIENCE).unwrap();
+        assert_eq!((is_quarantined(), recorder.snapshot().counter("sibling", &[])), (false, Some(1)));
+        assert_eq!(recorder.snapshot().counter("stubborn", &[]), Some(1));
+    }
+}

@@ -68,9 +68,7 @@ impl<E: MetricEvent> Slot<E> {
     /// Shows the metric under a descriptor that is equal to its own, which it gives up for this one if it can.
     pub(crate) fn share(&mut self, known: Arc<Descriptor>) {
         debug_assert!(*known == *self.descriptor, "another metric");
-        if let Some(metric) = self.metric.as_mut() {
-            let _ = metric.reshape(&known);
-        }
+        self.ask_to_be(&known);
         self.descriptor = known;
     }
 
@@ -101,10 +99,21 @@ impl<E: MetricEvent> Slot<E> {
     /// Asks the metric to be as its runtime wants it.
     pub(crate) fn reshape(&mut self, by: &Shapes) {
         let Some(wanted) = by.of(&self.descriptor) else { return };
-        let Some(metric) = self.metric.as_mut() else { return };
-        if metric.reshape(&wanted) {
-            self.descriptor = Arc::clone(metric.descriptor());
+        if let Some(descriptor) = self.ask_to_be(&wanted) {
+            self.descriptor = descriptor;
         }
+    }
+
+    /// What the metric then is, if it is another; one that panics over it is quarantined.
+    fn ask_to_be(&mut self, wanted: &Arc<Descriptor>) -> Option<Arc<Descriptor>> {
+        let metric = self.metric.as_mut()?;
+        let asked = call_user(|| metric.reshape(wanted).then(|| Arc::clone(metric.descriptor())));
+        asked.unwrap_or_else(|payload| {
+            self.quarantined = true;
+            self.last_words.hear(&*payload);
+            crate::queue::drop_quietly(payload);
+            None
+        })
     }
 
     /// Shows a batch to the metric; true if it changed.
