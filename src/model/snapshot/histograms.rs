@@ -71,7 +71,7 @@ impl Histograms {
             return false;
         }
         if !moments.surely_within(roughly) {
-            let value = value();
+            let value = unsigned_zero(value());
             moments.min = moments.min.min(value);
             moments.max = moments.max.max(value);
         }
@@ -109,8 +109,7 @@ impl Histograms {
         if !add(&mut moments.sum) {
             return false;
         }
-        moments.min = moments.min.min(min);
-        moments.max = moments.max.max(max);
+        moments.include(min, max);
         let row = series * self.width..(series + 1) * self.width;
         match &mut self.counts {
             Counts::Narrow(counts) => {
@@ -367,8 +366,8 @@ impl Moments {
 
     #[inline]
     pub(super) fn include(&mut self, min: f64, max: f64) {
-        self.min = self.min.min(min);
-        self.max = self.max.max(max);
+        self.min = self.min.min(unsigned_zero(min));
+        self.max = self.max.max(unsigned_zero(max));
     }
 
     /// Adds those of other observations; false if the sum is out of range, and then nothing has changed.
@@ -383,6 +382,12 @@ impl Moments {
     pub(super) fn extremes(&self) -> Option<(f64, f64)> {
         (self.min <= self.max).then_some((self.min, self.max))
     }
+}
+
+/// Zero without its sign: of two zeros, which one is the extreme would depend on the order in which they come.
+#[inline]
+fn unsigned_zero(value: f64) -> f64 {
+    value + 0.0
 }
 
 fn put_row<T>(column: &mut [T], row: Range<usize>, values: impl Iterator<Item = T>) {
