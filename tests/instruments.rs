@@ -212,6 +212,26 @@ fn a_windowed_summary_shows_what_is_within_its_window_and_the_total_of_all() {
 }
 
 #[test]
+fn a_value_that_the_total_cannot_take_is_refused_whole() {
+    let mut runtime = stepped();
+    let recorder = runtime
+        .recorder::<Step>("s")
+        .windowed_summary("wait", |s| s.window(SECOND * 60).slots(6).value(|e| Some(e.by)))
+        .create()
+        .unwrap();
+    send(&mut runtime, &recorder, [by(mvx_metrics::ExactSum::MAX)]);
+    later(&mut runtime, 20.0);
+    // The slot of now could take it, the sum of all cannot.
+    send(&mut runtime, &recorder, [by(mvx_metrics::ExactSum::MAX)]);
+    assert_eq!(recorder.snapshot().metric("wait").unwrap().tally().refused, 1);
+    // The first has left the window.
+    later(&mut runtime, 45.0);
+    let at = recorder.snapshot().at(runtime.runtime().now());
+    let shown = at.summary("wait", &[]).map(|shown| (shown.count(), shown.total_count()));
+    assert_eq!(shown, Some((0, 1)));
+}
+
+#[test]
 fn a_rate_is_of_its_window_and_no_data_is_no_rate() {
     let mut runtime = stepped();
     let recorder = runtime

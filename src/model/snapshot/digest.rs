@@ -167,7 +167,13 @@ impl Digests {
             .get_or_insert_with(|| Arc::new(Recent { total: Gain::default(), window: Window::new(shape) }));
         let Recent { total, window } = Arc::make_mut(recent);
         let Some(slot) = window.slot(shape, at) else { return false };
-        slot.observe(counting, value, &add) && total.observe(&add)
+        // Either may find its sum out of range, and then neither has changed.
+        let mut next = total.clone();
+        let taken = next.observe(&add) && slot.observe(counting, value, &add);
+        if taken {
+            *total = next;
+        }
+        taken
     }
 
     pub(super) fn merge(&mut self, other: &Self, max_buckets: u32) -> bool {
