@@ -477,6 +477,10 @@ fn mistakes_in_a_definition_say_what_to_write() {
         kind(Info::<Step>::builder("i").constant("a", "1").unit(Unit::Bytes).build().unwrap_err(), "unit"),
         ErrorKind::InvalidLimit
     );
+    let long = "n".repeat(limits::MAX_NAME_BYTES);
+    let info = |name: &str| Info::<Step>::builder(name).constant("a", "1").build();
+    assert_eq!(kind(info(&long).unwrap_err(), "shorten"), ErrorKind::InvalidName);
+    assert!(info(&long[".info".len()..]).is_ok());
     let states = |states: &[&str]| StateSet::<Step>::builder("s.t", states).state(|e| Some(&*e.to));
     assert_eq!(
         kind(StateSet::<Step>::builder("s", &["a"]).build().unwrap_err(), ".state("),

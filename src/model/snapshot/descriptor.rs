@@ -586,14 +586,19 @@ impl DescriptorBuilder {
                 gauge_fold: self.gauge_fold,
                 detail: detail.map(Box::new),
             }
-            .with_room_for_states()?,
+            .that_can_be_counted()?,
         ))
     }
 }
 
 impl Descriptor {
-    /// The states' own label must be none of the metric's.
-    fn with_room_for_states(self) -> Result<Self, Error> {
+    /// What it is counted as must have a name: an info one of its own, a state set a label that is none of the metric's.
+    fn that_can_be_counted(self) -> Result<Self, Error> {
+        if self.kind == Kind::Info && self.counted().is_none() {
+            let message =
+                format!("info `{}`: with `.info` after it, the name is too long: shorten it", self.name);
+            return Err(Error::new(ErrorKind::InvalidName, message));
+        }
         if self.kind != Kind::StateSet {
             return Ok(self);
         }
