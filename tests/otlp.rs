@@ -41,8 +41,8 @@ use mvx_metrics::export::Kept;
 use mvx_metrics::export::MemoryExporter;
 use mvx_metrics::export::Schedule;
 use mvx_metrics::export::conformance::Conformance;
-use mvx_metrics::export::otlp::HttpExporter;
-use mvx_metrics::export::otlp::HttpExporterBuilder;
+use mvx_metrics::export::otlp::OtlpExporter;
+use mvx_metrics::export::otlp::OtlpExporterBuilder;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
@@ -63,8 +63,8 @@ use std::time::Instant;
 
 const PATH: &str = "/v1/metrics";
 
-fn exporter(server: &Server) -> HttpExporterBuilder {
-    HttpExporter::builder().endpoint(&server.url(PATH))
+fn exporter(server: &Server) -> OtlpExporterBuilder {
+    OtlpExporter::builder().endpoint(&server.url(PATH))
 }
 
 fn quick() -> Schedule {
@@ -380,7 +380,7 @@ fn everything(runtime: &MetricsRuntime) {
 }
 
 /// A runtime whose state is pushed to the server, and kept as it was at the same moment.
-fn pushing(namespace: &str, exporter: HttpExporter, schedule: Schedule) -> (MetricsRuntime, Kept) {
+fn pushing(namespace: &str, exporter: OtlpExporter, schedule: Schedule) -> (MetricsRuntime, Kept) {
     let runtime = running(namespace);
     let (memory, kept) = MemoryExporter::new(1);
     runtime.add_exporter("otlp", schedule, Both(exporter, memory)).unwrap();
@@ -467,7 +467,7 @@ fn a_state_that_is_too_much_for_one_request_comes_in_several_and_each_point_once
     assert_eq!(points(&requests), expected(&kept.latest().unwrap()));
     let views = View::builder().exclude("*").build().unwrap();
     let none =
-        HttpExporter::builder().endpoint(&server.url(PATH)).vitals(false).build().unwrap().with_view(views);
+        OtlpExporter::builder().endpoint(&server.url(PATH)).vitals(false).build().unwrap().with_view(views);
     runtime.remove_exporter("otlp", PATIENCE).unwrap();
     server.take();
     runtime.add_exporter("none", quick(), none).unwrap();
@@ -597,7 +597,7 @@ fn a_receiver_that_hangs_costs_its_time_out_and_one_that_comes_late_gets_the_who
     let address = listener.local_addr().unwrap();
     drop(listener);
     let late =
-        HttpExporter::builder().endpoint(&format!("http://{address}{PATH}")).vitals(false).build().unwrap();
+        OtlpExporter::builder().endpoint(&format!("http://{address}{PATH}")).vitals(false).build().unwrap();
     let every = Schedule::every(Duration::from_millis(20)).retries(0);
     let (runtime, kept) = pushing("nobody", late, every);
     everything(&runtime);
@@ -618,7 +618,7 @@ fn secrets_arrive_and_are_shown_nowhere() {
     let server = Server::start();
     let url = format!("http://canary-user:canary%20pass@{}{PATH}?key=canary-query", server.address);
     let builder =
-        HttpExporter::builder().endpoint(&url).header("X-Api-Key", "canary-header").header("Accept", "x/y");
+        OtlpExporter::builder().endpoint(&url).header("X-Api-Key", "canary-header").header("Accept", "x/y");
     let shown = [format!("{builder:?}"), format!("{:?}", builder.clone().build().unwrap())];
     let (sender, told) = mpsc::channel();
     let runtime = MetricsRuntime::builder("secrets")
@@ -663,10 +663,10 @@ fn it_conforms() {
 #[test]
 fn what_cannot_be_sent_to_or_said_is_refused() {
     let kinds = [
-        HttpExporter::builder().endpoint("ftp://collector/").build(),
-        HttpExporter::builder().header("Content-Length", "0").build(),
-        HttpExporter::builder().header("x", "a\nb").build(),
-        HttpExporter::builder().max_request_bytes(100).build(),
+        OtlpExporter::builder().endpoint("ftp://collector/").build(),
+        OtlpExporter::builder().header("Content-Length", "0").build(),
+        OtlpExporter::builder().header("x", "a\nb").build(),
+        OtlpExporter::builder().max_request_bytes(100).build(),
     ]
     .map(|result| result.unwrap_err().kind());
     use ErrorKind::InvalidAddress;
@@ -819,7 +819,7 @@ mod others {
         let _agent = Running(agent.unwrap());
         until("the agent listens", || TcpStream::connect(("127.0.0.1", http)).is_ok());
         for gzip in [false, true] {
-            let built = HttpExporter::builder()
+            let built = OtlpExporter::builder()
                 .endpoint(&format!("http://127.0.0.1:{http}{PATH}"))
                 .vitals(false)
                 .gzip(gzip)

@@ -24,8 +24,8 @@ use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
 use mvx_metrics::export::Schedule;
 use mvx_metrics::export::conformance::Conformance;
-use mvx_metrics::export::otlp::HttpExporter;
-use mvx_metrics::export::otlp::HttpExporterBuilder;
+use mvx_metrics::export::otlp::OtlpExporter;
+use mvx_metrics::export::otlp::OtlpExporterBuilder;
 use mvx_metrics::export::otlp::Temporality;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -167,8 +167,8 @@ fn add_metric(totals: &mut Totals, name: &str, data: Data, temporality: i32) {
     }
 }
 
-fn deltas(server: &Server) -> HttpExporterBuilder {
-    HttpExporter::builder().endpoint(&server.url("/v1/metrics")).vitals(false).temporality(Temporality::Delta)
+fn deltas(server: &Server) -> OtlpExporterBuilder {
+    OtlpExporter::builder().endpoint(&server.url("/v1/metrics")).vitals(false).temporality(Temporality::Delta)
 }
 
 fn once() -> Schedule {

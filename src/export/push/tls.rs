@@ -2,6 +2,7 @@
 
 use crate::export::exporter::ExportError;
 use crate::export::push::target::Target;
+use crate::export::push::way::Spoken;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use std::io;
@@ -29,7 +30,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// For a target, whose certificate is signed by one of these in PEM, or else of the platform.
-    pub(super) fn new(target: &Target, roots: Option<&[u8]>) -> Result<Self, Error> {
+    pub(super) fn new(target: &Target, roots: Option<&[u8]>, spoken: Spoken) -> Result<Self, Error> {
         let name = ServerName::try_from(target.host.clone()).map_err(|cause| {
             let message = "the host of the address to push to is no name that a certificate can have; \
                            write it as `https://host:port/path`";
@@ -48,7 +49,7 @@ impl Tls {
             })?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![spoken.alpn().to_vec()];
         let shown = format!("{}:{}", target.host, target.port);
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name, shown })
     }
