@@ -48,14 +48,18 @@ pub fn floors(tree: &Tree) -> Vec<Finding> {
 
 /// A source file that no `mod` line mounts: the compiler never sees it.
 pub fn orphans(tree: &Tree) -> Vec<Finding> {
-    let unmounted = tree.under(&["src/", "loom-tests/"]).filter(|source| {
-        let stem = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
-        let Some((folder, name)) = stem.rsplit_once('/') else { return false };
-        if name == "lib" || source.path == "loom-tests/mod.rs" {
+    let unmounted = tree.under(&["src/", "loom-tests/", "tests/"]).filter(|source| {
+        if source.path.starts_with("tests/") && tree.group_of(&source.path).is_none() {
             return false;
         }
-        let parents = [format!("{folder}/mod.rs"), format!("{folder}/lib.rs"), format!("{folder}.rs")];
-        let parents: Vec<_> = parents.iter().filter_map(|path| tree.source(path)).collect();
+        let stem = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        let Some((folder, name)) = stem.rsplit_once('/') else { return false };
+        if matches!(name, "lib" | "main") || source.path == "loom-tests/mod.rs" {
+            return false;
+        }
+        let parents = ["mod", "lib", "main"].map(|root| format!("{folder}/{root}.rs"));
+        let parents = parents.into_iter().chain([format!("{folder}.rs")]);
+        let parents: Vec<_> = parents.filter_map(|path| tree.source(&path)).collect();
         let line = format!("mod {name}");
         let file = source.path.rsplit('/').next().unwrap_or_default();
         let mounts = |parent: &&Source| {
@@ -222,8 +226,13 @@ mod tests {
             ("loom-tests/mod.rs", "mod ring;"),
             ("loom-tests/ring.rs", ""),
             ("loom-tests/forgotten.rs", ""),
+            ("tests/group/main.rs", "mod order;\n#[path = \"../support/mod.rs\"] mod support;"),
+            ("tests/group/order.rs", ""),
+            ("tests/group/lost.rs", ""),
+            ("tests/order/helper.rs", ""),
+            ("tests/support/mod.rs", ""),
         ]);
         let paths: Vec<_> = orphans(&tree).into_iter().map(|finding| finding.path).collect();
-        assert_eq!(paths, ["loom-tests/forgotten.rs", "src/queue/lost.rs"]);
+        assert_eq!(paths, ["loom-tests/forgotten.rs", "src/queue/lost.rs", "tests/group/lost.rs"]);
     }
 }

@@ -80,6 +80,13 @@ impl Tree {
         self.sources.iter().find(|source| source.path == path)
     }
 
+    /// The folder of the group of tests that this file is in: the one below `tests/` that has a `main.rs`.
+    pub fn group_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let name = path.strip_prefix("tests/")?.split_once('/')?.0;
+        let folder = &path[.."tests/".len() + name.len()];
+        self.source(&format!("{folder}/main.rs")).map(|_| folder)
+    }
+
     fn from_files(files: BTreeMap<String, String>) -> Self {
         let mut sources: Vec<_> = files
             .iter()

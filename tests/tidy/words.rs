@@ -191,11 +191,12 @@ pub fn waits(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A file directly in `tests/`, or a model, without a test.
+/// A file directly in `tests/` or in one of its groups, or a model, without a test.
 pub fn files_without_tests(tree: &Tree) -> Vec<Finding> {
     let files = tree.under(&["tests/", "loom-tests/", "macros/tests/"]).filter(|source| {
         let (folder, name) = source.path.rsplit_once('/').unwrap_or_default();
-        matches!(folder, "tests" | "loom-tests" | "macros/tests") && name != "mod.rs"
+        let grouped = tree.group_of(&source.path) == Some(folder) && name != "main.rs";
+        grouped || matches!(folder, "tests" | "loom-tests" | "macros/tests") && name != "mod.rs"
     });
     let empty = files.filter(|source| source.test_names().is_empty());
     empty
@@ -442,6 +443,10 @@ mod tests {
         assert_eq!(lines(rule, "loom-tests/a.rs", "fn f() {}"), [1]);
         assert_eq!(lines(rule, "tests/support/mod.rs", "fn f() {}"), [0; 0]);
         assert_eq!(lines(rule, "tests/a.rs", "proptest! { #[test] fn f(x in 0..1) {} }"), [0; 0]);
+        let group =
+            Tree::of(&[("tests/g/main.rs", "mod a;"), ("tests/g/a.rs", "fn f() {}"), ("tests/g/a/b.rs", "")]);
+        let found: Vec<_> = rule(&group).into_iter().map(|finding| finding.path).collect();
+        assert_eq!(found, ["tests/g/a.rs"]);
     }
 
     #[test]

@@ -1,0 +1,38 @@
+//! Exporters, formats and servers that the tests play themselves: one program, so that it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod asked_sources;
+mod axum08;
+#[path = "../http/client.rs"]
+mod client;
+mod conformance;
+mod console;
+mod exporters;
+mod http;
+mod json;
+mod otlp;
+mod otlp_delta;
+#[path = "../prometheus/parser.rs"]
+mod parser;
+mod prometheus;
+mod protobuf;
+#[path = "../push/proxy.rs"]
+mod proxy;
+mod push_routes;
+mod pushgateway;
+mod ready_sources;
+#[path = "../statsd/receiver.rs"]
+mod receiver;
+mod remote_write;
+#[path = "../push/server.rs"]
+mod server;
+mod statsd;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../push/tls.rs"]
+mod tls;
