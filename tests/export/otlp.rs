@@ -39,6 +39,7 @@ use mvx_metrics::export::Schedule;
 use mvx_metrics::export::conformance::Conformance;
 use mvx_metrics::export::otlp::OtlpExporter;
 use mvx_metrics::export::otlp::OtlpExporterBuilder;
+use mvx_metrics::export::otlp::Protocol;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
@@ -63,11 +64,11 @@ fn exporter(server: &Server) -> OtlpExporterBuilder {
     OtlpExporter::builder().endpoint(&server.url(PATH))
 }
 
-fn quick() -> Schedule {
+pub fn quick() -> Schedule {
     Schedule::on_demand().timeout(PATIENCE).retry_pause(Duration::from_millis(1))
 }
 
-fn status(runtime: &MetricsRuntime) -> ExporterStatus {
+pub fn status(runtime: &MetricsRuntime) -> ExporterStatus {
     runtime.exporters().remove(0)
 }
 
@@ -85,7 +86,7 @@ fn decoded(received: &Received) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest::decode(&plain(received)[..]).unwrap()
 }
 
-fn pairs(attributes: &[KeyValue]) -> Vec<(String, String)> {
+pub fn pairs(attributes: &[KeyValue]) -> Vec<(String, String)> {
     let text = |pair: &KeyValue| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(text)) => (pair.key.clone(), text.clone()),
         other => panic!("{other:?}"),
@@ -94,7 +95,7 @@ fn pairs(attributes: &[KeyValue]) -> Vec<(String, String)> {
 }
 
 /// Every data point of the requests, as name, attributes and a picture of the value; each key once.
-fn points(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<(String, Vec<(String, String)>), String> {
+pub fn points(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<(String, Vec<(String, String)>), String> {
     let mut all = BTreeMap::new();
     let scopes =
         requests.iter().flat_map(|request| &request.resource_metrics).flat_map(|one| &one.scope_metrics);
@@ -214,7 +215,7 @@ fn pictures(metric: &Sent) -> Vec<(&[KeyValue], String)> {
 }
 
 /// The same pictures, drawn from the snapshot.
-fn expected(snapshot: &RuntimeSnapshot) -> BTreeMap<(String, Vec<(String, String)>), String> {
+pub fn expected(snapshot: &RuntimeSnapshot) -> BTreeMap<(String, Vec<(String, String)>), String> {
     let mut all = BTreeMap::new();
     let at = snapshot.taken_at().unix_nanos();
     let bits = |value: Option<f64>| format!("{:x?}", value.map(f64::to_bits));
@@ -335,7 +336,7 @@ impl Metric<Number> for Fields {
 }
 
 /// Two recorders with a metric of every kind.
-fn everything(runtime: &MetricsRuntime) {
+pub fn everything(runtime: &MetricsRuntime) {
     for id in ["left", "right \"2\""] {
         let fields = Descriptor::builder("custom", Kind::Fields).build().unwrap();
         let recorder = runtime
@@ -376,7 +377,7 @@ fn everything(runtime: &MetricsRuntime) {
 }
 
 /// A runtime whose state is pushed to the server, and kept as it was at the same moment.
-fn pushing(namespace: &str, exporter: OtlpExporter, schedule: Schedule) -> (MetricsRuntime, Kept) {
+pub fn pushing(namespace: &str, exporter: OtlpExporter, schedule: Schedule) -> (MetricsRuntime, Kept) {
     let runtime = running(namespace);
     let (memory, kept) = MemoryExporter::new(1);
     runtime.add_exporter("otlp", schedule, Both(exporter, memory)).unwrap();
@@ -384,7 +385,7 @@ fn pushing(namespace: &str, exporter: OtlpExporter, schedule: Schedule) -> (Metr
 }
 
 /// Two exporters that see the same snapshots.
-struct Both<A, B>(A, B);
+pub struct Both<A, B>(A, B);
 
 impl<A: Exporter, B: Exporter> Exporter for Both<A, B> {
     async fn export(
@@ -813,14 +814,17 @@ mod others {
             .stderr(Stdio::null())
             .spawn();
         let _agent = Running(agent.unwrap());
-        until("the agent listens", || TcpStream::connect(("127.0.0.1", http)).is_ok());
-        for gzip in [false, true] {
-            let built = OtlpExporter::builder()
-                .endpoint(&format!("http://127.0.0.1:{http}{PATH}"))
-                .vitals(false)
-                .gzip(gzip)
-                .build()
-                .unwrap();
+        for port in [http, grpc] {
+            until("the agent listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        }
+        let mut addresses = vec![(Protocol::HttpProtobuf, format!("http://127.0.0.1:{http}{PATH}"))];
+        #[cfg(feature = "otlp-grpc")]
+        addresses.push((Protocol::Grpc, format!("http://127.0.0.1:{grpc}")));
+        for ((protocol, address), gzip) in
+            addresses.into_iter().flat_map(|to| [(to.clone(), false), (to, true)])
+        {
+            let builder = OtlpExporter::builder().protocol(protocol).endpoint(&address);
+            let built = builder.vitals(false).gzip(gzip).build().unwrap();
             let (runtime, kept) = pushing("others", built, quick());
             everything(&runtime);
             runtime.force_flush(PATIENCE).unwrap();

@@ -65,14 +65,20 @@ pub struct Front;
 impl Front {
     /// Until the process ends, on a port of the system's choice.
     pub fn before(server: SocketAddr, keys: &Keys) -> SocketAddr {
+        Self::offering(server, keys, &[])
+    }
+
+    /// The same, for whoever agrees on one of these protocols in the handshake.
+    pub fn offering(server: SocketAddr, keys: &Keys, protocols: &[&str]) -> SocketAddr {
         let chain = CertificateDer::pem_slice_iter(&keys.chain).collect::<Result<_, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(&keys.key).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

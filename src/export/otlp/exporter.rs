@@ -259,7 +259,7 @@ impl OtlpExporterBuilder {
         self
     }
 
-    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` and, with `push-tls`, `_CERTIFICATE` (a file of roots), each also as
+    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` (`http/protobuf`, or `grpc` with the feature `otlp-grpc`), for gRPC `_INSECURE`, and, with `push-tls`, `_CERTIFICATE` (a file of roots), each also as
     /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` (`lowmemory` is as `delta`), `OTEL_RESOURCE_ATTRIBUTES` and
     /// `OTEL_SERVICE_NAME`.
     ///
@@ -402,10 +402,7 @@ impl Exporter for OtlpExporter {
 
 impl fmt::Debug for OtlpExporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OtlpExporter")
-            .field("link", &self.link)
-            .field("settings", &self.settings)
-            .finish()
+        f.debug_struct("OtlpExporter").field("link", &self.link).field("settings", &self.settings).finish()
     }
 }
 
@@ -455,16 +452,42 @@ mod tests {
         .unwrap();
         assert_eq!(builder.endpoint.as_deref(), Some("http://specific:2/x"));
         let blank = with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " "), ("OTEL_SERVICE_NAME", "")]).unwrap();
-        assert_eq!(
-            (blank.endpoint, blank.settings.resource.attributes.len()),
-            (None, 0)
-        );
+        assert_eq!((blank.endpoint, blank.settings.resource.attributes.len()), (None, 0));
+    }
+
+    #[cfg(feature = "otlp-grpc")]
+    #[test]
+    fn grpc_is_asked_for_by_the_environment_and_its_address_has_no_path_and_may_have_no_scheme() {
+        const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        let endpoint = |variables: &[(&str, &str)]| {
+            let builder = with(variables).unwrap();
+            assert_eq!(builder.protocol, Protocol::Grpc);
+            builder.endpoint
+        };
+        assert_eq!(endpoint(&[grpc]), None);
+        for (insecure, address, expected) in [
+            ("", "http://collector:1/", "http://collector:1/"),
+            ("", "collector:1", "https://collector:1"),
+            ("false", "collector:1", "https://collector:1"),
+            ("TRUE", "collector:1", "http://collector:1"),
+            ("true", "https://collector:1", "https://collector:1"),
+        ] {
+            for name in [ENDPOINT, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] {
+                let variables = [grpc, (name, address), ("OTEL_EXPORTER_OTLP_INSECURE", insecure)];
+                assert_eq!(endpoint(&variables).as_deref(), Some(expected));
+            }
+        }
+        let specific =
+            [("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"), grpc, (ENDPOINT, "http://c")];
+        assert_eq!(with(&specific).unwrap().endpoint.as_deref(), Some("http://c/v1/metrics"));
     }
 
     #[test]
     fn a_variable_that_cannot_be_obeyed_is_named_and_its_value_is_not() {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "canary"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "canary"),
             ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "canary"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "canary"),

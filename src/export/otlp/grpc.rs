@@ -128,7 +128,8 @@ fn judge(reply: &Reply, gzip: bool) -> Result<Rejected, ExportError> {
         // A message that cannot be read was a success all the same: nothing is sent twice for it.
         return Ok(message.and_then(|message| rejected(&message)).unwrap_or_default());
     }
-    let told = end.get("grpc-message").and_then(|value| percent_decoded(&String::from_utf8_lossy(value.as_bytes())));
+    let told =
+        end.get("grpc-message").and_then(|value| percent_decoded(&String::from_utf8_lossy(value.as_bytes())));
     let mut why = said(&told.unwrap_or_default());
     if code == UNIMPLEMENTED && gzip {
         why.push_str("; if it knows no gzip, turn that off");
@@ -268,7 +269,7 @@ mod tests {
         const RETRY: &str = "type.googleapis.com/google.rpc.RetryInfo";
         let cases: [(String, Option<Duration>); 8] = [
             (info(RETRY, b"\x0a\x02\x08\x03"), Some(Duration::from_secs(3))),
-            (info(RETRY, b"\x0a\x07\x08\x01\x10\x80\xca\xb5\xee\x01"), Some(Duration::from_millis(1_500))),
+            (info(RETRY, b"\x0a\x08\x08\x01\x10\x80\xca\xb5\xee\x01"), Some(Duration::from_millis(1_500))),
             (info(RETRY, b""), Some(Duration::ZERO)),
             // Below zero.
             (info(RETRY, b"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), Some(Duration::ZERO)),

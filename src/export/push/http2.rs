@@ -12,6 +12,9 @@ use crate::model::error::Error;
 use crate::model::limits;
 use bytes::Bytes;
 use h2::Reason;
+use h2::RecvStream;
+use h2::SendStream;
+use h2::client::SendRequest;
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
@@ -19,13 +22,9 @@ use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::header;
-use http_body_util::BodyExt;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioIo;
-use std::error::Error as StdError;
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 use std::time::SystemTime;
 use tokio::task::AbortHandle;
@@ -51,7 +50,7 @@ pub(crate) struct Reply {
 /// It ends with its handle, even if the other side takes nothing any more.
 #[derive(Debug)]
 struct Connection {
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: SendRequest<Bytes>,
     task: AbortHandle,
 }
 
@@ -87,16 +86,17 @@ impl Http2 {
         headers: &[(HeaderName, HeaderValue)],
         body: Bytes,
     ) -> Result<Reply, ExportError> {
-        let request = self.request(path, headers, body)?;
+        measured(&body)?;
+        let request = self.request(path, headers)?;
         // A server may close a connection that is kept just when it is used again: that is not worth a failure.
-        if let Some(kept) = self.connection.take().filter(|kept| !kept.sender.is_closed()) {
-            match self.exchange(kept, request.clone()).await {
+        if let Some(kept) = self.connection.take() {
+            match self.exchange(kept, request.clone(), body.clone()).await {
                 Err(Lost { before: true, .. }) => {}
                 ended => return ended.map_err(|lost| lost.error),
             }
         }
         let fresh = self.connect().await?;
-        self.exchange(fresh, request).await.map_err(|lost| lost.error)
+        self.exchange(fresh, request, body).await.map_err(|lost| lost.error)
     }
 
     /// Closes the connection.
@@ -104,17 +104,11 @@ impl Http2 {
         self.connection = None;
     }
 
-    fn request(
-        &self,
-        path: &str,
-        headers: &[(HeaderName, HeaderValue)],
-        body: Bytes,
-    ) -> Result<Request<Full<Bytes>>, ExportError> {
-        measured(&body)?;
+    fn request(&self, path: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Request<()>, ExportError> {
         let target = &self.way.target;
         let scheme = if target.tls { "https" } else { "http" };
         let mut request = Request::post(format!("{scheme}://{}{path}", target.authority()))
-            .body(Full::new(body))
+            .body(())
             .map_err(|cause| ExportError::fatal("there is no such path").with_source(cause))?;
         request.headers_mut().clone_from(&target.headers);
         // It is in `:authority`.
@@ -125,40 +119,55 @@ impl Http2 {
 
     async fn connect(&self) -> Result<Connection, ExportError> {
         let stream = self.way.connect().await?;
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .max_header_list_size(HEAD_BYTES)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|cause| self.lost(cause).error)?;
-        let task = tokio::spawn(connection).abort_handle();
+        let mut builder = h2::client::Builder::new();
+        builder.enable_push(false).max_header_list_size(HEAD_BYTES);
+        let (sender, connection) = builder.handshake(stream).await.map_err(|cause| self.lost(cause).error)?;
+        // How it ended is told to the streams.
+        let task = tokio::spawn(async { drop(connection.await) }).abort_handle();
         Ok(Connection { sender, task })
     }
 
     async fn exchange(
         &mut self,
         mut connection: Connection,
-        request: Request<Full<Bytes>>,
+        request: Request<()>,
+        body: Bytes,
     ) -> Result<Reply, Lost> {
-        connection.sender.ready().await.map_err(|cause| self.lost(cause))?;
-        let response = connection.sender.send_request(request).await.map_err(|cause| self.lost(cause))?;
+        let (response, mut stream) = {
+            let never_begun = |cause| Lost { before: true, ..self.lost(cause) };
+            poll_fn(|context| connection.sender.poll_ready(context)).await.map_err(never_begun)?;
+            connection.sender.send_request(request, false).map_err(never_begun)?
+        };
+        let mut response = pin!(response);
+        // A server may answer before it has read everything, and then reads no more.
+        let mut sending = Some(Box::pin(send(&mut stream, body)));
+        let response = poll_fn(|context| {
+            if let Some(under_way) = &mut sending {
+                if under_way.as_mut().poll(context).is_ready() {
+                    sending = None;
+                }
+            }
+            response.as_mut().poll(context)
+        });
+        let response = response.await.map_err(|cause| self.lost(cause))?;
         let reply = self.whole(response).await?;
         self.connection = Some(connection);
         Ok(reply)
     }
 
     /// The answer with all of its body, if it is not too much.
-    async fn whole(&self, response: Response<Incoming>) -> Result<Reply, Lost> {
+    async fn whole(&self, response: Response<RecvStream>) -> Result<Reply, Lost> {
         let (head, mut body) = response.into_parts();
-        let (mut read, mut trailers) = (Vec::new(), HeaderMap::new());
-        while let Some(frame) = body.frame().await {
-            match frame.map_err(|cause| self.lost(cause))?.into_data() {
-                Ok(data) if read.len() + data.len() > limits::MAX_ANSWER_BYTES => {
-                    return Err(too_long().into());
-                }
-                Ok(data) => read.extend_from_slice(&data),
-                Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+        let mut read = Vec::new();
+        while let Some(data) = body.data().await {
+            let data = data.map_err(|cause| self.lost(cause))?;
+            if read.len() + data.len() > limits::MAX_ANSWER_BYTES {
+                return Err(too_long().into());
             }
+            read.extend_from_slice(&data);
+            body.flow_control().release_capacity(data.len()).map_err(|cause| self.lost(cause))?;
         }
+        let trailers = body.trailers().await.map_err(|cause| self.lost(cause))?.unwrap_or_default();
         let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         Ok(Reply {
             status: head.status,
@@ -171,28 +180,20 @@ impl Http2 {
 
     /// What it means that there is no answer, by gRPC's table of HTTP/2's reasons
     /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>) and OTLP's of gRPC's codes.
-    fn lost(&self, cause: hyper::Error) -> Lost {
+    fn lost(&self, cause: h2::Error) -> Lost {
         let way = &self.way;
-        let (before, retryable, told) = match of_h2(&cause) {
+        let (before, retryable, told) = if cause.is_library() {
             // They are not HTTP/2's frames that come.
-            Some(error) if error.is_library() => (
-                false,
-                false,
-                format!(
-                    "what listens at {way} speaks no HTTP/2: {error}; push to its port for gRPC, or by HTTP"
-                ),
-            ),
-            // What was not begun with.
-            Some(error) if error.is_go_away() => {
-                (true, true, format!("the receiver closed the connection to {way}: {error}"))
-            }
-            Some(error) if error.is_reset() => {
-                let reason = error.reason();
-                let before = reason == Some(Reason::REFUSED_STREAM);
-                let retryable = before || reason == Some(Reason::CANCEL);
-                (before, retryable, format!("the receiver at {way} broke the request off: {error}"))
-            }
-            _ => (cause.is_canceled(), true, format!("the connection to {way} broke: {cause}")),
+            let advice = "push to its port for gRPC, or by HTTP";
+            (false, false, format!("what listens at {way} speaks no HTTP/2: {cause}; {advice}"))
+        } else if cause.is_go_away() {
+            (true, true, format!("the receiver closed the connection to {way}: {cause}"))
+        } else if cause.is_reset() {
+            let before = cause.reason() == Some(Reason::REFUSED_STREAM);
+            let retryable = before || cause.reason() == Some(Reason::CANCEL);
+            (before, retryable, format!("the receiver at {way} broke the request off: {cause}"))
+        } else {
+            (false, true, format!("the connection to {way} broke: {cause}"))
         };
         let error = if retryable { ExportError::retryable(told) } else { ExportError::fatal(told) };
         Lost { before, error: error.with_source(cause) }
@@ -202,13 +203,14 @@ impl Http2 {
 /// Bytes of the head of an answer, and of its end; more is none.
 const HEAD_BYTES: u32 = 64 * 1024;
 
-fn of_h2(cause: &hyper::Error) -> Option<&h2::Error> {
-    let mut next = cause.source();
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
+/// Sends a body as the other side makes room for it. Why that ended too soon is told where the answer is waited for.
+async fn send(stream: &mut SendStream<Bytes>, mut body: Bytes) {
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len());
+        let Some(Ok(room)) = poll_fn(|context| stream.poll_capacity(context)).await else { return };
+        let part = body.split_to(room.min(body.len()));
+        if stream.send_data(part, body.is_empty()).is_err() {
+            return;
         }
-        next = error.source();
     }
-    None
 }

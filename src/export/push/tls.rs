@@ -11,6 +11,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::AlertDescription;
 use tokio_rustls::rustls::CertificateError;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::Error as TlsError;
@@ -26,6 +27,7 @@ pub(super) struct Tls {
     name: ServerName<'static>,
     /// Host and port, for what is told.
     shown: String,
+    spoken: Spoken,
 }
 
 impl Tls {
@@ -51,7 +53,7 @@ impl Tls {
             .with_no_client_auth();
         config.alpn_protocols = vec![spoken.alpn().to_vec()];
         let shown = format!("{}:{}", target.host, target.port);
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name, shown })
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name, shown, spoken })
     }
 
     /// The handshake.
@@ -59,9 +61,18 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.connector.connect(self.name.clone(), stream).await.map_err(|cause| failure(&self.shown, cause))
+        let made = self.connector.connect(self.name.clone(), stream).await;
+        let made = made.map_err(|cause| failure(&self.shown, cause))?;
+        if self.spoken.has_to_be_agreed_on() && made.get_ref().1.alpn_protocol() != Some(self.spoken.alpn()) {
+            let Self { shown, .. } = self;
+            return Err(ExportError::fatal(format!("no encrypted connection to {shown}: {NOT_SPOKEN}")));
+        }
+        Ok(made)
     }
 }
+
+/// Only who wants HTTP/2 asks for something that not everybody has.
+const NOT_SPOKEN: &str = "what listens there has no HTTP/2: push to its port for gRPC, or by HTTP";
 
 /// What it means that a handshake failed. Who is there, and what speaks there, does not change within an export: that is not tried again.
 fn failure(shown: &str, cause: io::Error) -> ExportError {
@@ -70,6 +81,7 @@ fn failure(shown: &str, cause: io::Error) -> ExportError {
         Some(TlsError::InvalidMessage(_)) => {
             "what listens there speaks no TLS: push to `http://`, or to its other port"
         }
+        Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) => NOT_SPOKEN,
         _ => {
             return ExportError::retryable(format!("no encrypted connection to {shown}: {cause}"))
                 .with_source(cause);

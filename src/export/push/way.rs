@@ -38,6 +38,12 @@ impl Spoken {
             Self::Http2 => b"h2",
         }
     }
+
+    /// Whether a server has to say that it speaks it. Everybody speaks the other.
+    #[cfg(feature = "push-tls")]
+    pub(super) fn has_to_be_agreed_on(self) -> bool {
+        self != Self::Http1
+    }
 }
 
 /// A target and the way to it.
