@@ -28,14 +28,18 @@ pub(super) fn apply(
         builder = builder.protocol(protocol(&name, &word)?);
     }
     if let Some(url) = given(lookup, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") {
-        builder = at(builder, url, &of_metrics);
+        builder = builder.endpoint(&url);
     } else if let Some(url) = given(lookup, "OTEL_EXPORTER_OTLP_ENDPOINT") {
-        let url = match builder.spoken() {
-            Protocol::HttpProtobuf => format!("{}/v1/metrics", url.trim_end_matches('/')),
+        builder = match builder.spoken() {
+            Protocol::HttpProtobuf => builder.endpoint(&format!("{}/v1/metrics", url.trim_end_matches('/'))),
             #[cfg(feature = "otlp-grpc")]
-            Protocol::Grpc => url,
+            Protocol::Grpc => builder.endpoint(&url),
         };
-        builder = at(builder, url, &of_metrics);
+    }
+    #[cfg(feature = "otlp-grpc")]
+    if builder.spoken() == Protocol::Grpc {
+        let insecure = of_metrics("INSECURE").is_some_and(|(_, word)| word.eq_ignore_ascii_case("true"));
+        builder = builder.with_scheme(if insecure { "http" } else { "https" });
     }
     if let Some((name, list)) = of_metrics("HEADERS") {
         for (key, value) in pairs(&name, &list)? {
@@ -83,24 +87,6 @@ fn protocol(name: &str, word: &str) -> Result<Protocol, Error> {
         #[cfg(not(feature = "otlp-grpc"))]
         "grpc" => Err(refused(name, "asks for `grpc`, which needs the feature `otlp-grpc` of this build")),
         _ => Err(refused(name, "asks for another protocol than `http/protobuf` or `grpc`")),
-    }
-}
-
-/// An address of gRPC may come without `http://` or `https://`; then another variable says which it is.
-fn at(
-    builder: OtlpExporterBuilder,
-    url: String,
-    of_metrics: &dyn Fn(&str) -> Option<(String, String)>,
-) -> OtlpExporterBuilder {
-    match builder.spoken() {
-        Protocol::HttpProtobuf => builder.endpoint(&url),
-        #[cfg(feature = "otlp-grpc")]
-        Protocol::Grpc if url.contains("://") => builder.endpoint(&url),
-        #[cfg(feature = "otlp-grpc")]
-        Protocol::Grpc => {
-            let insecure = of_metrics("INSECURE").is_some_and(|(_, word)| word.eq_ignore_ascii_case("true"));
-            builder.endpoint(&format!("{}://{url}", if insecure { "http" } else { "https" }))
-        }
     }
 }
 

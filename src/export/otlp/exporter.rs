@@ -168,6 +168,14 @@ impl OtlpExporterBuilder {
         self.protocol
     }
 
+    /// An address that has no scheme gets this one.
+    #[cfg(feature = "otlp-grpc")]
+    pub(super) fn with_scheme(mut self, scheme: &str) -> Self {
+        self.endpoint =
+            self.endpoint.map(|url| if url.contains("://") { url } else { format!("{scheme}://{url}") });
+        self
+    }
+
     /// A header of every request, such as a token. Asking again for the same name replaces it.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
