@@ -83,7 +83,8 @@ pub enum Temporality {
     /// taken is the total. **Where an answer does not come**, by a time-out or a connection that breaks, the receiver may have taken the request all the same: then
     /// what was in it is told twice, with the same start time. Only totals have no such doubt. What a series has counted since the last export is lost
     /// if it is removed before the next; by [`Fold::Group`] it is not. Points without change are left out, and smallest and largest
-    /// values stand in a series' first point alone. The exporter remembers every series that it shows.
+    /// values stand in a series' first point alone. The exporter remembers every series, also those that are in an exported overflow series: one that moves there, or back, is
+    /// not counted twice.
     Delta,
 }
 
