@@ -493,8 +493,10 @@ mod encrypted {
     fn http2_is_agreed_on_in_the_handshake_and_gone_through_a_tunnel_of_a_proxy() {
         let Some(keys) = Keys::of("collector.example") else { return };
         let receiver = Receiver::start();
-        let proxy = Proxy::before(Front::offering(receiver.address, &keys, &["h2", "http/1.1"]));
+        let us = Keys::of("us.example").unwrap();
+        let proxy = Proxy::before(Front::asking(receiver.address, &keys, &["h2", "http/1.1"], &us));
         let builder = at("https://collector.example:4317").roots(&keys.authority);
+        let builder = builder.identity(&us.chain, &us.key);
         let runtime = small(builder.proxy(&format!("canary-user:canary@{}", proxy.address)), quick());
         runtime.force_flush(PATIENCE).unwrap();
         runtime.force_flush(PATIENCE).unwrap();

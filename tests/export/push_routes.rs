@@ -95,6 +95,55 @@ fn every_exporter_pushes_encrypted_over_a_connection_that_is_kept() {
 }
 
 #[test]
+fn a_receiver_that_asks_who_pushes_is_shown_a_certificate() {
+    let Some(keys) = Keys::of("localhost") else { return };
+    let (known, unknown) = (Keys::of("us.example").unwrap(), Keys::of("others.example").unwrap());
+    let server = Server::start();
+    let front = Front::asking(server.address, &keys, &[], &known);
+    let url = |path: &str| format!("https://localhost:{}{path}", front.port());
+    let roots = &keys.authority;
+    let otlp = encrypted(front, &keys).identity(&known.chain, &known.key);
+    let remote_write = RemoteWriteExporter::builder(&url("/write")).roots(roots).no_proxy();
+    let gateway = PushgatewayExporter::builder(&url(""), "job").roots(roots).no_proxy();
+    let runtimes = [
+        pushing(otlp.build().unwrap(), quick()),
+        pushing(remote_write.identity(&known.chain, &known.key).build().unwrap(), quick()),
+        pushing(gateway.identity(&known.chain, &known.key).build().unwrap(), quick()),
+    ];
+    for runtime in &runtimes {
+        runtime.force_flush(PATIENCE).unwrap();
+        assert_eq!(server.take().len(), 1);
+    }
+    for (builder, advice) in [
+        (encrypted(front, &keys), "asks for a certificate of ours"),
+        (
+            encrypted(front, &keys).identity(&unknown.chain, &unknown.key),
+            "give one that it trusts by `identity`",
+        ),
+    ] {
+        let (_, result) = pushed(builder.build().unwrap());
+        let told = result.unwrap_err();
+        // The receiver closes with our request unread, so its reason may be lost on the way.
+        assert!(told.contains(advice) || told.contains("broke"), "{told}");
+        assert!(server.take().is_empty());
+    }
+    // What is none, or does not fit, is refused at once, and shown nowhere.
+    for (chain, key) in [
+        (&b"canary"[..], &known.key[..]),
+        (&known.chain, b"canary"),
+        (&known.chain, &unknown.key),
+        (b"", &known.key),
+    ] {
+        let builder = encrypted(front, &keys).identity(chain, key);
+        assert!(!format!("{builder:?}").contains("PRIVATE"));
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidCredential, "{error:?}");
+        let told = format!("{error} {error:?}");
+        assert!(!told.contains("canary") && !told.contains("PRIVATE") && told.contains("in PEM"), "{told}");
+    }
+}
+
+#[test]
 fn whoever_cannot_prove_to_be_the_receiver_gets_nothing_and_the_error_says_what_to_do() {
     let (Some(keys), Some(others)) = (Keys::of("localhost"), Keys::of("elsewhere.example")) else { return };
     let server = Server::start();

@@ -47,10 +47,24 @@ pub(super) fn apply(
         }
     }
     #[cfg(feature = "push-tls")]
-    if let Some((name, path)) = of_metrics("CERTIFICATE") {
-        let pem = std::fs::read(path)
-            .map_err(|cause| refused(&name, "names a file that cannot be read").with_source(cause))?;
-        builder = builder.roots(pem);
+    {
+        let file = |(name, path): (String, String)| {
+            std::fs::read(path)
+                .map_err(|cause| refused(&name, "names a file that cannot be read").with_source(cause))
+        };
+        if let Some(roots) = of_metrics("CERTIFICATE") {
+            builder = builder.roots(file(roots)?);
+        }
+        match (of_metrics("CLIENT_CERTIFICATE"), of_metrics("CLIENT_KEY")) {
+            (Some(chain), Some(key)) => builder = builder.identity(file(chain)?, file(key)?),
+            (Some((name, _)), None) => {
+                return Err(refused(&name, "stands without its `OTEL_EXPORTER_OTLP_CLIENT_KEY`"));
+            }
+            (None, Some((name, _))) => {
+                return Err(refused(&name, "stands without its `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`"));
+            }
+            (None, None) => {}
+        }
     }
     match of_metrics("COMPRESSION") {
         Some((_, word)) if word == "gzip" => builder = builder.gzip(true),

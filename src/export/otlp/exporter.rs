@@ -218,6 +218,24 @@ impl OtlpExporterBuilder {
         self
     }
 
+    /// For an address of `https` whose receiver asks for it: our own certificate with those above it, and its private key, in PEM. Neither is shown by `Debug` or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::otlp::OtlpExporter;
+    ///
+    /// let (chain, key) = ("not a certificate", "not a key"); // std::fs::read("client.pem")?, std::fs::read("client.key")?
+    /// let refused = OtlpExporter::builder().endpoint("https://collector:4318/v1/metrics").identity(chain, key).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn identity(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        self.route.be(chain.as_ref(), key.as_ref());
+        self
+    }
+
     /// An attribute of the resource: `service.name`, `service.version`, `deployment.environment.name`. Asking again for the same key replaces it.
     /// `service.name` is the runtime's namespace unless it is set.
     pub fn resource(mut self, key: &str, value: &str) -> Self {
@@ -268,7 +286,7 @@ impl OtlpExporterBuilder {
         self
     }
 
-    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` (`http/protobuf`, or `grpc` with the feature `otlp-grpc`), for gRPC `_INSECURE`, and, with `push-tls`, `_CERTIFICATE` (a file of roots), each also as
+    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` (`http/protobuf`, or `grpc` with the feature `otlp-grpc`), for gRPC `_INSECURE`, and, with `push-tls`, `_CERTIFICATE` (a file of roots) and `_CLIENT_CERTIFICATE` with `_CLIENT_KEY`, each also as
     /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` (`lowmemory` is as `delta`), `OTEL_RESOURCE_ATTRIBUTES` and
     /// `OTEL_SERVICE_NAME`.
     ///
@@ -506,6 +524,13 @@ mod tests {
             let error = with(&[(name, value)]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidSetting);
             assert!(error.to_string().contains(name) && !error.to_string().contains("canary"), "{error}");
+        }
+        #[cfg(feature = "push-tls")]
+        for name in ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "METRICS_CLIENT_KEY"] {
+            let name = format!("OTEL_EXPORTER_OTLP_{name}");
+            let error = with(&[(&name, "/canary/of/no/file")]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidSetting);
+            assert!(error.to_string().contains(&name) && !error.to_string().contains("canary"), "{error}");
         }
         let interval = |value: &str| {
             let value = value.to_owned();

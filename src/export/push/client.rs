@@ -133,8 +133,7 @@ impl Client {
     async fn exchange(&mut self, mut sender: Sender, request: Request<Full<Bytes>>) -> Result<Answer, Lost> {
         let lost = |cause: hyper::Error| Lost {
             before: cause.is_canceled() || cause.is_closed() || cause.is_incomplete_message(),
-            error: ExportError::retryable(format!("the connection to {} broke: {cause}", self.way))
-                .with_source(cause),
+            error: self.way.broken(&cause).with_source(cause),
         };
         let response = sender.send_request(request).await.map_err(lost)?;
         let (head, body) = response.into_parts();

@@ -182,6 +182,9 @@ impl Http2 {
     /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>) and OTLP's of gRPC's codes.
     fn lost(&self, cause: h2::Error) -> Lost {
         let way = &self.way;
+        if let Some(io) = cause.get_io() {
+            return way.broken(io).with_source(cause).into();
+        }
         let (before, retryable, told) = if cause.is_library() {
             // They are not HTTP/2's frames that come.
             let advice = "push to its port for gRPC, or by HTTP";

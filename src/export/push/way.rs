@@ -6,6 +6,8 @@ use crate::export::push::proxy::Proxy;
 use crate::export::push::route::Route;
 use crate::export::push::target::Target;
 #[cfg(feature = "push-tls")]
+use crate::export::push::tls;
+#[cfg(feature = "push-tls")]
 use crate::export::push::tls::Tls;
 use crate::model::error::Error;
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use http::StatusCode;
 use http::header;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
+use std::error::Error as StdError;
 use std::fmt;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
@@ -67,7 +70,7 @@ impl Way {
         Ok(Self {
             proxy: route.proxy(&target)?,
             #[cfg(feature = "push-tls")]
-            tls: if target.tls { Some(Tls::new(&target, route.roots.as_deref(), spoken)?) } else { None },
+            tls: if target.tls { Some(Tls::new(&target, route, spoken)?) } else { None },
             spoken,
             target,
         })
@@ -99,6 +102,16 @@ impl Way {
             return Ok(Box::new(tls.over(stream).await?));
         }
         Ok(stream)
+    }
+
+    /// What it means that a connection broke: nothing, unless the receiver wanted to know who we are.
+    pub(super) fn broken(&self, cause: &(dyn StdError + 'static)) -> ExportError {
+        let told = format!("the connection to {self} broke: {cause}");
+        #[cfg(feature = "push-tls")]
+        if let Some(advice) = tls::refusal(cause) {
+            return ExportError::fatal(format!("{told}; {advice}"));
+        }
+        ExportError::retryable(told)
     }
 
     /// A way through the proxy to the target, which the proxy does not see into (RFC 9110, 9.3.6).

@@ -151,6 +151,24 @@ impl RemoteWriteExporterBuilder {
         self
     }
 
+    /// For an address of `https` whose receiver asks for it: our own certificate with those above it, and its private key, in PEM. Neither is shown by `Debug` or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::remote_write::RemoteWriteExporter;
+    ///
+    /// let (chain, key) = ("not a certificate", "not a key"); // std::fs::read("client.pem")?, std::fs::read("client.key")?
+    /// let refused = RemoteWriteExporter::builder("https://prometheus:9090/api/v1/write").identity(chain, key).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn identity(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        self.route.be(chain.as_ref(), key.as_ref());
+        self
+    }
+
     /// A label of every series that has none of this key: what a scrape would add, `job` and `instance`. `job` is the runtime's namespace unless it is set.
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.push((key.to_owned(), value.to_owned()));
