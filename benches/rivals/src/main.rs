@@ -36,6 +36,11 @@ struct Options {
 }
 
 fn main() -> Result<(), Failure> {
+    // B21's receiver, which is this program again.
+    #[cfg(feature = "otlp")]
+    if std::env::args().nth(1).as_deref() == Some("--sink") {
+        return rows::b21::sink();
+    }
     let Some(options) = parse(std::env::args().skip(1))? else { return print(HELP) };
     if options.pinned {
         clocks::pin_to_one_core()?;
