@@ -10,6 +10,9 @@
 
 #[path = "support/heap.rs"]
 mod heap;
+#[cfg(feature = "otlp-grpc")]
+#[path = "push/server.rs"]
+mod server;
 mod support;
 
 use crate::support::Number;
@@ -57,11 +60,32 @@ const SLACK: Duration = Duration::from_secs(3);
 /// A receiver that can be ended and begun again at its port, with its disk.
 trait Receiver {
     const PROGRAM: &'static str;
+    /// Whether it holds nothing itself, and what it passes on comes later.
+    const PASSES_ON: bool = false;
+    /// Whether it is here; otherwise that is told.
+    fn is_there() -> bool {
+        let there =
+            Command::new(Self::PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if there.is_err() {
+            let how = format!("apt-get install {}", Self::PROGRAM);
+            not_checked(Self::PROGRAM, &how);
+        }
+        there.is_ok()
+    }
+    fn is_ready(port: u16) -> bool {
+        get(port, "/-/ready").is_some_and(|answer| answer.contains(" 200 "))
+    }
     fn command(dir: &Path, port: u16) -> Command;
     /// Values of the series of the counter, by its label `n`.
     fn held(port: u16) -> Option<BTreeMap<String, f64>>;
     /// What was visible before of a series, in order, as far as that is kept.
     fn history(port: u16) -> Vec<Vec<f64>>;
+}
+
+fn not_checked(program: &str, how: &str) {
+    let told =
+        writeln!(std::io::stderr(), "NOT CHECKED: {program} that dies: it is missing; to get it: {how}");
+    assert!(told.is_ok());
 }
 
 struct Prometheus;
@@ -146,9 +170,7 @@ impl Running {
         let mut command = R::command(dir, port);
         command.current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
         let running = Self(command.spawn().unwrap());
-        until("the receiver is ready", || {
-            get(port, "/-/ready").is_some_and(|answer| answer.contains(" 200 "))
-        });
+        until("the receiver is ready", || R::is_ready(port));
         running
     }
 
@@ -163,6 +185,41 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Takes connections, and answers each with nonsense.
+struct Stranger {
+    over: Arc<AtomicBool>,
+    answering: thread::JoinHandle<u32>,
+}
+
+impl Stranger {
+    fn at(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let answering = thread::spawn(move || {
+            let mut answered = 0;
+            while !is_over.load(Ordering::Acquire) {
+                match listener.accept() {
+                    Ok((mut stream, _)) => {
+                        let _ = stream.write_all(b"\0\xff\xffSSH-2.0-none of your business\r\n\r\n");
+                        answered += 1;
+                    }
+                    Err(_) => thread::park_timeout(Duration::from_millis(1)),
+                }
+            }
+            answered
+        });
+        Self { over, answering }
+    }
+
+    /// Leaves, and says how many came.
+    fn end(self) -> u32 {
+        self.over.store(true, Ordering::Release);
+        self.answering.join().unwrap()
     }
 }
 
@@ -242,15 +299,7 @@ impl<R: Receiver> Scene<'_, R> {
 
 fn dies<R: Receiver>(push: impl FnOnce(&MetricsRuntime, &str, Schedule)) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let there =
-        Command::new(R::PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if there.is_err() {
-        let told = writeln!(
-            std::io::stderr(),
-            "NOT CHECKED: {} that dies: it is missing; to get it: apt-get install {0}",
-            R::PROGRAM
-        );
-        assert!(told.is_ok());
+    if !R::is_there() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -300,12 +349,22 @@ fn dies<R: Receiver>(push: impl FnOnce(&MetricsRuntime, &str, Schedule)) {
     scene.fails();
     pass(INTERVAL * 5);
     scene.start();
+    // Somebody else has its port, and answers nonsense.
+    scene.kill();
+    let stranger = Stranger::at(port);
+    scene.fails();
+    pass(INTERVAL * 5);
+    assert!(stranger.end() > 3);
+    scene.start();
     // It is there, and does nothing.
     scene.server.as_ref().unwrap().signal(libc::SIGSTOP);
     scene.fails();
     pass(Duration::from_millis(1_750) * scaled(1).min(20) as u32);
     scene.server.as_ref().unwrap().signal(libc::SIGCONT);
     scene.recovers();
+    if R::PASSES_ON {
+        until("something is passed on", || R::history(port).iter().all(|series| series.len() > 3));
+    }
     for series in R::history(port) {
         assert!(series.len() > 3 && series.is_sorted(), "{series:?}");
     }
@@ -320,6 +379,10 @@ fn dies<R: Receiver>(push: impl FnOnce(&MetricsRuntime, &str, Schedule)) {
     let counted = counter.join().unwrap();
     counting.flush_blocking(PATIENCE).unwrap();
     scene.runtime.force_flush(PATIENCE).unwrap();
+    let sum = |held: &BTreeMap<String, f64>| held.values().sum::<f64>() == counted as f64;
+    if R::PASSES_ON {
+        until("everything is passed on", || R::held(port).as_ref().is_some_and(sum));
+    }
     let held = R::held(port).unwrap();
     assert_eq!(held.values().sum::<f64>(), counted as f64, "{held:?}");
     scene.look();
@@ -350,4 +413,148 @@ fn a_pushgateway_dies_in_every_way_and_has_every_value_in_the_end() {
         let exporter = PushgatewayExporter::builder(url, "dying").vitals(false).build();
         runtime.add_exporter("receiver", schedule, exporter.unwrap()).unwrap();
     });
+}
+
+/// An agent of others, `rotel`, that passes on what it takes to a sink in this process, by OTLP over HTTP.
+#[cfg(feature = "otlp-grpc")]
+mod agent {
+    use super::*;
+    use crate::server::Received;
+    use crate::server::Server;
+    use mvx_metrics::export::otlp::OtlpExporter;
+    use mvx_metrics::export::otlp::Protocol;
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Point;
+    use prost::Message;
+    use std::sync::OnceLock;
+
+    /// What is behind the agent: the server, and what came of each series.
+    #[derive(Default)]
+    struct Sink {
+        server: OnceLock<Server>,
+        came: Mutex<BTreeMap<String, Vec<f64>>>,
+    }
+
+    static SINKS: [OnceLock<Sink>; 2] = [OnceLock::new(), OnceLock::new()];
+
+    struct Rotel<const GRPC: bool>;
+
+    impl<const GRPC: bool> Rotel<GRPC> {
+        fn sink() -> &'static Sink {
+            SINKS[usize::from(GRPC)].get_or_init(Sink::default)
+        }
+
+        /// Takes what has come.
+        fn came() -> std::sync::MutexGuard<'static, BTreeMap<String, Vec<f64>>> {
+            let sink = Self::sink();
+            let mut came = sink.came.lock().unwrap();
+            for request in sink.server.get_or_init(Server::start).take() {
+                let request = ExportMetricsServiceRequest::decode(&plain(&request)[..]).unwrap();
+                let scopes = request.resource_metrics.into_iter().flat_map(|one| one.scope_metrics);
+                for metric in scopes.flat_map(|scope| scope.metrics).filter(|metric| metric.name == "count") {
+                    let Some(Data::Sum(sum)) = metric.data else { panic!("{metric:?}") };
+                    for point in sum.data_points {
+                        came.entry(label(&point)).or_default().push(number(&point));
+                    }
+                }
+            }
+            came
+        }
+    }
+
+    fn plain(request: &Received) -> Vec<u8> {
+        let mut body = request.body.clone();
+        if request.header("content-encoding") == Some("gzip") {
+            body.clear();
+            flate2::read::GzDecoder::new(&request.body[..]).read_to_end(&mut body).unwrap();
+        }
+        body
+    }
+
+    fn label(point: &NumberDataPoint) -> String {
+        let pair = point.attributes.iter().find(|pair| pair.key == "n").unwrap();
+        match pair.value.as_ref().and_then(|any| any.value.as_ref()) {
+            Some(Value::StringValue(text)) => text.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn number(point: &NumberDataPoint) -> f64 {
+        match point.value {
+            Some(Point::AsInt(count)) => count as f64,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn python() -> Command {
+        Command::new(std::env::var("MVX_PYTHON").unwrap_or_else(|_| "python3".to_owned()))
+    }
+
+    fn program() -> Option<String> {
+        let code =
+            "import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'), end='')";
+        let found = python().args(["-c", code]).stderr(Stdio::null()).output().ok()?;
+        found.status.success().then(|| String::from_utf8(found.stdout).unwrap())
+    }
+
+    impl<const GRPC: bool> Receiver for Rotel<GRPC> {
+        const PROGRAM: &'static str = "rotel";
+        const PASSES_ON: bool = true;
+
+        fn is_there() -> bool {
+            if program().is_none() {
+                not_checked(Self::PROGRAM, "pip install rotel, and MVX_PYTHON if it is not python3's");
+            }
+            program().is_some()
+        }
+
+        fn is_ready(port: u16) -> bool {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        }
+
+        fn command(_: &Path, port: u16) -> Command {
+            let other = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let (http, grpc) = if GRPC { (other, port) } else { (port, other) };
+            let sink = Self::sink().server.get_or_init(Server::start);
+            let mut command = Command::new(program().unwrap());
+            command.args(["start", "--exporter", "otlp", "--otlp-exporter-protocol", "http"]);
+            command.args(["--otlp-exporter-compression", "none", "--otlp-exporter-endpoint"]);
+            command.arg(format!("http://{}", sink.address));
+            command.args(["--otlp-http-endpoint".to_owned(), format!("127.0.0.1:{http}")]);
+            command.args(["--otlp-grpc-endpoint".to_owned(), format!("127.0.0.1:{grpc}")]);
+            command
+        }
+
+        fn held(_: u16) -> Option<BTreeMap<String, f64>> {
+            let last = |(n, values): (&String, &Vec<f64>)| Some((n.clone(), *values.last()?));
+            Self::came().iter().map(last).collect()
+        }
+
+        fn history(_: u16) -> Vec<Vec<f64>> {
+            Self::came().values().cloned().collect()
+        }
+    }
+
+    fn push<const GRPC: bool>(runtime: &MetricsRuntime, url: &str, schedule: Schedule) {
+        let builder = OtlpExporter::builder().vitals(false);
+        let builder = if GRPC {
+            builder.protocol(Protocol::Grpc).endpoint(url)
+        } else {
+            builder.endpoint(&format!("{url}/v1/metrics"))
+        };
+        runtime.add_exporter("receiver", schedule, builder.build().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn an_agent_of_otlp_over_http_dies_in_every_way_and_passes_on_every_value_in_the_end() {
+        dies::<Rotel<false>>(push::<false>);
+    }
+
+    #[test]
+    fn an_agent_of_otlp_over_grpc_dies_in_every_way_and_passes_on_every_value_in_the_end() {
+        dies::<Rotel<true>>(push::<true>);
+    }
 }

@@ -105,7 +105,21 @@ impl Selection {
         written: &mut Written,
     ) -> Vec<ExportedFamily<'a>> {
         let vitals = if self.vitals { snapshot.vitals() } else { Vec::new() };
-        let mut families: Vec<_> = snapshot.families(self.fold).into_iter().chain(vitals).collect();
+        let families = snapshot.families(self.fold).into_iter().chain(vitals).collect();
+        self.chosen(families, written)
+    }
+
+    /// Those of the program, with every series by itself, however many there are.
+    #[cfg(feature = "otlp")]
+    pub(super) fn all_families<'a>(&self, snapshot: &'a RuntimeSnapshot) -> Vec<ExportedFamily<'a>> {
+        self.chosen(snapshot.all_families(self.fold), &mut Written::default())
+    }
+
+    fn chosen<'a>(
+        &self,
+        mut families: Vec<ExportedFamily<'a>>,
+        written: &mut Written,
+    ) -> Vec<ExportedFamily<'a>> {
         families.retain(|family| !family.is_empty());
         if self.counted {
             families.iter_mut().for_each(ExportedFamily::count);

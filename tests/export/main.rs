@@ -13,10 +13,14 @@ mod client;
 mod conformance;
 mod console;
 mod exporters;
+#[cfg(all(feature = "otlp-grpc", not(miri)))]
+#[path = "../push/grpc.rs"]
+mod grpc;
 mod http;
 mod json;
 mod otlp;
 mod otlp_delta;
+mod otlp_grpc;
 #[path = "../prometheus/parser.rs"]
 mod parser;
 mod prometheus;

@@ -37,8 +37,9 @@ use mvx_metrics::export::Kept;
 use mvx_metrics::export::MemoryExporter;
 use mvx_metrics::export::Schedule;
 use mvx_metrics::export::conformance::Conformance;
-use mvx_metrics::export::otlp::HttpExporter;
-use mvx_metrics::export::otlp::HttpExporterBuilder;
+use mvx_metrics::export::otlp::OtlpExporter;
+use mvx_metrics::export::otlp::OtlpExporterBuilder;
+use mvx_metrics::export::otlp::Protocol;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
@@ -59,15 +60,15 @@ use std::time::Instant;
 
 const PATH: &str = "/v1/metrics";
 
-fn exporter(server: &Server) -> HttpExporterBuilder {
-    HttpExporter::builder().endpoint(&server.url(PATH))
+fn exporter(server: &Server) -> OtlpExporterBuilder {
+    OtlpExporter::builder().endpoint(&server.url(PATH))
 }
 
-fn quick() -> Schedule {
+pub fn quick() -> Schedule {
     Schedule::on_demand().timeout(PATIENCE).retry_pause(Duration::from_millis(1))
 }
 
-fn status(runtime: &MetricsRuntime) -> ExporterStatus {
+pub fn status(runtime: &MetricsRuntime) -> ExporterStatus {
     runtime.exporters().remove(0)
 }
 
@@ -85,7 +86,7 @@ fn decoded(received: &Received) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest::decode(&plain(received)[..]).unwrap()
 }
 
-fn pairs(attributes: &[KeyValue]) -> Vec<(String, String)> {
+pub fn pairs(attributes: &[KeyValue]) -> Vec<(String, String)> {
     let text = |pair: &KeyValue| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(text)) => (pair.key.clone(), text.clone()),
         other => panic!("{other:?}"),
@@ -94,7 +95,7 @@ fn pairs(attributes: &[KeyValue]) -> Vec<(String, String)> {
 }
 
 /// Every data point of the requests, as name, attributes and a picture of the value; each key once.
-fn points(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<(String, Vec<(String, String)>), String> {
+pub fn points(requests: &[ExportMetricsServiceRequest]) -> BTreeMap<(String, Vec<(String, String)>), String> {
     let mut all = BTreeMap::new();
     let scopes =
         requests.iter().flat_map(|request| &request.resource_metrics).flat_map(|one| &one.scope_metrics);
@@ -214,7 +215,7 @@ fn pictures(metric: &Sent) -> Vec<(&[KeyValue], String)> {
 }
 
 /// The same pictures, drawn from the snapshot.
-fn expected(snapshot: &RuntimeSnapshot) -> BTreeMap<(String, Vec<(String, String)>), String> {
+pub fn expected(snapshot: &RuntimeSnapshot) -> BTreeMap<(String, Vec<(String, String)>), String> {
     let mut all = BTreeMap::new();
     let at = snapshot.taken_at().unix_nanos();
     let bits = |value: Option<f64>| format!("{:x?}", value.map(f64::to_bits));
@@ -335,7 +336,7 @@ impl Metric<Number> for Fields {
 }
 
 /// Two recorders with a metric of every kind.
-fn everything(runtime: &MetricsRuntime) {
+pub fn everything(runtime: &MetricsRuntime) {
     for id in ["left", "right \"2\""] {
         let fields = Descriptor::builder("custom", Kind::Fields).build().unwrap();
         let recorder = runtime
@@ -376,7 +377,7 @@ fn everything(runtime: &MetricsRuntime) {
 }
 
 /// A runtime whose state is pushed to the server, and kept as it was at the same moment.
-fn pushing(namespace: &str, exporter: HttpExporter, schedule: Schedule) -> (MetricsRuntime, Kept) {
+pub fn pushing(namespace: &str, exporter: OtlpExporter, schedule: Schedule) -> (MetricsRuntime, Kept) {
     let runtime = running(namespace);
     let (memory, kept) = MemoryExporter::new(1);
     runtime.add_exporter("otlp", schedule, Both(exporter, memory)).unwrap();
@@ -384,7 +385,7 @@ fn pushing(namespace: &str, exporter: HttpExporter, schedule: Schedule) -> (Metr
 }
 
 /// Two exporters that see the same snapshots.
-struct Both<A, B>(A, B);
+pub struct Both<A, B>(A, B);
 
 impl<A: Exporter, B: Exporter> Exporter for Both<A, B> {
     async fn export(
@@ -463,7 +464,7 @@ fn a_state_that_is_too_much_for_one_request_comes_in_several_and_each_point_once
     assert_eq!(points(&requests), expected(&kept.latest().unwrap()));
     let views = View::builder().exclude("*").build().unwrap();
     let none =
-        HttpExporter::builder().endpoint(&server.url(PATH)).vitals(false).build().unwrap().with_view(views);
+        OtlpExporter::builder().endpoint(&server.url(PATH)).vitals(false).build().unwrap().with_view(views);
     runtime.remove_exporter("otlp", PATIENCE).unwrap();
     server.take();
     runtime.add_exporter("none", quick(), none).unwrap();
@@ -593,7 +594,7 @@ fn a_receiver_that_hangs_costs_its_time_out_and_one_that_comes_late_gets_the_who
     let address = listener.local_addr().unwrap();
     drop(listener);
     let late =
-        HttpExporter::builder().endpoint(&format!("http://{address}{PATH}")).vitals(false).build().unwrap();
+        OtlpExporter::builder().endpoint(&format!("http://{address}{PATH}")).vitals(false).build().unwrap();
     let every = Schedule::every(Duration::from_millis(20)).retries(0);
     let (runtime, kept) = pushing("nobody", late, every);
     everything(&runtime);
@@ -614,7 +615,7 @@ fn secrets_arrive_and_are_shown_nowhere() {
     let server = Server::start();
     let url = format!("http://canary-user:canary%20pass@{}{PATH}?key=canary-query", server.address);
     let builder =
-        HttpExporter::builder().endpoint(&url).header("X-Api-Key", "canary-header").header("Accept", "x/y");
+        OtlpExporter::builder().endpoint(&url).header("X-Api-Key", "canary-header").header("Accept", "x/y");
     let shown = [format!("{builder:?}"), format!("{:?}", builder.clone().build().unwrap())];
     let (sender, told) = mpsc::channel();
     let runtime = MetricsRuntime::builder("secrets")
@@ -659,10 +660,10 @@ fn it_conforms() {
 #[test]
 fn what_cannot_be_sent_to_or_said_is_refused() {
     let kinds = [
-        HttpExporter::builder().endpoint("ftp://collector/").build(),
-        HttpExporter::builder().header("Content-Length", "0").build(),
-        HttpExporter::builder().header("x", "a\nb").build(),
-        HttpExporter::builder().max_request_bytes(100).build(),
+        OtlpExporter::builder().endpoint("ftp://collector/").build(),
+        OtlpExporter::builder().header("Content-Length", "0").build(),
+        OtlpExporter::builder().header("x", "a\nb").build(),
+        OtlpExporter::builder().max_request_bytes(100).build(),
     ]
     .map(|result| result.unwrap_err().kind());
     use ErrorKind::InvalidAddress;
@@ -813,14 +814,17 @@ mod others {
             .stderr(Stdio::null())
             .spawn();
         let _agent = Running(agent.unwrap());
-        until("the agent listens", || TcpStream::connect(("127.0.0.1", http)).is_ok());
-        for gzip in [false, true] {
-            let built = HttpExporter::builder()
-                .endpoint(&format!("http://127.0.0.1:{http}{PATH}"))
-                .vitals(false)
-                .gzip(gzip)
-                .build()
-                .unwrap();
+        for port in [http, grpc] {
+            until("the agent listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        }
+        let mut addresses = vec![(Protocol::HttpProtobuf, format!("http://127.0.0.1:{http}{PATH}"))];
+        #[cfg(feature = "otlp-grpc")]
+        addresses.push((Protocol::Grpc, format!("http://127.0.0.1:{grpc}")));
+        for ((protocol, address), gzip) in
+            addresses.into_iter().flat_map(|to| [(to.clone(), false), (to, true)])
+        {
+            let builder = OtlpExporter::builder().protocol(protocol).endpoint(&address);
+            let built = builder.vitals(false).gzip(gzip).build().unwrap();
             let (runtime, kept) = pushing("others", built, quick());
             everything(&runtime);
             runtime.force_flush(PATIENCE).unwrap();

@@ -20,8 +20,8 @@ use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
 use mvx_metrics::export::Schedule;
 use mvx_metrics::export::conformance::Conformance;
-use mvx_metrics::export::otlp::HttpExporter;
-use mvx_metrics::export::otlp::HttpExporterBuilder;
+use mvx_metrics::export::otlp::OtlpExporter;
+use mvx_metrics::export::otlp::OtlpExporterBuilder;
 use mvx_metrics::export::otlp::Temporality;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -163,8 +163,8 @@ fn add_metric(totals: &mut Totals, name: &str, data: Data, temporality: i32) {
     }
 }
 
-fn deltas(server: &Server) -> HttpExporterBuilder {
-    HttpExporter::builder().endpoint(&server.url("/v1/metrics")).vitals(false).temporality(Temporality::Delta)
+fn deltas(server: &Server) -> OtlpExporterBuilder {
+    OtlpExporter::builder().endpoint(&server.url("/v1/metrics")).vitals(false).temporality(Temporality::Delta)
 }
 
 fn once() -> Schedule {
@@ -359,4 +359,99 @@ fn it_conforms() {
     let server = Server::start();
     Conformance::new(|| deltas(&server).build().unwrap()).run().unwrap();
     assert!(server.take().len() > 50);
+}
+
+/// What happens before an export: events of some recorders, and one that goes.
+#[derive(Clone, Debug)]
+struct Move {
+    events: Vec<(usize, u64)>,
+    gone: Option<usize>,
+    answers: Vec<Reply>,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let answers = prop_oneof![
+        3 => Just(ok()),
+        1 => Just(Reply::Keep(answer("400 Bad Request", "", b""))),
+    ];
+    let step = (
+        proptest::collection::vec((0..4_usize, 0..7_u64), 0..12),
+        proptest::option::weighted(0.3, 0..4_usize),
+        proptest::collection::vec(answers, 0..4),
+    );
+    let step = step.prop_map(|(events, gone, answers)| Move { events, gone, answers });
+    proptest::collection::vec(step, 1..14)
+}
+
+/// Series that find room in one export and none in the next, and the other way round.
+fn move_about(steps: Vec<Move>, fold: Fold) {
+    let server = Server::start();
+    let runtime = MetricsRuntime::builder("moves").exported_cardinality(5).build().unwrap();
+    runtime.start().unwrap();
+    let exporter = deltas(&server).fold(fold).max_request_bytes(8 * 1_024).build().unwrap();
+    runtime.add_exporter("deltas", once(), exporter).unwrap();
+    let make = |at: usize| {
+        runtime
+            .recorder::<Number>(&format!("r{at}"))
+            .group(if at == 3 { "other" } else { "group" })
+            .counter("saves", |c| c.label("zone", |n| n.0.into()))
+            .histogram("took", |h| {
+                h.bounds(&[2.0, 4.0]).label("zone", |n| n.0.into()).value(|n| Some(n.0 as f64))
+            })
+            .exponential_histogram("sizes", |h| {
+                h.label("zone", |n| n.0.into()).value(|n| Some(n.0 as f64 - 2.0))
+            })
+            .create()
+            .unwrap()
+    };
+    let mut recorders: Vec<_> = (0..4).map(make).collect();
+    let (mut added, mut stated) = (Totals::new(), [0_u64; 7]);
+    let export = |added: &mut Totals| {
+        let result = runtime.force_flush(PATIENCE);
+        add(added, &server.take(), 1);
+        result.is_ok()
+    };
+    for Move { events, gone, answers } in steps {
+        for (at, n) in events {
+            recorders[at].register_event(Number(n));
+            stated[n as usize] += 1;
+        }
+        recorders.iter().for_each(|recorder| recorder.flush_blocking(PATIENCE).unwrap());
+        server.reply(answers);
+        let mut taken = export(&mut added);
+        if let Some(at) = gone {
+            // What a recorder has counted since ends with it, unless its group keeps it.
+            while !taken && fold == Fold::Recorder {
+                taken = export(&mut added);
+            }
+            runtime.stop_and_remove(&format!("r{at}"), PATIENCE).unwrap();
+            recorders[at] = make(at);
+        }
+    }
+    while !export(&mut added) {}
+    let of = |name: &'static str| {
+        added.iter().filter(move |(key, _)| key.starts_with(name)).map(|(_, total)| total)
+    };
+    let all: u64 = stated.iter().sum();
+    assert_eq!(of("saves ").map(|total| total.count).sum::<u64>(), all);
+    let buckets = |from: usize, to: usize| stated[from..to].iter().sum::<u64>();
+    let told = [0, 1, 2].map(|at| of("took ").filter_map(|total| total.buckets.get(at)).sum::<u64>());
+    assert_eq!(told, [buckets(0, 3), buckets(3, 5), buckets(5, 7)]);
+    assert_eq!(of("sizes ").map(|total| total.zeros).sum::<u64>(), stated[2]);
+    assert_eq!(of("sizes ").map(|total| total.count).sum::<u64>(), all);
+    let sum: f64 = stated.iter().zip(0..).map(|(count, n)| *count as f64 * f64::from(n)).sum();
+    assert_eq!(of("took ").map(|total| total.sum).sum::<f64>(), sum);
+    for (name, total) in added.iter().filter(|(name, _)| name.contains("overflow")) {
+        assert!(total.times.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{name}: {:?}", total.times);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::support::scaled(16) as u32))]
+
+    /// However series move into the exported overflow series and out of it again, what was taken of all of them adds up to what was stated.
+    #[test]
+    fn series_that_move_into_the_overflow_series_and_back_are_counted_once(steps in moves(), group in any::<bool>()) {
+        move_about(steps, if group { Fold::Group } else { Fold::Recorder });
+    }
 }

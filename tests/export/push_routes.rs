@@ -30,8 +30,8 @@ use mvx_metrics::ExporterStatus;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::export::Exporter;
 use mvx_metrics::export::Schedule;
-use mvx_metrics::export::otlp::HttpExporter;
-use mvx_metrics::export::otlp::HttpExporterBuilder;
+use mvx_metrics::export::otlp::OtlpExporter;
+use mvx_metrics::export::otlp::OtlpExporterBuilder;
 use mvx_metrics::export::pushgateway::PushgatewayExporter;
 use mvx_metrics::export::remote_write::RemoteWriteExporter;
 use std::io::Write;
@@ -54,13 +54,13 @@ fn pushing(exporter: impl Exporter, schedule: Schedule) -> MetricsRuntime {
 }
 
 /// To `localhost`, encrypted, at the port of an address.
-fn encrypted(address: SocketAddr, keys: &Keys) -> HttpExporterBuilder {
+fn encrypted(address: SocketAddr, keys: &Keys) -> OtlpExporterBuilder {
     let url = format!("https://localhost:{}/v1/metrics", address.port());
-    HttpExporter::builder().endpoint(&url).roots(&keys.authority).no_proxy()
+    OtlpExporter::builder().endpoint(&url).roots(&keys.authority).no_proxy()
 }
 
 /// What came of one push: how often it was tried, and the error that is told.
-fn pushed(exporter: HttpExporter) -> (u64, Result<(), String>) {
+fn pushed(exporter: OtlpExporter) -> (u64, Result<(), String>) {
     let runtime = pushing(exporter, quick());
     let result = runtime.force_flush(PATIENCE).map_err(|error| format!("{error} {error:?}"));
     let attempts = status(&runtime).attempts;
@@ -95,6 +95,55 @@ fn every_exporter_pushes_encrypted_over_a_connection_that_is_kept() {
 }
 
 #[test]
+fn a_receiver_that_asks_who_pushes_is_shown_a_certificate() {
+    let Some(keys) = Keys::of("localhost") else { return };
+    let (known, unknown) = (Keys::of("us.example").unwrap(), Keys::of("others.example").unwrap());
+    let server = Server::start();
+    let front = Front::asking(server.address, &keys, &[], &known);
+    let url = |path: &str| format!("https://localhost:{}{path}", front.port());
+    let roots = &keys.authority;
+    let otlp = encrypted(front, &keys).identity(&known.chain, &known.key);
+    let remote_write = RemoteWriteExporter::builder(&url("/write")).roots(roots).no_proxy();
+    let gateway = PushgatewayExporter::builder(&url(""), "job").roots(roots).no_proxy();
+    let runtimes = [
+        pushing(otlp.build().unwrap(), quick()),
+        pushing(remote_write.identity(&known.chain, &known.key).build().unwrap(), quick()),
+        pushing(gateway.identity(&known.chain, &known.key).build().unwrap(), quick()),
+    ];
+    for runtime in &runtimes {
+        runtime.force_flush(PATIENCE).unwrap();
+        assert_eq!(server.take().len(), 1);
+    }
+    for (builder, advice) in [
+        (encrypted(front, &keys), "asks for a certificate of ours"),
+        (
+            encrypted(front, &keys).identity(&unknown.chain, &unknown.key),
+            "give one that it trusts by `identity`",
+        ),
+    ] {
+        let (_, result) = pushed(builder.build().unwrap());
+        let told = result.unwrap_err();
+        // The receiver closes with our request unread, so its reason may be lost on the way.
+        assert!(told.contains(advice) || told.contains("broke"), "{told}");
+        assert!(server.take().is_empty());
+    }
+    // What is none, or does not fit, is refused at once, and shown nowhere.
+    for (chain, key) in [
+        (&b"canary"[..], &known.key[..]),
+        (&known.chain, b"canary"),
+        (&known.chain, &unknown.key),
+        (b"", &known.key),
+    ] {
+        let builder = encrypted(front, &keys).identity(chain, key);
+        assert!(!format!("{builder:?}").contains("PRIVATE"));
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidCredential, "{error:?}");
+        let told = format!("{error} {error:?}");
+        assert!(!told.contains("canary") && !told.contains("PRIVATE") && told.contains("in PEM"), "{told}");
+    }
+}
+
+#[test]
 fn whoever_cannot_prove_to_be_the_receiver_gets_nothing_and_the_error_says_what_to_do() {
     let (Some(keys), Some(others)) = (Keys::of("localhost"), Keys::of("elsewhere.example")) else { return };
     let server = Server::start();
@@ -104,7 +153,7 @@ fn whoever_cannot_prove_to_be_the_receiver_gets_nothing_and_the_error_says_what_
     // The platform does not know the authority.
     let port = Front::before(server.address, &keys).port();
     let url = format!("https://canary-user:canary-pass@localhost:{port}/canary-path");
-    let platform = HttpExporter::builder().endpoint(&url).no_proxy().header("token", "canary-token");
+    let platform = OtlpExporter::builder().endpoint(&url).no_proxy().header("token", "canary-token");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let plain = encrypted(listener.local_addr().unwrap(), &keys);
     std::thread::spawn(move || {
@@ -158,7 +207,7 @@ fn a_handshake_that_ends_or_hangs_is_tried_again() {
 #[test]
 fn roots_that_are_none_are_refused() {
     for roots in ["", "canary", "-----BEGIN CERTIFICATE-----\nY2FuYXJ5\n-----END CERTIFICATE-----\n"] {
-        let error = HttpExporter::builder().endpoint("https://collector").roots(roots).build().unwrap_err();
+        let error = OtlpExporter::builder().endpoint("https://collector").roots(roots).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidCredential, "{error}");
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
@@ -168,7 +217,7 @@ fn roots_that_are_none_are_refused() {
 fn a_proxy_of_plain_http_is_asked_for_the_whole_address_and_told_who_asks() {
     let proxy = Server::start();
     let via = format!("http://canary-user:canary%20pass@{}", proxy.address);
-    let builder = HttpExporter::builder().endpoint("http://collector.example/v1/metrics?a=b").proxy(&via);
+    let builder = OtlpExporter::builder().endpoint("http://collector.example/v1/metrics?a=b").proxy(&via);
     let exporter = builder.clone().build().unwrap();
     let shown = format!("{builder:?} {exporter:?}");
     assert!(!shown.contains("canary") && !shown.contains("Y2FuYXJ5"), "{shown}");
@@ -196,7 +245,7 @@ fn through_a_tunnel_the_proxy_sees_no_request_and_the_receiver_no_credentials_of
     let server = Server::start();
     let proxy = Proxy::before(Front::before(server.address, &keys));
     let builder = |authority: &Keys| {
-        HttpExporter::builder()
+        OtlpExporter::builder()
             .endpoint("https://collector.example/v1/metrics")
             .header("token", "canary-token")
             .proxy(&format!("canary-user:canary@{}", proxy.address))
@@ -245,8 +294,8 @@ fn through_a_tunnel_the_proxy_sees_no_request_and_the_receiver_no_credentials_of
 }
 
 /// What [`the_environment_chooses_the_proxy_unless_the_program_does`] runs again, with and without the variables.
-fn build(endpoint: &str) -> Result<HttpExporter, Error> {
-    HttpExporter::builder().endpoint(endpoint).build()
+fn build(endpoint: &str) -> Result<OtlpExporter, Error> {
+    OtlpExporter::builder().endpoint(endpoint).build()
 }
 
 #[test]
@@ -278,7 +327,7 @@ fn the_environment_chooses_the_proxy_unless_the_program_does() {
     assert!(exempt.unwrap_err().contains("no connection to direct.invalid:80"));
     let error = build("https://far.invalid/").unwrap_err();
     assert!(error.to_string().contains("HTTPS_PROXY") && !format!("{error:?}").contains("canary"), "{error}");
-    let direct = HttpExporter::builder().endpoint(&format!("http://{mine}/direct")).no_proxy();
+    let direct = OtlpExporter::builder().endpoint(&format!("http://{mine}/direct")).no_proxy();
     pushed(direct.build().unwrap()).1.unwrap();
-    assert!(HttpExporter::builder().endpoint("https://far.invalid/").no_proxy().build().is_ok());
+    assert!(OtlpExporter::builder().endpoint("https://far.invalid/").no_proxy().build().is_ok());
 }

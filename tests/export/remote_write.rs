@@ -52,6 +52,58 @@ struct TimeSeries {
     labels: Vec<Pair>,
     #[prost(message, repeated, tag = "2")]
     samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "4")]
+    histograms: Vec<Native>,
+}
+
+/// With integer counts.
+#[derive(Clone, PartialEq, Message)]
+struct Native {
+    #[prost(uint64, tag = "1")]
+    count: u64,
+    #[prost(double, tag = "3")]
+    sum: f64,
+    #[prost(sint32, tag = "4")]
+    schema: i32,
+    #[prost(double, tag = "5")]
+    zero_threshold: f64,
+    #[prost(uint64, tag = "6")]
+    zero_count: u64,
+    #[prost(message, repeated, tag = "8")]
+    negative_spans: Vec<Span>,
+    #[prost(sint64, repeated, tag = "9")]
+    negative_deltas: Vec<i64>,
+    #[prost(message, repeated, tag = "11")]
+    positive_spans: Vec<Span>,
+    #[prost(sint64, repeated, tag = "12")]
+    positive_deltas: Vec<i64>,
+    #[prost(int64, tag = "15")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Span {
+    #[prost(sint32, tag = "1")]
+    offset: i32,
+    #[prost(uint32, tag = "2")]
+    length: u32,
+}
+
+/// Counts by Prometheus's index, without empty ones.
+fn unrolled(spans: &[Span], deltas: &[i64]) -> Vec<(i32, u64)> {
+    let (mut index, mut count, mut deltas) = (0, 0, deltas.iter());
+    let mut all = Vec::new();
+    for span in spans {
+        index += span.offset;
+        for _ in 0..span.length {
+            count += deltas.next().unwrap();
+            all.push((index, u64::try_from(count).unwrap()));
+            index += 1;
+        }
+    }
+    assert_eq!(deltas.next(), None);
+    all.retain(|(_, count)| *count > 0);
+    all
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -267,6 +319,97 @@ fn a_series_that_is_gone_ends_once_also_over_failures_and_one_that_comes_again_i
     assert!(delivered && nothing.is_empty(), "and then no more");
 }
 
+/// Exponential histograms of all signs, wide and narrow, and of nothing.
+fn spread(runtime: &MetricsRuntime) -> mvx_metrics::Recorder<Number> {
+    let recorder = runtime
+        .recorder::<Number>("spread")
+        .exponential_histogram("sizes", |h| {
+            h.label("zone", |n| (n.0 % 3).into()).value(|n| Some((n.0 as f64 - 40.0) * 1.7))
+        })
+        .exponential_histogram("narrow", |h| h.value(|n| Some(1.0 + n.0 as f64 * 1e-9)))
+        .exponential_histogram("far", |h| {
+            h.max_buckets(20).value(|n| Some(if n.0 == 7 { 1e300 } else { 1e-300 }))
+        })
+        .exponential_histogram("zeros", |h| h.value(|_| Some(0.0)))
+        .create()
+        .unwrap();
+    (0..90).for_each(|n| recorder.register_event(Number(n)));
+    recorder.flush_blocking(PATIENCE).unwrap();
+    recorder
+}
+
+#[test]
+fn native_histograms_are_what_the_snapshot_shows_and_end_as_others_do() {
+    let (server, runtime) = (Server::start(), running("native"));
+    let kept = pushing(&runtime, exporter(&server).native_histograms(true).build().unwrap());
+    let recorder = spread(&runtime);
+    runtime.force_flush(PATIENCE).unwrap();
+    let request = decoded(&server.take()[0]);
+    let snapshot = kept.latest().unwrap();
+    let at = i64::try_from(snapshot.taken_at().unix_nanos() / 1_000_000).unwrap();
+    let mut seen = 0;
+    for family in snapshot.families(Fold::Recorder) {
+        for series in family.parts().iter().flat_map(|part| part.family().series()) {
+            let shown = series.value().exponential().unwrap();
+            let name = family.descriptor().name().as_str();
+            let zone = series.labels().get("zone").map(str::to_owned);
+            let is_it = |sent: &&TimeSeries| {
+                let label = |key: &str| {
+                    sent.labels.iter().find(|pair| pair.name == key).map(|pair| pair.value.clone())
+                };
+                label("__name__").as_deref() == Some(name)
+                    && label("zone") == zone
+                    && !sent.histograms.is_empty()
+            };
+            if name == "far" {
+                // Coarser than any of Prometheus's.
+                assert!(shown.scale() < -4 && request.timeseries.iter().find(is_it).is_none());
+                continue;
+            }
+            seen += 1;
+            let sent = request.timeseries.iter().find(is_it).unwrap();
+            assert!(sent.samples.is_empty());
+            let [native] = &sent.histograms[..] else { panic!("{sent:?}") };
+            let shown = shown.at_scale(shown.scale().min(8));
+            assert_eq!((native.count, native.zero_count), (shown.count(), shown.zero_count()));
+            assert_eq!(native.sum.to_bits(), shown.sum().to_bits());
+            assert_eq!((native.schema, native.zero_threshold), (shown.scale(), shown.zero_threshold()));
+            assert_eq!(native.timestamp, at);
+            let buckets = |buckets: mvx_metrics::ExponentialBuckets<'_>| -> Vec<_> {
+                buckets
+                    .iter()
+                    .filter(|(_, count)| *count > 0)
+                    .map(|(index, count)| (index + 1, count))
+                    .collect()
+            };
+            assert_eq!(
+                unrolled(&native.positive_spans, &native.positive_deltas),
+                buckets(shown.positive()),
+                "{name}"
+            );
+            assert_eq!(
+                unrolled(&native.negative_spans, &native.negative_deltas),
+                buckets(shown.negative()),
+                "{name}"
+            );
+        }
+    }
+    assert_eq!(seen, 5);
+    assert!(request.timeseries.iter().any(|sent| sent.labels.iter().any(|pair| pair.value == "far_bucket")));
+    // The metric goes: an end for each series, once, of its own kind.
+    drop(recorder);
+    runtime.stop_and_remove("spread", PATIENCE).unwrap();
+    runtime.force_flush(PATIENCE).unwrap();
+    runtime.force_flush(PATIENCE).unwrap();
+    let ends = decoded(&server.take()[0]);
+    let natives = ends.timeseries.iter().filter(|sent| !sent.histograms.is_empty());
+    let natives: Vec<_> =
+        natives.map(|sent| (sent.samples.len(), sent.histograms[0].sum.to_bits())).collect();
+    assert_eq!(natives, [(0, STALE); 5]);
+    let numbers = ends.timeseries.iter().flat_map(|sent| &sent.samples);
+    assert!(numbers.clone().count() > 3 && numbers.clone().all(|sample| sample.value.to_bits() == STALE));
+}
+
 #[test]
 fn the_end_of_the_exporter_ends_its_series_if_asked_for() {
     for asked in [true, false] {
@@ -411,6 +554,20 @@ mod prometheus {
         }
     }
 
+    /// Whether it is here; otherwise that is told.
+    fn is_there() -> bool {
+        let there =
+            Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if there.is_err() {
+            let printed = writeln!(
+                std::io::stderr(),
+                "NOT CHECKED IN PART: Prometheus takes remote writes; to get it: apt-get install prometheus"
+            );
+            assert!(printed.is_ok());
+        }
+        there.is_ok()
+    }
+
     fn start(dir: &Path, port: u16) -> Running {
         std::fs::write(dir.join("prometheus.yml"), "global: {}\n").unwrap();
         let mut command = Command::new("prometheus");
@@ -420,7 +577,7 @@ mod prometheus {
             "--log.level=error",
         ]);
         command
-            .args(["--web.enable-remote-write-receiver"])
+            .args(["--web.enable-remote-write-receiver", "--enable-feature=native-histograms"])
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         until("Prometheus is ready", || get(port, "/-/ready").is_some_and(|answer| answer.contains(" 200 ")));
@@ -451,14 +608,7 @@ mod prometheus {
 
     #[test]
     fn prometheus_gives_every_value_back_loses_a_removed_series_and_recovers_from_kills() {
-        let there =
-            Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if there.is_err() {
-            let printed = writeln!(
-                std::io::stderr(),
-                "NOT CHECKED IN PART: Prometheus takes remote writes; to get it: apt-get install prometheus"
-            );
-            assert!(printed.is_ok());
+        if !is_there() {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -505,5 +655,112 @@ mod prometheus {
         }
         let errors = runtime.exporters().remove(0);
         assert_eq!((errors.failed, errors.consecutive_failures), (3, 0), "{errors:?}");
+    }
+
+    /// Count, sum, and each bucket that holds something with its bounds.
+    type Held = (f64, f64, Vec<(f64, f64, f64)>);
+
+    /// The native histograms that it holds.
+    fn natives(port: u16) -> BTreeMap<Key, Held> {
+        let answer = get(port, "/api/v1/query?query=%7Bjob%3D%22native%22%7D").unwrap_or_default();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let number = |value: &serde_json::Value| value.as_str().unwrap().parse::<f64>().unwrap();
+        let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        let natives = series.iter().filter_map(|series| {
+            let histogram = series["histogram"].get(1)?;
+            let labels: Key = serde_json::from_value(series["metric"].clone()).unwrap();
+            let buckets = histogram["buckets"].as_array().cloned().unwrap_or_default();
+            let buckets =
+                buckets.iter().map(|bucket| (number(&bucket[1]), number(&bucket[2]), number(&bucket[3])));
+            Some((labels, (number(&histogram["count"]), number(&histogram["sum"]), buckets.collect())))
+        });
+        natives.collect()
+    }
+
+    /// The same of a snapshot: what a bucket ends at is 2^(index * 2^-scale), which Prometheus looks up in a table.
+    fn shown(snapshot: &RuntimeSnapshot) -> BTreeMap<Key, Held> {
+        let mut all = BTreeMap::new();
+        for family in snapshot.families(Fold::Recorder) {
+            for part in family.parts() {
+                for series in part.family().series() {
+                    let histogram = series.value().exponential().unwrap();
+                    let histogram = histogram.at_scale(histogram.scale().min(8));
+                    let bound = |index: i32| (f64::from(index) * f64::from(-histogram.scale()).exp2()).exp2();
+                    let mut buckets: Vec<_> = histogram
+                        .negative()
+                        .iter()
+                        .map(|(index, count)| (-bound(index + 1), -bound(index), count as f64))
+                        .collect();
+                    buckets.reverse();
+                    let zeros = (histogram.zero_threshold(), histogram.zero_count() as f64);
+                    buckets.push((-zeros.0, zeros.0, zeros.1));
+                    let above = histogram.positive();
+                    buckets.extend(
+                        above.iter().map(|(index, count)| (bound(index), bound(index + 1), count as f64)),
+                    );
+                    buckets.retain(|(.., count)| *count > 0.0);
+                    let labels = part.labels().chain(series.labels().iter());
+                    let mut labels: Key =
+                        labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                    labels.insert("__name__".into(), family.descriptor().name().to_string());
+                    labels.insert("job".into(), "native".into());
+                    if histogram.scale() >= -4 {
+                        all.insert(labels, (histogram.count() as f64, histogram.sum(), buckets));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn assert_held(port: u16, snapshot: &RuntimeSnapshot) -> usize {
+        let (held, shown) = (natives(port), shown(snapshot));
+        assert_eq!(held.keys().collect::<Vec<_>>(), shown.keys().collect::<Vec<_>>());
+        for (labels, (count, sum, buckets)) in &shown {
+            let (there, total, parts) = &held[labels];
+            assert_eq!((there, total.to_bits()), (count, sum.to_bits()), "{labels:?}");
+            assert_eq!(parts.len(), buckets.len(), "{labels:?}: {parts:?} against {buckets:?}");
+            for (one, other) in parts.iter().zip(buckets) {
+                let close = |one: f64, other: f64| (one - other).abs() <= other.abs() * 1e-12;
+                assert!(
+                    close(one.0, other.0) && close(one.1, other.1),
+                    "{labels:?}: {one:?} against {other:?}"
+                );
+                assert_eq!(one.2, other.2, "{labels:?}");
+            }
+        }
+        held.len()
+    }
+
+    #[test]
+    fn prometheus_gives_native_histograms_back_whatever_becomes_of_their_scale() {
+        if !is_there() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let _server = start(dir.path(), port);
+        let runtime = running("native");
+        let exporter = RemoteWriteExporter::builder(&format!("http://127.0.0.1:{port}/api/v1/write"));
+        let kept = pushing(&runtime, exporter.vitals(false).native_histograms(true).build().unwrap());
+        let recorder = spread(&runtime);
+        runtime.force_flush(PATIENCE).unwrap();
+        assert_eq!(assert_held(port, &kept.latest().unwrap()), 5);
+        // More in buckets that there are and that there are not, and far away, so that the scale falls.
+        for numbers in [vec![3, 3, 60, 61], vec![1_000, 2_000], vec![1 << 40]] {
+            numbers.into_iter().for_each(|n| recorder.register_event(Number(n)));
+            recorder.flush_blocking(PATIENCE).unwrap();
+            runtime.force_flush(PATIENCE).unwrap();
+            assert_eq!(assert_held(port, &kept.latest().unwrap()), 5);
+        }
+        // Begun anew, and gone.
+        runtime.stop_and_remove("spread", PATIENCE).unwrap();
+        let _again = spread(&runtime);
+        runtime.force_flush(PATIENCE).unwrap();
+        assert_eq!(assert_held(port, &kept.latest().unwrap()), 5);
+        runtime.stop_and_remove("spread", PATIENCE).unwrap();
+        runtime.force_flush(PATIENCE).unwrap();
+        assert_eq!(natives(port).len(), 0, "gone at once, not five minutes later");
     }
 }

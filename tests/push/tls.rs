@@ -10,17 +10,19 @@ use std::thread;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
 /// An authority, and a server's certificate and key of it.
 pub struct Keys {
     pub authority: Vec<u8>,
-    chain: Vec<u8>,
-    key: Vec<u8>,
+    pub chain: Vec<u8>,
+    pub key: Vec<u8>,
 }
 
 impl Keys {
@@ -65,14 +67,38 @@ pub struct Front;
 impl Front {
     /// Until the process ends, on a port of the system's choice.
     pub fn before(server: SocketAddr, keys: &Keys) -> SocketAddr {
+        Self::offering(server, keys, &[])
+    }
+
+    /// The same, for whoever agrees on one of these protocols in the handshake.
+    pub fn offering(server: SocketAddr, keys: &Keys, protocols: &[&str]) -> SocketAddr {
+        Self::started(server, keys, protocols, None)
+    }
+
+    /// The same, for whoever has a certificate of this authority.
+    pub fn asking(server: SocketAddr, keys: &Keys, protocols: &[&str], of: &Keys) -> SocketAddr {
+        Self::started(server, keys, protocols, Some(of))
+    }
+
+    fn started(server: SocketAddr, keys: &Keys, protocols: &[&str], of: Option<&Keys>) -> SocketAddr {
         let chain = CertificateDer::pem_slice_iter(&keys.chain).collect::<Result<_, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(&keys.key).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = match of {
+            None => config.with_no_client_auth(),
+            Some(of) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in CertificateDer::pem_slice_iter(&of.authority) {
+                    roots.add(certificate.unwrap()).unwrap();
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                config.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let mut config = config.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

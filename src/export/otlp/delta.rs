@@ -2,6 +2,7 @@
 
 use crate::model::clock::Timestamp;
 use crate::model::snapshot::ExponentialBuckets;
+use crate::model::snapshot::Kind;
 use crate::model::snapshot::ValueRef;
 use std::collections::HashMap;
 
@@ -17,6 +18,9 @@ pub(super) struct Taken {
 
 /// Name and encoded attributes.
 pub(super) type Key = Box<[u8]>;
+
+/// Begins the key of an overflow series, and of no name.
+const REST: u8 = 0;
 
 /// A series as the receiver adds it up.
 #[derive(Clone, Debug)]
@@ -80,20 +84,144 @@ impl Taken {
         Some((change, key, Base { started, at, value, round: self.round }))
     }
 
+    /// Accounts for what has moved from series of a metric into overflow series for good, as when a recorder is gone whose group had no room for all of its series: what has been
+    /// taken of it has been taken in the other place. `now` are the series as they are and since when, `parts` the beginnings of their keys with the overflow series of each part, if it has one.
+    pub(super) fn follow(
+        &mut self,
+        name: &str,
+        now: &HashMap<Key, (Timestamp, Value)>,
+        parts: &[(Key, Option<Key>)],
+    ) {
+        let of_name = |key: &&Key| {
+            key.strip_prefix(name.as_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(&0x3a)))
+        };
+        let keys: Vec<Key> = self.known.keys().filter(of_name).cloned().collect();
+        for key in keys {
+            let begins = parts.iter().filter(|(begin, _)| key.starts_with(begin));
+            let Some((_, Some(rest))) = begins.max_by_key(|(begin, _)| begin.len()) else { continue };
+            let left = now.get(&key);
+            if let (Some(base), Some((began, _))) = (self.known.get_mut(&key), left) {
+                // What was there earlier has moved; the rest goes on.
+                base.started = base.started.max(*began);
+            }
+            let (Some(base), Some((began, risen))) = (self.known.get(&key), now.get(rest)) else { continue };
+            let lost = base.value.without(left.map(|(_, value)| value));
+            let Some(lost) = lost.filter(|_| key != *rest) else { continue };
+            let target = self.known.get(rest);
+            let mut there = target.map_or_else(|| base.clone(), Base::clone);
+            match target {
+                Some(_) => there.value.add(&lost),
+                None => there.value = lost.clone(),
+            }
+            // Otherwise it has gone elsewhere.
+            if risen.since(&there.value).is_none() {
+                continue;
+            }
+            there.started = there.started.max(*began);
+            self.known.insert(rest.clone(), there);
+            if let Some(base) = self.known.get_mut(&key) {
+                base.value = base.value.since(&lost).unwrap_or(lost);
+            }
+        }
+    }
+
+    /// Until when the points of an overflow series have been taken, and what has been when this one is. What is in it is remembered by the series
+    /// that it is of: they come and go.
+    pub(super) fn rest(&mut self, key: &Key, at: Timestamp) -> (Option<Timestamp>, (Key, Base)) {
+        let key: Key = [&[REST], &**key].concat().into();
+        let base = self.known.get_mut(&key);
+        let until = base.map(|base| {
+            base.round = self.round;
+            base.at.min(at)
+        });
+        (until, (key, Base { started: at, at, value: Value::Count(0), round: self.round }))
+    }
+
     /// These have been taken.
     pub(super) fn commit(&mut self, taken: Vec<(Key, Base)>) {
         self.known.extend(taken);
     }
 
-    /// The whole export has been taken: what it did not show is gone.
+    /// The whole export has been taken: what it did not show is gone, but for overflow series: there are few, and one that comes again goes on.
     pub(super) fn end(&mut self) {
         let round = self.round;
-        self.known.retain(|_, base| base.round == round);
+        self.known.retain(|key, base| base.round == round || key.first() == Some(&REST));
+    }
+}
+
+impl Base {
+    /// What has been counted since the start.
+    pub(super) fn whole(&self) -> (Timestamp, Value) {
+        (self.started, self.value.clone())
     }
 }
 
 impl Value {
-    fn of(value: ValueRef<'_>) -> Option<Self> {
+    /// Whether metrics of this kind are told as differences.
+    pub(super) fn is_told_of(kind: Kind) -> bool {
+        matches!(kind, Kind::Counter | Kind::FloatCounter | Kind::Histogram | Kind::Exponential)
+    }
+
+    /// Adds another series of the same metric.
+    pub(super) fn add(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Count(own), Self::Count(other)) => *own = own.saturating_add(*other),
+            (Self::Sum(own), Self::Sum(other)) => *own += other,
+            (Self::Histogram { sum, buckets }, Self::Histogram { sum: other, buckets: theirs }) => {
+                *sum += other;
+                let pairs = buckets.iter_mut().zip(theirs.iter());
+                pairs.for_each(|(own, other)| *own = own.saturating_add(*other));
+            }
+            (
+                Self::Exponential { sum, scale, zeros, positive, negative },
+                Self::Exponential {
+                    sum: other,
+                    scale: theirs,
+                    zeros: none,
+                    positive: above,
+                    negative: below,
+                },
+            ) => {
+                *sum += other;
+                *zeros = zeros.saturating_add(*none);
+                let coarser = (*scale).min(*theirs);
+                let shifts = (scale.abs_diff(coarser), theirs.abs_diff(coarser));
+                *positive = run_added(positive, above, shifts);
+                *negative = run_added(negative, below, shifts);
+                *scale = coarser;
+            }
+            // Of one metric they are alike.
+            _ => {}
+        }
+    }
+
+    /// What this has had and does not have any more; nothing if it has all of it.
+    fn without(&self, now: Option<&Self>) -> Option<Self> {
+        let Some(now) = now else { return Some(self.clone()).filter(|all| !all.is_nothing()) };
+        let lost = match (self, now) {
+            (Self::Count(then), Self::Count(now)) => Self::Count(then.saturating_sub(*now)),
+            (Self::Sum(then), Self::Sum(now)) => Self::Sum(less(*then, *now).max(0.0)),
+            (Self::Histogram { sum, buckets }, Self::Histogram { sum: now, buckets: left }) => {
+                let pairs = buckets.iter().zip(left.iter());
+                let buckets = pairs.map(|(then, now)| then.saturating_sub(*now)).collect();
+                Self::Histogram { sum: less(*sum, *now), buckets }
+            }
+            (
+                Self::Exponential { sum, scale, zeros, positive, negative },
+                Self::Exponential { sum: now, scale: same, zeros: left, positive: above, negative: below },
+            ) if scale == same => Self::Exponential {
+                sum: less(*sum, *now),
+                scale: *scale,
+                zeros: zeros.saturating_sub(*left),
+                positive: run_without(positive, above),
+                negative: run_without(negative, below),
+            },
+            _ => return None,
+        };
+        Some(lost).filter(|lost| !lost.is_nothing())
+    }
+
+    pub(super) fn of(value: ValueRef<'_>) -> Option<Self> {
         Some(match value {
             ValueRef::Counter(count) => Self::Count(count),
             ValueRef::FloatCounter(sum) => Self::Sum(sum),
@@ -202,6 +330,32 @@ fn run_since(now: &[(i32, u64)], then: &[(i32, u64)], shift: u32) -> Option<Run>
     then.next().is_none().then_some(since)
 }
 
+/// What one has more than the other, of one scale.
+fn run_without(then: &[(i32, u64)], now: &[(i32, u64)]) -> Run {
+    let left: HashMap<i32, u64> = now.iter().copied().collect();
+    let lost =
+        |(index, count): &(i32, u64)| (*index, count.saturating_sub(left.get(index).copied().unwrap_or(0)));
+    then.iter().map(lost).filter(|(_, count)| *count > 0).collect()
+}
+
+/// The buckets of both, each finer than what comes of it by a shift.
+fn run_added(own: &[(i32, u64)], other: &[(i32, u64)], (shift, theirs): (u32, u32)) -> Run {
+    let coarser = |run: &[(i32, u64)], shift: u32| -> Vec<(i32, u64)> {
+        run.iter().map(|(index, count)| (index >> shift.min(31), *count)).collect()
+    };
+    let mut all = coarser(own, shift);
+    all.extend(coarser(other, theirs));
+    all.sort_unstable_by_key(|(index, _)| *index);
+    all.dedup_by(|(index, count), (kept, sum)| {
+        let same = index == kept;
+        if same {
+            *sum = sum.saturating_add(*count);
+        }
+        same
+    });
+    all
+}
+
 /// Also of numbers beyond all.
 fn less(now: f64, then: f64) -> f64 {
     if now == then { 0.0 } else { now - then }
@@ -287,5 +441,30 @@ mod tests {
         assert_eq!(now.since(&then), Some(exponential(1, &[(-2, 2), (4, 7)])));
         assert_eq!(exponential(4, &[(8, 9)]).since(&then), None, "finer than before");
         assert_eq!(exponential(1, &[(2, 1)]).since(&then), None, "buckets are gone");
+    }
+
+    #[test]
+    fn series_of_one_metric_are_added_at_the_coarser_scale() {
+        let exponential = |scale, positive: &[(i32, u64)], negative: &[(i32, u64)]| Value::Exponential {
+            sum: 1.5,
+            scale,
+            zeros: 1,
+            positive: positive.to_vec(),
+            negative: negative.to_vec(),
+        };
+        for (mut one, other) in [
+            (exponential(3, &[(-9, 1), (8, 2)], &[(1, 4)]), exponential(1, &[(-3, 5), (2, 7)], &[])),
+            (exponential(1, &[(-3, 5), (2, 7)], &[]), exponential(3, &[(-9, 1), (8, 2)], &[(1, 4)])),
+        ] {
+            one.add(&other);
+            let expected = Value::Exponential {
+                sum: 3.0,
+                scale: 1,
+                zeros: 2,
+                positive: vec![(-3, 6), (2, 9)],
+                negative: vec![(0, 4)],
+            };
+            assert_eq!(one, expected);
+        }
     }
 }

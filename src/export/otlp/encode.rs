@@ -17,8 +17,12 @@ use crate::model::snapshot::ExponentialBuckets;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Number;
+use crate::model::snapshot::SeriesRef;
 use crate::model::snapshot::ValueRef;
 use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::exported::ExportedFamily;
+use crate::runtime::collection::scope::Scope;
+use std::collections::HashSet;
 
 /// What goes before the metrics in every request.
 #[derive(Clone, Debug, Default)]
@@ -87,29 +91,20 @@ pub(super) fn requests(
         done: Vec::new(),
     };
     let at = snapshot.taken_at();
+    let mut all = None;
     for family in selection.families(snapshot, &mut written) {
         let descriptor = family.descriptor();
-        for row in rows(&family) {
-            written.series += 1;
-            if let ValueRef::Fields(_) = row.series.value() {
-                continue;
+        written.series += family.len() as u64;
+        match deltas.as_deref_mut() {
+            Some(taken) if family.left_out() > 0 && Value::is_told_of(descriptor.kind()) => {
+                let all = all.get_or_insert_with(|| selection.all_families(snapshot));
+                let of_name = |whole: &&ExportedFamily<'_>| whole.descriptor().name() == descriptor.name();
+                batches.left_out(taken, &family, all.iter().find(of_name).unwrap_or(&family), at);
             }
-            let (name, data) = (descriptor.name().as_str(), data_of(row.series.value()));
-            let change = deltas.as_mut().and_then(|taken| {
-                taken.change(key_of(name, row), row.series.value(), row.series.started(), at)
-            });
-            match change {
-                None => batches.point(row.descriptor, name, data, None, |point| write_point(point, row, at)),
-                Some((Change::Whole, key, base)) => {
-                    let taken = Some((key, base));
-                    batches.point(row.descriptor, name, data, taken, |point| write_point(point, row, at));
+            mut taken => {
+                for row in rows(&family) {
+                    batches.row(taken.as_deref_mut(), descriptor.name().as_str(), row, at);
                 }
-                Some((Change::Since(start, value), key, base)) => {
-                    let times = (start, at);
-                    let write = |point: &mut Wire<'_>| write_difference(point, row, times, &value);
-                    batches.point(row.descriptor, name, data, Some((key, base)), write);
-                }
-                Some((Change::Nothing, ..)) => {}
             }
         }
         if let Some(data) = rows(&family).next().map(|row| data_of(row.series.value())) {
@@ -122,11 +117,7 @@ pub(super) fn requests(
 }
 
 /// Each field of a custom metric is a gauge of its own.
-fn fields(
-    batches: &mut Batches<'_>,
-    family: &crate::runtime::collection::exported::ExportedFamily<'_>,
-    at: Timestamp,
-) {
+fn fields(batches: &mut Batches<'_>, family: &ExportedFamily<'_>, at: Timestamp) {
     let descriptor = family.descriptor();
     let mut names: Vec<_> = rows(family)
         .filter_map(|row| if let ValueRef::Fields(fields) = row.series.value() { Some(fields) } else { None })
@@ -138,7 +129,7 @@ fn fields(
         let name = format!("{}.{field}", descriptor.name());
         for row in rows(family) {
             if let Some(number) = row.series.value().field(field) {
-                batches.point(descriptor, &name, Data::Gauge, None, |point| {
+                batches.point(descriptor, &name, Data::Gauge, Vec::new(), |point| {
                     times(point, since(row, at), 2);
                     write_number(point, number);
                     attributes(point, 7, row);
@@ -163,13 +154,73 @@ fn data_of(value: ValueRef<'_>) -> Data {
 }
 
 impl Batches<'_> {
+    /// Appends the point of a series, or what of it is new.
+    fn row(&mut self, taken: Option<&mut Taken>, name: &str, row: Row<'_>, at: Timestamp) {
+        let value = row.series.value();
+        if let ValueRef::Fields(_) = value {
+            return;
+        }
+        let data = data_of(value);
+        let change = taken.and_then(|taken| taken.change(key_of(name, row), value, row.series.started(), at));
+        match change {
+            None => self.point(row.descriptor, name, data, Vec::new(), |point| write_point(point, row, at)),
+            Some((Change::Whole, key, base)) => {
+                let taken = vec![(key, base)];
+                self.point(row.descriptor, name, data, taken, |point| write_point(point, row, at));
+            }
+            Some((Change::Since(start, value), key, base)) => {
+                let times = (start, at);
+                let write = |point: &mut Wire<'_>| write_difference(point, row, times, &value);
+                self.point(row.descriptor, name, data, vec![(key, base)], write);
+            }
+            Some((Change::Nothing, ..)) => {}
+        }
+    }
+
+    /// The same for a metric of which not every series is shown by itself. What is new is told of each, wherever it stood before; an overflow series tells the
+    /// sum of what is new in those that it is of.
+    fn left_out(
+        &mut self,
+        taken: &mut Taken,
+        shown: &ExportedFamily<'_>,
+        all: &ExportedFamily<'_>,
+        at: Timestamp,
+    ) {
+        let descriptor = shown.descriptor();
+        let name = descriptor.name().as_str();
+        let by_itself = |row: &Row<'_>| !row.series.is_overflow();
+        let own: HashSet<Key> = rows(shown).filter(by_itself).map(|row| key_of(name, row)).collect();
+        let mut rests: Vec<Rest<'_>> =
+            rows(shown).filter(|row| row.series.is_overflow()).map(|row| Rest::new(name, row)).collect();
+        follow(taken, name, all);
+        for row in rows(all) {
+            let key = key_of(name, row);
+            if own.contains(&key) {
+                self.row(Some(&mut *taken), name, row, at);
+                continue;
+            }
+            let Some(rest) = Rest::of(&mut rests, &key, row) else { continue };
+            if let Some(change) = taken.change(key, row.series.value(), row.series.started(), at) {
+                rest.add(change);
+            }
+        }
+        for Rest { key, row, taken: mut entries, new } in rests {
+            let (until, entry) = taken.rest(&key, at);
+            let Some((first, value)) = new else { continue };
+            entries.push(entry);
+            let times = (until.unwrap_or(first), at);
+            let write = |point: &mut Wire<'_>| write_difference(point, row, times, &value);
+            self.point(descriptor, name, data_of(row.series.value()), entries, write);
+        }
+    }
+
     /// Appends a point to the metric in the making; if that would be too much for the request, a new one begins before it.
     fn point(
         &mut self,
         descriptor: &Descriptor,
         name: &str,
         data: Data,
-        taken: Option<(Key, Base)>,
+        taken: Vec<(Key, Base)>,
         write: impl FnOnce(&mut Wire<'_>),
     ) {
         let start = self.points.len();
@@ -252,6 +303,70 @@ impl Batches<'_> {
         let taken = std::mem::take(&mut self.taken);
         self.done.push(Request { body, points: std::mem::take(&mut self.points_in), taken });
         self.metrics.clear();
+    }
+}
+
+/// Accounts for what has moved into the overflow series of a part.
+fn follow(taken: &mut Taken, name: &str, all: &ExportedFamily<'_>) {
+    if !rows(all).any(|row| row.series.is_overflow()) {
+        return;
+    }
+    let values = rows(all).filter_map(|row| {
+        let value = Value::of(row.series.value())?;
+        Some((key_of(name, row), (row.series.started(), value)))
+    });
+    let now = values.collect();
+    let parts = all.parts().iter().map(|part| {
+        let mut begin = name.as_bytes().to_vec();
+        for (key, value) in part.labels().filter(|(_, value)| !value.is_empty()) {
+            key_value(&mut Wire::new(&mut begin), 7, key, value);
+        }
+        let overflow = part.family().series().find(SeriesRef::is_overflow);
+        let overflow =
+            overflow.map(|series| key_of(name, Row { descriptor: all.descriptor(), part, series }));
+        (begin.into(), overflow)
+    });
+    taken.follow(name, &now, &parts.collect::<Vec<_>>());
+}
+
+/// An overflow series, and what is new in those that it is of.
+struct Rest<'a> {
+    key: Key,
+    row: Row<'a>,
+    /// What is taken with it.
+    taken: Vec<(Key, Base)>,
+    /// Since when, and how much.
+    new: Option<(Timestamp, Value)>,
+}
+
+impl<'a> Rest<'a> {
+    fn new(name: &str, row: Row<'a>) -> Self {
+        Self { key: key_of(name, row), row, taken: Vec::new(), new: None }
+    }
+
+    /// The one that a series is in: itself, or its part's, or that of all.
+    fn of<'r>(rests: &'r mut [Self], key: &Key, row: Row<'_>) -> Option<&'r mut Self> {
+        let itself = rests.iter().position(|rest| rest.key == *key);
+        let beside = || rests.iter().position(|rest| rest.row.part.labels().eq(row.part.labels()));
+        let of_all = || rests.iter().position(|rest| matches!(rest.row.part.scope(), Scope::Runtime));
+        let found = itself.or_else(beside).or_else(of_all)?;
+        rests.get_mut(found)
+    }
+
+    fn add(&mut self, (change, key, base): (Change, Key, Base)) {
+        let (since, value) = match change {
+            Change::Nothing => return,
+            Change::Whole => base.whole(),
+            Change::Since(since, value) => (since, value),
+        };
+        self.taken.push((key, base));
+        match &mut self.new {
+            Some((first, sum)) => {
+                *first = since.min(*first);
+                sum.add(&value);
+            }
+            None => self.new = Some((since, value)),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The environment variables of the specification:
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>, <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 
-use crate::export::otlp::exporter::HttpExporterBuilder;
+use crate::export::otlp::exporter::OtlpExporterBuilder;
+use crate::export::otlp::exporter::Protocol;
 use crate::export::otlp::exporter::Temporality;
 use crate::export::push::percent_decoded;
 use crate::model::error::Error;
@@ -13,9 +14,9 @@ pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The settings of the environment over those of the builder.
 pub(super) fn apply(
-    mut builder: HttpExporterBuilder,
+    mut builder: OtlpExporterBuilder,
     lookup: Lookup<'_>,
-) -> Result<HttpExporterBuilder, Error> {
+) -> Result<OtlpExporterBuilder, Error> {
     let of_metrics = |name: &str| {
         let specific = format!("OTEL_EXPORTER_OTLP_METRICS_{name}");
         let general = format!("OTEL_EXPORTER_OTLP_{name}");
@@ -23,18 +24,22 @@ pub(super) fn apply(
             .map(|value| (specific, value))
             .or_else(|| given(lookup, &general).map(|value| (general, value)))
     };
-    if let Some((name, protocol)) = of_metrics("PROTOCOL") {
-        if protocol != "http/protobuf" {
-            return Err(refused(
-                &name,
-                "asks for another protocol than `http/protobuf`, which alone is spoken here",
-            ));
-        }
+    if let Some((name, word)) = of_metrics("PROTOCOL") {
+        builder = builder.protocol(protocol(&name, &word)?);
     }
     if let Some(url) = given(lookup, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") {
         builder = builder.endpoint(&url);
     } else if let Some(url) = given(lookup, "OTEL_EXPORTER_OTLP_ENDPOINT") {
-        builder = builder.endpoint(&format!("{}/v1/metrics", url.trim_end_matches('/')));
+        builder = match builder.spoken() {
+            Protocol::HttpProtobuf => builder.endpoint(&format!("{}/v1/metrics", url.trim_end_matches('/'))),
+            #[cfg(feature = "otlp-grpc")]
+            Protocol::Grpc => builder.endpoint(&url),
+        };
+    }
+    #[cfg(feature = "otlp-grpc")]
+    if builder.spoken() == Protocol::Grpc {
+        let insecure = of_metrics("INSECURE").is_some_and(|(_, word)| word.eq_ignore_ascii_case("true"));
+        builder = builder.with_scheme(if insecure { "http" } else { "https" });
     }
     if let Some((name, list)) = of_metrics("HEADERS") {
         for (key, value) in pairs(&name, &list)? {
@@ -42,10 +47,24 @@ pub(super) fn apply(
         }
     }
     #[cfg(feature = "push-tls")]
-    if let Some((name, path)) = of_metrics("CERTIFICATE") {
-        let pem = std::fs::read(path)
-            .map_err(|cause| refused(&name, "names a file that cannot be read").with_source(cause))?;
-        builder = builder.roots(pem);
+    {
+        let file = |(name, path): (String, String)| {
+            std::fs::read(path)
+                .map_err(|cause| refused(&name, "names a file that cannot be read").with_source(cause))
+        };
+        if let Some(roots) = of_metrics("CERTIFICATE") {
+            builder = builder.roots(file(roots)?);
+        }
+        match (of_metrics("CLIENT_CERTIFICATE"), of_metrics("CLIENT_KEY")) {
+            (Some(chain), Some(key)) => builder = builder.identity(file(chain)?, file(key)?),
+            (Some((name, _)), None) => {
+                return Err(refused(&name, "stands without its `OTEL_EXPORTER_OTLP_CLIENT_KEY`"));
+            }
+            (None, Some((name, _))) => {
+                return Err(refused(&name, "stands without its `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`"));
+            }
+            (None, None) => {}
+        }
     }
     match of_metrics("COMPRESSION") {
         Some((_, word)) if word == "gzip" => builder = builder.gzip(true),
@@ -72,6 +91,17 @@ pub(super) fn apply(
         builder = builder.resource("service.name", &name);
     }
     Ok(builder)
+}
+
+fn protocol(name: &str, word: &str) -> Result<Protocol, Error> {
+    match word {
+        "http/protobuf" => Ok(Protocol::HttpProtobuf),
+        #[cfg(feature = "otlp-grpc")]
+        "grpc" => Ok(Protocol::Grpc),
+        #[cfg(not(feature = "otlp-grpc"))]
+        "grpc" => Err(refused(name, "asks for `grpc`, which needs the feature `otlp-grpc` of this build")),
+        _ => Err(refused(name, "asks for another protocol than `http/protobuf` or `grpc`")),
+    }
 }
 
 /// A number of milliseconds.

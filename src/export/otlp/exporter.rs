@@ -6,36 +6,28 @@ use crate::export::otlp::delta::Taken;
 use crate::export::otlp::encode;
 use crate::export::otlp::encode::Resource;
 use crate::export::otlp::environment;
-use crate::export::push::Answer;
+use crate::export::otlp::link::Link;
+use crate::export::otlp::link::Rejected;
 use crate::export::push::Client;
-use crate::export::push::Message;
+#[cfg(feature = "otlp-grpc")]
+use crate::export::push::Http2;
 use crate::export::push::Route;
 use crate::export::push::Target;
-use crate::export::push::said;
 use crate::export::rows::Selection;
 use crate::export::schedule::Schedule;
-use crate::export::wire::Field;
-use crate::export::wire::fields;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::limits;
 use crate::runtime::collection::Fold;
 use crate::runtime::collection::RuntimeSnapshot;
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http::HeaderValue;
-use http::Method;
-use http::StatusCode;
-use http::header;
 use std::fmt;
-use std::io::Write;
 use std::time::Duration;
+use std::time::Instant;
 
-/// Pushes the state of a runtime to an OpenTelemetry collector, by OTLP over HTTP in protobuf.
+/// Pushes the state of a runtime to an OpenTelemetry collector, by OTLP in protobuf, over HTTP or gRPC.
 ///
 /// For [`MetricsRuntime::add_exporter`](crate::MetricsRuntime::add_exporter). A state is sent in as many requests as keep each below the size that
-/// receivers take; 429, 502, 503 and 504 are tried again, with the pause that the answer asks for, other failures are not, as the
+/// receivers take; 429, 502, 503 and 504, and their likes of gRPC, are tried again, with the pause that the answer asks for, other failures are not, as the
 /// [specification](https://opentelemetry.io/docs/specs/otlp/#otlphttp-response) says. Data points that a receiver rejects by a partial success are
 /// counted in the error, and never sent again.
 ///
@@ -46,10 +38,10 @@ use std::time::Duration;
 /// ```
 /// use mvx_metrics::MetricsRuntime;
 /// use mvx_metrics::export::Schedule;
-/// use mvx_metrics::export::otlp::HttpExporter;
+/// use mvx_metrics::export::otlp::OtlpExporter;
 /// use std::time::Duration;
 ///
-/// let exporter = HttpExporter::builder()
+/// let exporter = OtlpExporter::builder()
 ///     .endpoint("http://127.0.0.1:4318/v1/metrics") // where a collector of this machine mostly is, and the default
 ///     .resource("service.name", "shop")
 ///     .build()?;
@@ -60,8 +52,8 @@ use std::time::Duration;
 /// assert!(report.exporters()[0].error.as_ref().is_some_and(|error| error.to_string().contains("127.0.0.1:4318")));
 /// # Ok::<(), mvx_metrics::Error>(())
 /// ```
-pub struct HttpExporter {
-    client: Client,
+pub struct OtlpExporter {
+    link: Link,
     settings: Settings,
     /// For differences.
     taken: Taken,
@@ -91,25 +83,51 @@ pub enum Temporality {
     /// taken is the total. **Where an answer does not come**, by a time-out or a connection that breaks, the receiver may have taken the request all the same: then
     /// what was in it is told twice, with the same start time. Only totals have no such doubt. What a series has counted since the last export is lost
     /// if it is removed before the next; by [`Fold::Group`] it is not. Points without change are left out, and smallest and largest
-    /// values stand in a series' first point alone. The exporter remembers every series that it shows.
+    /// values stand in a series' first point alone. The exporter remembers every series, also those that are in an exported overflow series: one that moves there, or back, is
+    /// not counted twice.
     Delta,
 }
 
-/// Collects the settings of an [`HttpExporter`]; mistakes are told by [`build`](Self::build).
+/// Over what OTLP is sent.
+///
+/// Both say the same. Over HTTP, every proxy and every receiver takes it.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::export::otlp::Protocol;
+///
+/// assert_eq!(Protocol::default(), Protocol::HttpProtobuf);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/1.1, a `POST` of each request.
+    #[default]
+    HttpProtobuf,
+    /// gRPC over HTTP/2, a unary call of each request: without asking first by `http`, by ALPN over `https`. A proxy is gone through by `CONNECT`. Each call tells the receiver
+    /// how long is waited for it. Headers are its metadata; a name that ends in `-bin` has a value in base64.
+    #[cfg(feature = "otlp-grpc")]
+    Grpc,
+}
+
+/// Collects the settings of an [`OtlpExporter`]; mistakes are told by [`build`](Self::build).
 #[derive(Clone)]
 #[must_use = "an exporter is made by `build`"]
-pub struct HttpExporterBuilder {
-    endpoint: String,
+pub struct OtlpExporterBuilder {
+    protocol: Protocol,
+    endpoint: Option<String>,
     headers: Vec<(String, String)>,
     route: Route,
     settings: Settings,
 }
 
-impl HttpExporter {
+impl OtlpExporter {
     /// Settings with their defaults: a collector on this machine, `http://localhost:4318/v1/metrics`, without compression.
-    pub fn builder() -> HttpExporterBuilder {
-        HttpExporterBuilder {
-            endpoint: "http://localhost:4318/v1/metrics".to_owned(),
+    pub fn builder() -> OtlpExporterBuilder {
+        OtlpExporterBuilder {
+            protocol: Protocol::default(),
+            endpoint: None,
             headers: Vec::new(),
             route: Route::default(),
             settings: Settings {
@@ -123,10 +141,39 @@ impl HttpExporter {
     }
 }
 
-impl HttpExporterBuilder {
-    /// Where to send to: the whole address, `http://host:port/v1/metrics` with most receivers.
+impl OtlpExporterBuilder {
+    /// Over what it is sent; [HTTP](Protocol::HttpProtobuf) unless said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::export::otlp::{OtlpExporter, Protocol};
+    ///
+    /// let exporter = OtlpExporter::builder().protocol(Protocol::HttpProtobuf).build()?;
+    /// assert!(format!("{exporter:?}").contains("4318")); // the port where that is mostly taken
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Where to send to. By HTTP the whole address, `http://host:port/v1/metrics` with most receivers; by gRPC `http://host:port`, without a path.
+    /// A collector on this machine unless said: `http://localhost:4318/v1/metrics`, or `http://localhost:4317`.
     pub fn endpoint(mut self, url: &str) -> Self {
-        self.endpoint = url.to_owned();
+        self.endpoint = Some(url.to_owned());
+        self
+    }
+
+    pub(super) fn spoken(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// An address that has no scheme gets this one.
+    #[cfg(feature = "otlp-grpc")]
+    pub(super) fn with_scheme(mut self, scheme: &str) -> Self {
+        self.endpoint =
+            self.endpoint.map(|url| if url.contains("://") { url } else { format!("{scheme}://{url}") });
         self
     }
 
@@ -159,15 +206,33 @@ impl HttpExporterBuilder {
     ///
     /// ```
     /// use mvx_metrics::ErrorKind;
-    /// use mvx_metrics::export::otlp::HttpExporter;
+    /// use mvx_metrics::export::otlp::OtlpExporter;
     ///
     /// let roots = "not a certificate"; // std::fs::read("authority.pem")?
-    /// let refused = HttpExporter::builder().endpoint("https://collector:4318/v1/metrics").roots(roots).build();
+    /// let refused = OtlpExporter::builder().endpoint("https://collector:4318/v1/metrics").roots(roots).build();
     /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
     /// ```
     #[cfg(feature = "push-tls")]
     pub fn roots(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.route.trust(pem.as_ref());
+        self
+    }
+
+    /// For an address of `https` whose receiver asks for it: our own certificate with those above it, and its private key, in PEM. Neither is shown by `Debug` or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::otlp::OtlpExporter;
+    ///
+    /// let (chain, key) = ("not a certificate", "not a key"); // std::fs::read("client.pem")?, std::fs::read("client.key")?
+    /// let refused = OtlpExporter::builder().endpoint("https://collector:4318/v1/metrics").identity(chain, key).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn identity(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        self.route.be(chain.as_ref(), key.as_ref());
         self
     }
 
@@ -210,9 +275,9 @@ impl HttpExporterBuilder {
     /// # Examples
     ///
     /// ```
-    /// use mvx_metrics::export::otlp::{HttpExporter, Temporality};
+    /// use mvx_metrics::export::otlp::{OtlpExporter, Temporality};
     ///
-    /// let exporter = HttpExporter::builder().temporality(Temporality::Delta).build()?;
+    /// let exporter = OtlpExporter::builder().temporality(Temporality::Delta).build()?;
     /// assert!(format!("{exporter:?}").contains("Delta"));
     /// # Ok::<(), mvx_metrics::Error>(())
     /// ```
@@ -221,7 +286,7 @@ impl HttpExporterBuilder {
         self
     }
 
-    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` and, with `push-tls`, `_CERTIFICATE` (a file of roots), each also as
+    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` (`http/protobuf`, or `grpc` with the feature `otlp-grpc`), for gRPC `_INSECURE`, and, with `push-tls`, `_CERTIFICATE` (a file of roots) and `_CLIENT_CERTIFICATE` with `_CLIENT_KEY`, each also as
     /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` (`lowmemory` is as `delta`), `OTEL_RESOURCE_ATTRIBUTES` and
     /// `OTEL_SERVICE_NAME`.
     ///
@@ -236,20 +301,20 @@ impl HttpExporterBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidAddress`] for an endpoint that is no `http` or `https` address, or a proxy that is none of `http` or `https`, or a proxy that is none of `http`, [`ErrorKind::InvalidName`] for a header that cannot be one,
+    /// [`ErrorKind::InvalidAddress`] for an endpoint that is no `http` or `https` address, or has a path by gRPC, or a proxy that is none of `http`, [`ErrorKind::InvalidName`] for a header that cannot be one,
     /// [`ErrorKind::InvalidLimit`] for requests below 8 KiB.
     ///
     /// # Examples
     ///
     /// ```
     /// use mvx_metrics::ErrorKind;
-    /// use mvx_metrics::export::otlp::HttpExporter;
+    /// use mvx_metrics::export::otlp::OtlpExporter;
     ///
-    /// let error = HttpExporter::builder().endpoint("localhost:4318").build().unwrap_err();
+    /// let error = OtlpExporter::builder().endpoint("localhost:4318").build().unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::InvalidAddress);
     /// ```
-    pub fn build(self) -> Result<HttpExporter, Error> {
-        let Self { endpoint, headers, route, settings } = self;
+    pub fn build(self) -> Result<OtlpExporter, Error> {
+        let Self { protocol, endpoint, headers, route, settings } = self;
         if settings.most < MIN_REQUEST_BYTES {
             let message = format!(
                 "requests of {} bytes hold nothing; allow {MIN_REQUEST_BYTES} or more",
@@ -257,13 +322,43 @@ impl HttpExporterBuilder {
             );
             return Err(Error::new(ErrorKind::InvalidLimit, message));
         }
-        let mut target = Target::parse(&endpoint)?;
+        let mut target = Target::parse(endpoint.as_deref().unwrap_or(protocol.usual()))?;
         for (name, value) in &headers {
             target.header(name, value)?;
         }
+        let link = match protocol {
+            Protocol::HttpProtobuf => Link::Http(Client::new(target, &route)?),
+            #[cfg(feature = "otlp-grpc")]
+            Protocol::Grpc => Link::Grpc(grpc(target, &headers, &route)?),
+        };
         let taken = Taken::new(settings.selection.fold == Fold::Recorder);
-        Ok(HttpExporter { client: Client::new(target, &route)?, settings, taken })
+        Ok(OtlpExporter { link, settings, taken })
     }
+}
+
+impl Protocol {
+    /// Where a collector of this machine mostly is.
+    fn usual(self) -> &'static str {
+        match self {
+            Self::HttpProtobuf => "http://localhost:4318/v1/metrics",
+            #[cfg(feature = "otlp-grpc")]
+            Self::Grpc => "http://localhost:4317",
+        }
+    }
+}
+
+#[cfg(feature = "otlp-grpc")]
+fn grpc(target: Target, headers: &[(String, String)], route: &Route) -> Result<Http2, Error> {
+    if target.has_path() {
+        let message = "the address to push to by gRPC has a path; write it as `http://host:port`";
+        return Err(Error::new(ErrorKind::InvalidAddress, message));
+    }
+    let reserved = |name: &str| name.trim().to_ascii_lowercase().starts_with("grpc-");
+    if let Some((name, _)) = headers.iter().find(|(name, _)| reserved(name)) {
+        let message = format!("{name:?} is one of gRPC's own headers; leave it out, or choose another name");
+        return Err(Error::new(ErrorKind::InvalidName, message));
+    }
+    Http2::new(target, route)
 }
 
 const MIN_REQUEST_BYTES: usize = 8 * 1_024;
@@ -303,8 +398,9 @@ fn from_variables(lookup: environment::Lookup<'_>) -> Result<Schedule, Error> {
     })
 }
 
-impl Exporter for HttpExporter {
-    async fn export(&mut self, snapshot: &RuntimeSnapshot, _within: Duration) -> Result<(), ExportError> {
+impl Exporter for OtlpExporter {
+    async fn export(&mut self, snapshot: &RuntimeSnapshot, within: Duration) -> Result<(), ExportError> {
+        let began = Instant::now();
         let Settings { selection, resource, gzip, most, temporality } = &self.settings;
         let named = resource.attributes.iter().any(|(key, _)| key == "service.name");
         let mut resource = resource.clone();
@@ -317,8 +413,8 @@ impl Exporter for HttpExporter {
         let (mut rejected, mut sent) = (Rejected::default(), 0);
         for request in requests {
             sent += request.points;
-            let answer = self.client.send(message(request.body, *gzip)?).await?;
-            rejected.add(judge(&answer)?);
+            let left = within.saturating_sub(began.elapsed());
+            rejected.add(self.link.send(request.body, *gzip, left).await?);
             self.taken.commit(request.taken);
         }
         self.taken.end();
@@ -326,109 +422,20 @@ impl Exporter for HttpExporter {
     }
 
     async fn shutdown(&mut self, _within: Duration) -> Result<(), ExportError> {
-        self.client.close();
+        self.link.close();
         Ok(())
     }
 }
 
-fn message(body: Vec<u8>, gzip: bool) -> Result<Message, ExportError> {
-    let protobuf = (header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    let (body, headers) = if gzip {
-        let coding = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        (gzipped(&body)?, vec![protobuf, coding])
-    } else {
-        (Bytes::from(body), vec![protobuf])
-    };
-    Ok(Message { method: Method::POST, path: None, headers, body })
-}
-
-fn gzipped(body: &[u8]) -> Result<Bytes, ExportError> {
-    // Numbers and labels that repeat: the fastest level takes most of it.
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
-    let written = encoder.write_all(body).and_then(|()| encoder.finish());
-    written
-        .map(Bytes::from)
-        .map_err(|cause| ExportError::fatal("the request cannot be compressed").with_source(cause))
-}
-
-/// Data points that were not taken.
-#[derive(Debug, Default, PartialEq)]
-struct Rejected {
-    points: u64,
-    why: String,
-}
-
-impl Rejected {
-    fn add(&mut self, other: Self) {
-        self.points = self.points.saturating_add(other.points);
-        if self.why.is_empty() {
-            self.why = other.why;
-        }
-    }
-
-    fn into_result(self, sent: u64) -> Result<(), ExportError> {
-        let Self { points, why } = self;
-        match points {
-            0 => Ok(()),
-            _ => Err(ExportError::fatal(format!(
-                "the receiver rejected {points} of {sent} data points: {why}"
-            ))),
-        }
-    }
-}
-
-/// What an answer means (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>).
-fn judge(answer: &Answer) -> Result<Rejected, ExportError> {
-    let status = answer.status;
-    if status.is_success() {
-        // An answer in another format, or a broken one, was a success all the same: nothing is sent twice for it.
-        return Ok(if is_protobuf(answer) {
-            rejected(&answer.body).unwrap_or_default()
-        } else {
-            Rejected::default()
-        });
-    }
-    let retryable = [
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::BAD_GATEWAY,
-        StatusCode::SERVICE_UNAVAILABLE,
-        StatusCode::GATEWAY_TIMEOUT,
-    ];
-    Err(answer.failure("the receiver", retryable.contains(&status)))
-}
-
-fn is_protobuf(answer: &Answer) -> bool {
-    answer.content_type.as_deref().is_none_or(|of| of.contains("protobuf"))
-}
-
-/// `ExportMetricsServiceResponse.partial_success`; nothing if it cannot be read.
-fn rejected(body: &[u8]) -> Option<Rejected> {
-    let mut found = Rejected::default();
-    for field in fields(body) {
-        let (1, Field::Bytes(partial)) = field.ok()? else { continue };
-        for field in fields(partial) {
-            match field.ok()? {
-                (1, Field::Varint(points)) => found.points = points,
-                (2, Field::Bytes(message)) => found.why = said(message),
-                _ => {}
-            }
-        }
-    }
-    Some(found)
-}
-
-impl fmt::Debug for HttpExporter {
+impl fmt::Debug for OtlpExporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpExporter")
-            .field("client", &self.client)
-            .field("settings", &self.settings)
-            .finish()
+        f.debug_struct("OtlpExporter").field("link", &self.link).field("settings", &self.settings).finish()
     }
 }
 
-impl fmt::Debug for HttpExporterBuilder {
+impl fmt::Debug for OtlpExporterBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpExporterBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("OtlpExporterBuilder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -436,11 +443,11 @@ impl fmt::Debug for HttpExporterBuilder {
 mod tests {
     use super::*;
 
-    fn with(variables: &[(&str, &str)]) -> Result<HttpExporterBuilder, Error> {
+    fn with(variables: &[(&str, &str)]) -> Result<OtlpExporterBuilder, Error> {
         let lookup = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        environment::apply(HttpExporter::builder(), &lookup)
+        environment::apply(OtlpExporter::builder(), &lookup)
     }
 
     #[test]
@@ -456,7 +463,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "LowMemory"),
         ])
         .unwrap();
-        assert_eq!(builder.endpoint, "http://general:1/v1/metrics");
+        assert_eq!(builder.endpoint.as_deref(), Some("http://general:1/v1/metrics"));
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(builder.headers, [pair("token", "s,e cret"), pair("other", "x=y")]);
         assert_eq!(
@@ -470,18 +477,44 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general"),
         ])
         .unwrap();
-        assert_eq!(builder.endpoint, "http://specific:2/x");
+        assert_eq!(builder.endpoint.as_deref(), Some("http://specific:2/x"));
         let blank = with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " "), ("OTEL_SERVICE_NAME", "")]).unwrap();
-        assert_eq!(
-            (blank.endpoint.as_str(), blank.settings.resource.attributes.len()),
-            ("http://localhost:4318/v1/metrics", 0)
-        );
+        assert_eq!((blank.endpoint, blank.settings.resource.attributes.len()), (None, 0));
+    }
+
+    #[cfg(feature = "otlp-grpc")]
+    #[test]
+    fn grpc_is_asked_for_by_the_environment_and_its_address_has_no_path_and_may_have_no_scheme() {
+        const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        let endpoint = |variables: &[(&str, &str)]| {
+            let builder = with(variables).unwrap();
+            assert_eq!(builder.protocol, Protocol::Grpc);
+            builder.endpoint
+        };
+        assert_eq!(endpoint(&[grpc]), None);
+        for (insecure, address, expected) in [
+            ("", "http://collector:1/", "http://collector:1/"),
+            ("", "collector:1", "https://collector:1"),
+            ("false", "collector:1", "https://collector:1"),
+            ("TRUE", "collector:1", "http://collector:1"),
+            ("true", "https://collector:1", "https://collector:1"),
+        ] {
+            for name in [ENDPOINT, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] {
+                let variables = [grpc, (name, address), ("OTEL_EXPORTER_OTLP_INSECURE", insecure)];
+                assert_eq!(endpoint(&variables).as_deref(), Some(expected));
+            }
+        }
+        let specific =
+            [("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"), grpc, (ENDPOINT, "http://c")];
+        assert_eq!(with(&specific).unwrap().endpoint.as_deref(), Some("http://c/v1/metrics"));
     }
 
     #[test]
     fn a_variable_that_cannot_be_obeyed_is_named_and_its_value_is_not() {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "canary"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "canary"),
             ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "canary"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "canary"),
@@ -492,50 +525,18 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidSetting);
             assert!(error.to_string().contains(name) && !error.to_string().contains("canary"), "{error}");
         }
+        #[cfg(feature = "push-tls")]
+        for name in ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "METRICS_CLIENT_KEY"] {
+            let name = format!("OTEL_EXPORTER_OTLP_{name}");
+            let error = with(&[(&name, "/canary/of/no/file")]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidSetting);
+            assert!(error.to_string().contains(&name) && !error.to_string().contains("canary"), "{error}");
+        }
         let interval = |value: &str| {
             let value = value.to_owned();
             from_variables(&move |name| (name == "OTEL_METRIC_EXPORT_INTERVAL").then(|| value.clone()))
         };
         assert_eq!(interval("250").unwrap().interval(), Some(Duration::from_millis(250)));
         assert_eq!(interval("soon").unwrap_err().kind(), ErrorKind::InvalidSetting);
-    }
-
-    #[test]
-    fn a_partial_success_is_counted_and_a_broken_one_is_a_success() {
-        let answer = |content_type: Option<&str>, body: &'static [u8]| Answer {
-            status: StatusCode::OK,
-            retry_after: None,
-            content_type: content_type.map(str::to_owned),
-            body: Bytes::from_static(body),
-        };
-        let partial = b"\x0a\x06\x08\x02\x12\x02no";
-        let told = judge(&answer(Some("application/x-protobuf"), partial)).unwrap();
-        assert_eq!(told, Rejected { points: 2, why: "no".to_owned() });
-        assert!(told.into_result(5).unwrap_err().to_string().ends_with("rejected 2 of 5 data points: no"));
-        for body in [&b""[..], b"\x0a\x06\x08", b"{}", b"\xff\xff\xff\xff"] {
-            assert_eq!(judge(&answer(Some("application/x-protobuf"), body)).unwrap(), Rejected::default());
-        }
-        assert_eq!(judge(&answer(Some("application/json"), partial)).unwrap(), Rejected::default());
-    }
-
-    #[test]
-    fn each_status_is_retried_or_not_as_the_specification_says() {
-        for status in (100..600).filter_map(|code| StatusCode::from_u16(code).ok()) {
-            let answer = Answer {
-                status,
-                retry_after: Some(Duration::from_secs(3)),
-                content_type: None,
-                body: Bytes::new(),
-            };
-            let judged = judge(&answer);
-            if status.is_success() {
-                assert!(judged.is_ok());
-                continue;
-            }
-            let error = judged.unwrap_err();
-            let expected = matches!(status.as_u16(), 429 | 502..=504);
-            assert_eq!(error.is_retryable(), expected, "{status}");
-            assert_eq!(error.retry_after(), expected.then_some(Duration::from_secs(3)), "{status}");
-        }
     }
 }

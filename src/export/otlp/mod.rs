@@ -1,4 +1,4 @@
-//! OpenTelemetry's protocol, OTLP 1: metrics over HTTP in protobuf, to any collector.
+//! OpenTelemetry's protocol, OTLP 1: metrics in protobuf, over HTTP or gRPC, to any collector.
 //!
 //! | of ours | in OTLP |
 //! |---|---|
@@ -18,7 +18,11 @@ mod delta;
 mod encode;
 mod environment;
 mod exporter;
+#[cfg(feature = "otlp-grpc")]
+mod grpc;
+mod link;
 
-pub use exporter::HttpExporter;
-pub use exporter::HttpExporterBuilder;
+pub use exporter::OtlpExporter;
+pub use exporter::OtlpExporterBuilder;
+pub use exporter::Protocol;
 pub use exporter::Temporality;

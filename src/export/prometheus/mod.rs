@@ -32,6 +32,12 @@ pub use format::Exposition;
 pub use format::Format;
 #[cfg(feature = "remote-write")]
 pub(in crate::export) use names::Names;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use protobuf::FINEST;
 pub use protobuf::ProtobufEncoder;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use protobuf::buckets;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use protobuf::can_be_native;
 #[cfg(feature = "remote-write")]
 pub(in crate::export) use write::float;

@@ -120,9 +120,7 @@ fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
     };
     // A counter's family has the name of its samples.
     let name = if kind == Type::Counter { Cow::Owned(format!("{name}_total")) } else { Cow::Borrowed(name) };
-    // A reader takes all series for what the first one is.
-    let native =
-        rows(family).all(|row| row.series.value().exponential().is_none_or(|one| one.scale() >= COARSEST));
+    let native = can_be_native(family);
     delimited(out, |message| {
         head(message, family.descriptor(), &name, kind);
         for row in rows(family) {
@@ -132,6 +130,11 @@ fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
             });
         }
     });
+}
+
+/// Whether every series of a family has a scale that Prometheus has: a reader takes all for what the first one is.
+pub(in crate::export) fn can_be_native(family: &ExportedFamily<'_>) -> bool {
+    rows(family).all(|row| row.series.value().exponential().is_none_or(|one| one.scale() >= COARSEST))
 }
 
 /// Each field of a custom metric is a family of gauges.
@@ -264,7 +267,7 @@ fn bucket(message: &mut Wire<'_>, bound: f64, below: u64) {
 
 /// The scales that Prometheus calls schemas.
 const COARSEST: i32 = -4;
-const FINEST: i32 = 8;
+pub(in crate::export) const FINEST: i32 = 8;
 
 /// As a native histogram, or with explicit buckets.
 fn exponential(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: Timestamp, native: bool) {
@@ -291,7 +294,11 @@ fn exponential(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: T
 const BRIDGED: i64 = 2;
 
 /// Buckets as spans of neighbours, and each count as the difference to the one before.
-fn buckets(message: &mut Wire<'_>, (spans, deltas): (u32, u32), buckets: ExponentialBuckets<'_>) {
+pub(in crate::export) fn buckets(
+    message: &mut Wire<'_>,
+    (spans, deltas): (u32, u32),
+    buckets: ExponentialBuckets<'_>,
+) {
     let mut differences: Vec<i64> = Vec::new();
     let (mut before, mut next) = (0_i64, 0_i64);
     // The span under way: how far from the end of the last one, and how long.

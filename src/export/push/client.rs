@@ -1,11 +1,10 @@
 //! One HTTP connection that is kept, and requests over it.
 
 use crate::export::exporter::ExportError;
-use crate::export::push::proxy::Proxy;
 use crate::export::push::route::Route;
 use crate::export::push::target::Target;
-#[cfg(feature = "push-tls")]
-use crate::export::push::tls::Tls;
+use crate::export::push::way::Spoken;
+use crate::export::push::way::Way;
 use crate::model::error::Error;
 use crate::model::limits;
 use bytes::Bytes;
@@ -19,20 +18,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use std::fmt;
 use std::time::Duration;
 use std::time::SystemTime;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 /// A client of one server. It follows no redirect, and takes no address from an answer.
+#[derive(Debug)]
 pub(crate) struct Client {
-    target: Target,
-    proxy: Option<Proxy>,
-    /// For a target of `https`.
-    #[cfg(feature = "push-tls")]
-    tls: Option<Tls>,
+    way: Way,
     connection: Option<Sender>,
 }
 
@@ -84,13 +78,7 @@ pub(crate) struct Message {
 impl Client {
     /// Reads certificates and variables of the environment, as far as the route leaves it to them.
     pub(crate) fn new(target: Target, route: &Route) -> Result<Self, Error> {
-        Ok(Self {
-            proxy: route.proxy(&target)?,
-            #[cfg(feature = "push-tls")]
-            tls: if target.tls { Some(Tls::new(&target, route.roots.as_deref())?) } else { None },
-            target,
-            connection: None,
-        })
+        Ok(Self { way: Way::new(target, route, Spoken::Http1)?, connection: None })
     }
 
     /// Sends a message, and reads the whole answer. Dropping the future gives the connection up, and with it whatever was under way.
@@ -113,17 +101,13 @@ impl Client {
     }
 
     fn request(&self, message: &Message) -> Result<Request<Full<Bytes>>, ExportError> {
-        if message.body.len() > limits::MAX_PUSH_BYTES {
-            let (size, most) = (message.body.len(), limits::MAX_PUSH_BYTES);
-            return Err(ExportError::fatal(format!(
-                "{size} bytes in one request are too many, {most} at most are sent"
-            )));
-        }
-        let path = message.path.as_deref().unwrap_or(&self.target.path);
+        let target = &self.way.target;
+        measured(&message.body)?;
+        let path = message.path.as_deref().unwrap_or(&target.path);
         // A proxy that reads the request has to know whose it is.
-        let asked = self.proxy.as_ref().filter(|_| !self.target.tls);
+        let asked = self.way.asked();
         let uri = match asked {
-            Some(_) => format!("http://{}{path}", self.target.authority()),
+            Some(_) => format!("http://{}{path}", target.authority()),
             None => path.to_owned(),
         };
         let mut request = Request::builder()
@@ -131,7 +115,7 @@ impl Client {
             .uri(uri)
             .body(Full::new(message.body.clone()))
             .map_err(|cause| ExportError::fatal("there is no such path").with_source(cause))?;
-        request.headers_mut().clone_from(&self.target.headers);
+        request.headers_mut().clone_from(&target.headers);
         request.headers_mut().extend(message.headers.iter().cloned());
         if let Some(value) = asked.and_then(|proxy| proxy.authorization.clone()) {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, value);
@@ -140,88 +124,16 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Sender, ExportError> {
-        let (what, host, port) = match &self.proxy {
-            Some(Proxy { host, port, .. }) => ("the proxy ", host, *port),
-            None => ("", &self.target.host, self.target.port),
-        };
-        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|cause| {
-            ExportError::retryable(format!("no connection to {what}{host}:{port}: {cause}"))
-                .with_source(cause)
-        })?;
-        // A request is one write, or large: nothing is gained by waiting for more.
-        let _ = stream.set_nodelay(true);
-        #[cfg(feature = "push-tls")]
-        if let Some(tls) = &self.tls {
-            return match &self.proxy {
-                Some(proxy) => self.speak(tls.over(self.tunnel(proxy, stream).await?).await?).await,
-                None => self.speak(tls.over(stream).await?).await,
-            };
-        }
-        self.speak(stream).await
-    }
-
-    /// HTTP over a stream, to whoever is at its end.
-    async fn speak<S>(&self, stream: S) -> Result<Sender, ExportError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let handshake =
-            http1::Builder::new().max_headers(100).max_buf_size(HEAD_BYTES).handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(|cause| {
-            let Target { host, port, .. } = &self.target;
-            ExportError::retryable(format!("no connection to {host}:{port}: {cause}")).with_source(cause)
-        })?;
-        // It ends with the sender, or with the loop that this exporter has for itself.
-        tokio::spawn(connection.with_upgrades());
-        Ok(sender)
-    }
-
-    /// A way through the proxy to the target, which the proxy does not see into (RFC 9110, 9.3.6).
-    #[cfg(feature = "push-tls")]
-    async fn tunnel(
-        &self,
-        proxy: &Proxy,
-        stream: TcpStream,
-    ) -> Result<TokioIo<hyper::upgrade::Upgraded>, ExportError> {
-        let Proxy { host, port, authorization } = proxy;
-        let lost = |cause: hyper::Error| {
-            ExportError::retryable(format!("no way through the proxy {host}:{port}: {cause}"))
-                .with_source(cause)
-        };
-        let authority = self.target.authority();
-        let mut request = Request::builder()
-            .method(Method::CONNECT)
-            .uri(&authority)
-            .header(header::HOST, &authority)
-            .body(Full::default())
-            .map_err(|cause| ExportError::fatal("there is no such host").with_source(cause))?;
-        if let Some(value) = authorization {
-            request.headers_mut().insert(header::PROXY_AUTHORIZATION, value.clone());
-        }
-        let mut sender = self.speak(stream).await?;
-        let response = sender.send_request(request).await.map_err(lost)?;
-        let status = response.status();
-        if status.is_success() {
-            return hyper::upgrade::on(response).await.map(TokioIo::new).map_err(lost);
-        }
-        let why = format!("the proxy {host}:{port} answered {status} to a way to {authority}");
-        Err(if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            ExportError::retryable(why)
-        } else if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            ExportError::fatal(format!("{why}; write its user and password into its address"))
-        } else {
-            ExportError::fatal(format!("{why}; allow it there, or leave the proxy out"))
+        let stream = self.way.connect().await?;
+        speak(stream).await.map_err(|cause| {
+            ExportError::retryable(format!("no connection to {}: {cause}", self.way)).with_source(cause)
         })
     }
 
     async fn exchange(&mut self, mut sender: Sender, request: Request<Full<Bytes>>) -> Result<Answer, Lost> {
         let lost = |cause: hyper::Error| Lost {
             before: cause.is_canceled() || cause.is_closed() || cause.is_incomplete_message(),
-            error: ExportError::retryable(format!(
-                "the connection to {}:{} broke: {cause}",
-                self.target.host, self.target.port
-            ))
-            .with_source(cause),
+            error: self.way.broken(&cause).with_source(cause),
         };
         let response = sender.send_request(request).await.map_err(lost)?;
         let (head, body) = response.into_parts();
@@ -239,13 +151,26 @@ impl Client {
     }
 }
 
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("target", &self.target)
-            .field("proxy", &self.proxy)
-            .finish_non_exhaustive()
+/// HTTP/1.1 over a stream, to whoever is at its end.
+pub(super) async fn speak<S>(stream: S) -> hyper::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake =
+        http1::Builder::new().max_headers(100).max_buf_size(HEAD_BYTES).handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await?;
+    // It ends with the sender, or with the loop that this exporter has for itself.
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender)
+}
+
+/// Whether a body may be sent.
+pub(super) fn measured(body: &[u8]) -> Result<(), ExportError> {
+    let (size, most) = (body.len(), limits::MAX_PUSH_BYTES);
+    if size <= most {
+        return Ok(());
     }
+    Err(ExportError::fatal(format!("{size} bytes in one request are too many, {most} at most are sent")))
 }
 
 /// Bytes of an answer's head; more is none.
@@ -267,18 +192,21 @@ async fn whole(mut body: Incoming) -> Result<Bytes, ExportError> {
         })?;
         let Some(data) = frame.data_ref() else { continue };
         if read.len() + data.len() > limits::MAX_ANSWER_BYTES {
-            let most = limits::MAX_ANSWER_BYTES;
-            return Err(ExportError::fatal(format!(
-                "the answer has more than {most} bytes, and was not read"
-            )));
+            return Err(too_long());
         }
         read.extend_from_slice(data);
     }
     Ok(read.into())
 }
 
+/// An answer beyond what is read.
+pub(crate) fn too_long() -> ExportError {
+    let most = limits::MAX_ANSWER_BYTES;
+    ExportError::fatal(format!("the answer has more than {most} bytes, and was not read"))
+}
+
 /// `Retry-After` in either form: seconds, or a date (RFC 9110, 10.2.3).
-fn pause(value: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn pause(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
         // More seconds than a number holds are very many.

@@ -13,6 +13,9 @@ pub(crate) struct Route {
     /// In PEM; none for those of the platform.
     #[cfg(feature = "push-tls")]
     pub(super) roots: Option<Vec<u8>>,
+    /// Certificates and key of whoever pushes, in PEM, for receivers that ask for them.
+    #[cfg(feature = "push-tls")]
+    pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 #[derive(Clone, Default)]
@@ -35,6 +38,11 @@ impl Route {
     #[cfg(feature = "push-tls")]
     pub(crate) fn trust(&mut self, roots: &[u8]) {
         self.roots = Some(roots.to_vec());
+    }
+
+    #[cfg(feature = "push-tls")]
+    pub(crate) fn be(&mut self, chain: &[u8], key: &[u8]) {
+        self.identity = Some((chain.to_vec(), key.to_vec()));
     }
 
     /// The proxy on the way to a target, if there is one.

@@ -22,11 +22,12 @@ pub(crate) struct Target {
 }
 
 /// Headers that the request itself decides: a user's could break it, or lead it elsewhere.
-const RESERVED: [HeaderName; 8] = [
+const RESERVED: [HeaderName; 9] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
+    header::TE,
     header::TRANSFER_ENCODING,
     header::CONNECTION,
     header::EXPECT,
@@ -92,6 +93,12 @@ impl Target {
     pub(crate) fn below(&self, path: &str) -> String {
         let own = self.path.split('?').next().unwrap_or_default();
         format!("{}{path}", own.trim_end_matches('/'))
+    }
+
+    /// Whether the address has more than host and port.
+    #[cfg(feature = "otlp-grpc")]
+    pub(crate) fn has_path(&self) -> bool {
+        self.path != "/"
     }
 
     /// Adds a header to every request. Its value is treated as a secret.

@@ -127,6 +127,24 @@ impl PushgatewayExporterBuilder {
         self
     }
 
+    /// For an address of `https` whose receiver asks for it: our own certificate with those above it, and its private key, in PEM. Neither is shown by `Debug` or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::pushgateway::PushgatewayExporter;
+    ///
+    /// let (chain, key) = ("not a certificate", "not a key"); // std::fs::read("client.pem")?, std::fs::read("client.key")?
+    /// let refused = PushgatewayExporter::builder("https://pushgateway:9091", "nightly").identity(chain, key).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn identity(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        self.route.be(chain.as_ref(), key.as_ref());
+        self
+    }
+
     /// Shows recorders one by one or folded.
     pub fn fold(mut self, fold: Fold) -> Self {
         self.encoder = self.encoder.fold(fold);

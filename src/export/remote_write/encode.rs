@@ -1,6 +1,9 @@
 //! Snapshots as series with one sample each, and series as requests (`prometheus/prompb`, remote write 1.0).
 
+use crate::export::prometheus::FINEST;
 use crate::export::prometheus::Names;
+use crate::export::prometheus::buckets;
+use crate::export::prometheus::can_be_native;
 use crate::export::prometheus::each_bound;
 use crate::export::prometheus::float;
 use crate::export::rows::Row;
@@ -11,6 +14,7 @@ use crate::export::wire::Wire;
 use crate::model::clock::Timestamp;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::ValueRef;
 use crate::runtime::collection::RuntimeSnapshot;
@@ -20,8 +24,47 @@ use std::borrow::Cow;
 /// A series by its labels, which are encoded as they are sent, and its value now.
 pub(super) struct Point {
     pub(super) labels: Box<[u8]>,
-    pub(super) value: f64,
+    pub(super) value: Value,
     pub(super) started: Timestamp,
+}
+
+/// What a series has at a time.
+#[derive(Clone)]
+pub(super) enum Value {
+    Number(f64),
+    /// A native histogram, encoded but for its time.
+    Native(Box<[u8]>),
+}
+
+impl Value {
+    pub(super) fn is_native(&self) -> bool {
+        matches!(self, Self::Native(_))
+    }
+
+    /// The end of a series of numbers, or of native histograms: their sum says it.
+    pub(super) fn end(native: bool) -> Self {
+        if !native {
+            return Self::Number(STALE);
+        }
+        let mut encoded = Vec::new();
+        Wire::new(&mut encoded).double(3, STALE);
+        Self::Native(encoded.into())
+    }
+
+    /// `prometheus.Histogram`, with counts that are integers.
+    fn native(histogram: ExponentialRef<'_>) -> Self {
+        let histogram = histogram.at_scale(histogram.scale().min(FINEST));
+        let mut encoded = Vec::new();
+        let mut message = Wire::new(&mut encoded);
+        message.uint64(1, histogram.count());
+        message.double(3, histogram.sum());
+        message.sint32(4, histogram.scale());
+        message.double(5, histogram.zero_threshold());
+        message.uint64(6, histogram.zero_count());
+        buckets(&mut message, (8, 9), histogram.negative());
+        buckets(&mut message, (11, 12), histogram.positive());
+        Self::Native(encoded.into())
+    }
 }
 
 /// What a metric is, for a receiver that wants to know.
@@ -58,6 +101,7 @@ impl<'a> Series<'a> {
         snapshot: &RuntimeSnapshot,
         selection: &Selection,
         common: &'a [(String, String)],
+        native: bool,
     ) -> (Self, Written) {
         let mut series = Self {
             common,
@@ -68,13 +112,13 @@ impl<'a> Series<'a> {
         };
         let mut written = Written::default();
         for family in selection.families(snapshot, &mut written) {
-            series.family(&family, &mut written);
+            series.family(&family, native, &mut written);
         }
         written.series = series.points.len() as u64;
         (series, written)
     }
 
-    fn family(&mut self, family: &ExportedFamily<'_>, written: &mut Written) {
+    fn family(&mut self, family: &ExportedFamily<'_>, native: bool, written: &mut Written) {
         let Some(Row { descriptor, .. }) = rows(family).next() else { return };
         let name = prometheus::family_name(descriptor);
         if descriptor.kind() == Kind::Fields {
@@ -84,6 +128,7 @@ impl<'a> Series<'a> {
             return written.omit(descriptor, TAKEN, family.len() as u64);
         }
         self.describe(descriptor, &name);
+        let native = native && can_be_native(family);
         for row in rows(family) {
             match row.series.value() {
                 ValueRef::Counter(count) => self.point(&name, "_total", row, None, count as f64),
@@ -96,6 +141,9 @@ impl<'a> Series<'a> {
                         self.point(&name, "_bucket", row, Some(("le", bound)), below as f64);
                     }
                     self.totals(&name, row, histogram.sum(), histogram.count());
+                }
+                ValueRef::Exponential(histogram) if native => {
+                    self.whole(&name, "", row, None, Value::native(histogram));
                 }
                 ValueRef::Exponential(histogram) => {
                     each_bound(histogram, |bound, below| {
@@ -170,6 +218,17 @@ impl<'a> Series<'a> {
         bound: Option<(&'static str, f64)>,
         value: f64,
     ) {
+        self.whole(name, suffix, row, bound, Value::Number(value));
+    }
+
+    fn whole(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        row: Row<'_>,
+        bound: Option<(&'static str, f64)>,
+        value: Value,
+    ) {
         let Scratch { name: whole, bound: le, encoded } = &mut self.scratch;
         whole.clear();
         whole.push_str(name);
@@ -208,13 +267,13 @@ fn plain(key: &str) -> Cow<'_, str> {
 }
 
 /// Prometheus's stale marker: this very NaN.
-pub(super) const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
 /// One series of a request.
 pub(super) struct Sent {
     pub(super) labels: Box<[u8]>,
     /// Values with their times in milliseconds, in order.
-    pub(super) samples: Vec<(f64, i64)>,
+    pub(super) samples: Vec<(Value, i64)>,
     /// Since when it counts; none for one that ends here.
     pub(super) started: Option<Timestamp>,
 }
@@ -227,10 +286,16 @@ pub(super) fn request(series: &[Sent], metadata: &[Metadata]) -> Vec<u8> {
         wire.nested(1, |message| {
             message.raw(labels);
             for (value, at) in samples {
-                message.nested(2, |sample| {
-                    sample.double(1, *value);
-                    sample.uint64(2, *at as u64);
-                });
+                match value {
+                    Value::Number(value) => message.nested(2, |sample| {
+                        sample.double(1, *value);
+                        sample.uint64(2, *at as u64);
+                    }),
+                    Value::Native(encoded) => message.nested(4, |histogram| {
+                        histogram.raw(encoded);
+                        histogram.uint64(15, *at as u64);
+                    }),
+                }
             }
         });
     }

@@ -8,9 +8,9 @@ use crate::export::push::Route;
 use crate::export::push::Target;
 use crate::export::remote_write::encode;
 use crate::export::remote_write::encode::Metadata;
-use crate::export::remote_write::encode::STALE;
 use crate::export::remote_write::encode::Sent;
 use crate::export::remote_write::encode::Series;
+use crate::export::remote_write::encode::Value;
 use crate::export::rows::Selection;
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
@@ -54,10 +54,18 @@ use std::time::Duration;
 pub struct RemoteWriteExporter {
     client: Client,
     settings: Settings,
-    /// The series that the receiver has, and since when each counts.
-    known: HashMap<Box<[u8]>, Timestamp>,
+    /// The series that the receiver has.
+    known: HashMap<Box<[u8]>, Known>,
     /// The time of the last samples, in milliseconds.
     last: i64,
+}
+
+/// A series that the receiver has.
+#[derive(Clone, Copy, PartialEq)]
+struct Known {
+    /// Since when it counts.
+    started: Timestamp,
+    native: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +74,7 @@ struct Settings {
     /// Sorted by key.
     labels: Vec<(String, String)>,
     end_series: bool,
+    native: bool,
     most: usize,
 }
 
@@ -93,6 +102,7 @@ impl RemoteWriteExporter {
                 selection: Selection::of_numbers(),
                 labels: Vec::new(),
                 end_series: false,
+                native: false,
                 most: limits::REMOTE_WRITE_SERIES,
             },
         }
@@ -141,6 +151,24 @@ impl RemoteWriteExporterBuilder {
         self
     }
 
+    /// For an address of `https` whose receiver asks for it: our own certificate with those above it, and its private key, in PEM. Neither is shown by `Debug` or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::export::remote_write::RemoteWriteExporter;
+    ///
+    /// let (chain, key) = ("not a certificate", "not a key"); // std::fs::read("client.pem")?, std::fs::read("client.key")?
+    /// let refused = RemoteWriteExporter::builder("https://prometheus:9090/api/v1/write").identity(chain, key).build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidCredential);
+    /// ```
+    #[cfg(feature = "push-tls")]
+    pub fn identity(mut self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        self.route.be(chain.as_ref(), key.as_ref());
+        self
+    }
+
     /// A label of every series that has none of this key: what a scrape would add, `job` and `instance`. `job` is the runtime's namespace unless it is set.
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.push((key.to_owned(), value.to_owned()));
@@ -163,6 +191,24 @@ impl RemoteWriteExporterBuilder {
     /// last values are seen for as long as the receiver looks back, mostly five minutes: what a short job wants.
     pub fn end_series(mut self, on: bool) -> Self {
         self.settings.end_series = on;
+        self
+    }
+
+    /// Sends exponential histograms as native histograms, exactly, down to the coarsest scale that Prometheus has (-4; a metric with a coarser one has
+    /// explicit buckets); one finer than its finest (8) at that. Otherwise, which is the default, they have explicit buckets, which every receiver takes. Prometheus has to be
+    /// started with `--enable-feature=native-histograms`, unless its version has them anyway; a receiver that does not know them may drop them without a word.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::export::remote_write::RemoteWriteExporter;
+    ///
+    /// let exporter = RemoteWriteExporter::builder("http://prometheus:9090/api/v1/write").native_histograms(true).build()?;
+    /// assert!(format!("{exporter:?}").contains("native: true"));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn native_histograms(mut self, on: bool) -> Self {
+        self.settings.native = on;
         self
     }
 
@@ -217,7 +263,7 @@ impl Exporter for RemoteWriteExporter {
         if !labels.iter().any(|(key, _)| key == "job") {
             labels.push(("job".to_owned(), snapshot.namespace().to_owned()));
         }
-        let (series, _) = Series::of(snapshot, &self.settings.selection, &labels);
+        let (series, _) = Series::of(snapshot, &self.settings.selection, &labels, self.settings.native);
         let Series { points, metadata, .. } = series;
         // Later than whatever was sent, with a place for a marker between.
         let now = i64::try_from(snapshot.taken_at().unix_nanos() / 1_000_000).unwrap_or(i64::MAX);
@@ -225,8 +271,9 @@ impl Exporter for RemoteWriteExporter {
         self.last = at;
         let mut current: Vec<Sent> = Vec::with_capacity(points.len());
         for point in points {
-            let again = self.known.get(&point.labels).is_some_and(|started| *started != point.started);
-            let marker = again.then_some((STALE, at - 1));
+            let known = Known { started: point.started, native: point.value.is_native() };
+            let before = self.known.get(&point.labels).filter(|before| **before != known);
+            let marker = before.map(|before| (Value::end(before.native), at - 1));
             let samples = marker.into_iter().chain([(point.value, at)]).collect();
             current.push(Sent { labels: point.labels, samples, started: Some(point.started) });
         }
@@ -251,9 +298,13 @@ impl RemoteWriteExporter {
     /// Ends for the series that the receiver has and that are not among these.
     fn gone(&self, current: &[Sent], at: i64) -> Vec<Sent> {
         let present: std::collections::HashSet<&[u8]> = current.iter().map(|sent| &*sent.labels).collect();
-        let gone = self.known.keys().filter(|labels| !present.contains(&***labels));
-        gone.map(|labels| Sent { labels: labels.clone(), samples: vec![(STALE, at)], started: None })
-            .collect()
+        let gone = self.known.iter().filter(|(labels, _)| !present.contains(&***labels));
+        gone.map(|(labels, known)| Sent {
+            labels: labels.clone(),
+            samples: vec![(Value::end(known.native), at)],
+            started: None,
+        })
+        .collect()
     }
 
     /// Sends series in as many requests as it takes, and remembers what was taken.
@@ -264,9 +315,10 @@ impl RemoteWriteExporter {
             let body = encode::request(&series, std::mem::take(&mut metadata));
             let answer = self.client.send(message(&body)?).await?;
             answer.judge("the receiver")?;
-            for Sent { labels, started, .. } in std::mem::replace(&mut series, rest) {
+            for Sent { labels, samples, started } in std::mem::replace(&mut series, rest) {
+                let native = samples.last().is_some_and(|(value, _)| value.is_native());
                 match started {
-                    Some(started) => drop(self.known.insert(labels, started)),
+                    Some(started) => drop(self.known.insert(labels, Known { started, native })),
                     None => drop(self.known.remove(&labels)),
                 }
             }

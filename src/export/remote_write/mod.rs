@@ -1,7 +1,8 @@
 //! Prometheus's remote write 1.0: pushing samples to Prometheus, or to whatever takes its protocol.
 //!
 //! Names and labels are those of the text formats; the runtime's namespace is the label `job` unless the builder says otherwise.
-//! An [exponential histogram](crate::ExponentialHistogram) has explicit buckets, as in the text formats.
+//! An [exponential histogram](crate::ExponentialHistogram) has explicit buckets, as in the text formats, or is a
+//! [native histogram](RemoteWriteExporterBuilder::native_histograms) if that is asked for.
 //!
 //! | promised | how |
 //! |---|---|

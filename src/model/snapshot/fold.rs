@@ -53,6 +53,11 @@ impl Folded {
         }
     }
 
+    /// Makes room for so many series, if there is less.
+    pub(crate) fn widen(&mut self, limit: usize) {
+        self.limit = self.limit.max(limit);
+    }
+
     /// Whether metrics of this kind can be folded at all: free fields mean what their metric says.
     pub(crate) fn takes(kind: Kind) -> bool {
         kind != Kind::Fields

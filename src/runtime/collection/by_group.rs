@@ -23,7 +23,9 @@ pub(super) fn families<'a>(
 ) -> Vec<ExportedFamily<'a>> {
     let mut groups = Groups { folds: Vec::new(), by_key: BTreeMap::new(), expected: Vec::new(), limit };
     for ((name, group), kept) in &retired.families {
-        groups.begin((name.as_str(), group.as_deref()), Folded::clone(kept));
+        let mut fold = Folded::clone(kept);
+        fold.widen(limit);
+        groups.begin((name.as_str(), group.as_deref()), fold);
     }
     let mut single: Vec<(&Snapshot, usize)> = Vec::new();
     for (at, recorder) in recorders.iter().enumerate() {

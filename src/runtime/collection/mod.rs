@@ -180,9 +180,19 @@ impl RuntimeSnapshot {
     /// By recorder it costs a look at each metric of each recorder, and copies no values but those. By group it costs an addition for each series
     /// of each recorder.
     pub fn families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
+        self.families_within(fold, self.limit)
+    }
+
+    /// The same with every series by itself, however many there are: for whoever adds them up.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn all_families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
+        self.families_within(fold, usize::MAX >> 1)
+    }
+
+    fn families_within(&self, fold: Fold, limit: usize) -> Vec<ExportedFamily<'_>> {
         let mut families = match self.view.as_ref().map_or(fold, |view| view.fold(fold)) {
-            Fold::Recorder => by_recorder::families(&self.recorders, self.limit),
-            Fold::Group => by_group::families(&self.recorders, &self.retired, self.limit),
+            Fold::Recorder => by_recorder::families(&self.recorders, limit),
+            Fold::Group => by_group::families(&self.recorders, &self.retired, limit),
         };
         for family in self.read.iter().flat_map(|given| given.iter()) {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
