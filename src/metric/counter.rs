@@ -9,6 +9,7 @@ use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
+use crate::metric::selector::UNSIGNED;
 use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
@@ -201,7 +202,7 @@ fn count<E>(series: &mut Series<E, Vec<u64>>, piece: &mut Piece<'_, E>, context:
         return;
     }
     let rows = series.rows(piece, context);
-    rows.iter().for_each(|row| add_whole(series, row, 1));
+    add_to_rows(series, rows.iter().map(|row| (row, 1)));
 }
 
 fn add_wholes<E>(
@@ -210,11 +211,32 @@ fn add_wholes<E>(
     values: &mut Values,
     context: &Context,
 ) {
-    values.refuse(piece, |amount| whole(amount).is_ok());
-    let rows = series.rows(piece, context);
-    for (amount, row) in values.iter().zip(rows.iter()) {
-        add_whole(series, row, whole(amount).unwrap_or_default());
+    if values.only(UNSIGNED).is_none() {
+        values.refuse(piece, |amount| whole(amount).is_ok());
     }
+    let rows = series.rows(piece, context);
+    match values.only(UNSIGNED) {
+        Some(amounts) => add_to_rows(series, rows.iter().zip(amounts.iter().copied())),
+        None => {
+            let amounts = values.iter().map(|amount| whole(amount).unwrap_or_default());
+            add_to_rows(series, rows.iter().zip(amounts));
+        }
+    }
+}
+
+/// What does not fit is counted as saturation once the loop is over.
+#[inline(always)]
+fn add_to_rows<E>(series: &mut Series<E, Vec<u64>>, amounts: impl Iterator<Item = (usize, u64)>) {
+    let sums = series.column_mut();
+    let mut saturated = 0;
+    for (row, amount) in amounts {
+        if let Some(sum) = sums.get_mut(row) {
+            let (next, overflows) = sum.overflowing_add(amount);
+            *sum = if overflows { u64::MAX } else { next };
+            saturated += u64::from(overflows);
+        }
+    }
+    (0..saturated).for_each(|_| series.count_saturation());
 }
 
 fn add_fractions<E>(

@@ -100,6 +100,18 @@ impl Edges {
         if self.are_sparse() { self.bucket_of_two(value) } else { self.among_many(octave(value), value) }
     }
 
+    /// The buckets of some integers.
+    #[inline]
+    pub(super) fn buckets(&self, values: &[u64], into: &mut [u16]) {
+        if self.are_sparse() {
+            into.iter_mut()
+                .zip(values)
+                .for_each(|(bucket, value)| *bucket = self.bucket_of_two(*value) as u16);
+        } else {
+            into.iter_mut().zip(values).for_each(|(bucket, value)| *bucket = self.bucket(*value) as u16);
+        }
+    }
+
     /// The bucket of a number above 0.
     #[inline(always)]
     pub(super) fn bucket_of_number(&self, value: f64) -> usize {

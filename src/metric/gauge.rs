@@ -2,9 +2,16 @@
 
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::batch::Batch;
+use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::Piece;
+use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
+use crate::metric::selector::NANOS;
+use crate::metric::selector::UNSIGNED;
+use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
@@ -118,6 +125,16 @@ impl<E: 'static> Metric<E> for Gauge<E> {
         Verdict::Accepted
     }
 
+    fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        if batch.len() < FEW_EVENTS {
+            return one_by_one(self, batch, context);
+        }
+        while let Some(mut piece) = batch.piece() {
+            self.handle_piece(&mut piece, context);
+            piece.settle(batch);
+        }
+    }
+
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
@@ -136,6 +153,35 @@ impl<E: 'static> Metric<E> for Gauge<E> {
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
+    }
+}
+
+impl<E: 'static> Gauge<E> {
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
+        let mut values = Values::new();
+        self.intake.keep(piece);
+        self.intake.read(piece, &mut values);
+        if values.only(UNSIGNED).or(values.only(NANOS)).is_none() {
+            values.refuse(piece, |amount| amount.as_f64().is_finite());
+        }
+        if values.len() == 0 {
+            return;
+        }
+        let rows = self.series.rows(piece, context);
+        let column = self.series.column_mut();
+        match values.only(UNSIGNED) {
+            Some(integers) => set(column, rows.iter().zip(integers.iter().map(|integer| *integer as f64))),
+            None => set(column, rows.iter().zip(values.iter().map(Amount::as_f64))),
+        }
+    }
+}
+
+#[inline(always)]
+fn set(column: &mut [f64], values: impl Iterator<Item = (usize, f64)>) {
+    for (row, value) in values {
+        if let Some(last) = column.get_mut(row) {
+            *last = value;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::PIECE;
 use crate::metric::batch::Piece;
 use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
@@ -204,7 +205,32 @@ impl<E: 'static> Histogram<E> {
     fn handle_labelled(&mut self, piece: &mut Piece<'_, E>, values: &mut Values, context: &Context) {
         let rows = self.series.rows(piece, context);
         values.truncate(piece.count());
-        self.observe_each(piece, values, rows.iter());
+        if !self.observe_integers(piece, values, rows.as_slice()) {
+            self.observe_each(piece, values, rows.iter());
+        }
+    }
+
+    /// Observes integers of several series; `false`, and nothing has changed, if the values are none.
+    fn observe_integers(&mut self, piece: &mut Piece<'_, E>, values: &Values, rows: &[u32]) -> bool {
+        let kind = values.kind();
+        let (Some(integers), true) = (values.only(kind), kind == NANOS || kind == UNSIGNED) else {
+            return false;
+        };
+        let Some(edges) = edges_for(&mut self.edges, &self.intake.descriptor, kind) else { return false };
+        let mut buckets = [0; PIECE];
+        edges.buckets(integers, &mut buckets);
+        let column = self.series.column_mut();
+        let refused = if kind == NANOS {
+            let number = |nanos| Amount::Nanos(nanos).as_f64();
+            let roughly = |nanos| Amount::Nanos(nanos).roughly();
+            column.observe_integers(rows, &buckets, integers, (roughly, number), ExactSum::add_some_nanos)
+        } else {
+            let number = |integer: u64| integer as f64;
+            column.observe_integers(rows, &buckets, integers, (number, number), ExactSum::add_unsigned)
+        };
+        let places = (0..PIECE).filter(|place| refused >> place & 1 == 1);
+        places.enumerate().for_each(|(before, place)| piece.refuse(place - before));
+        true
     }
 
     /// Observes what belongs to one series all together; `false`, and nothing has changed, if this is not possible.
@@ -245,14 +271,8 @@ impl<E: 'static> Histogram<E> {
         let edges = edges_for(&mut self.edges, &self.intake.descriptor, values.kind());
         let bounds = self.intake.descriptor.bounds();
         let column = self.series.column_mut();
-        // The same loop for each of the common kinds: whatever is known of a value before, is not asked of every one.
-        match (edges, values.only(NANOS), values.only(FLOAT)) {
-            (Some(edges), Some(nanos), _) if edges.are_sparse() => {
-                let nanos = nanos.iter().copied();
-                let found = nanos.map(|nanos| (Amount::Nanos(nanos), edges.bucket_of_two(nanos)));
-                observe_found(column, piece, found.zip(rows));
-            }
-            (Some(edges), _, Some(bits)) => {
+        match (edges, values.only(FLOAT)) {
+            (Some(edges), Some(bits)) => {
                 let numbers = bits.iter().map(|bits| f64::from_bits(*bits));
                 let found =
                     numbers.map(|number| (Amount::Float(number), bucket_of_number(edges, bounds, number)));

@@ -325,6 +325,11 @@ impl Rows {
     }
 
     #[inline(always)]
+    pub(super) fn as_slice(&self) -> &[u32] {
+        self.rows.get(..self.len).unwrap_or_default()
+    }
+
+    #[inline(always)]
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
         self.rows.iter().take(self.len).map(|row| *row as usize)
     }

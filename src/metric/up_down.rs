@@ -2,9 +2,14 @@
 
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::batch::Batch;
+use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::Piece;
+use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
+use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -84,22 +89,20 @@ impl<E: 'static> Metric<E> for UpDown<E> {
     #[inline]
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
         let Some(step) = self.intake.take(event, Amount::Signed(1)) else { return Verdict::Ignored };
-        let step = match step {
-            Amount::Signed(step) => Some(step),
-            Amount::Unsigned(step) => i64::try_from(step).ok(),
-            Amount::Float(_) | Amount::Nanos(_) => None,
-        };
-        let Some(step) = step else { return Verdict::Refused(Refusal::OutOfRange) };
+        let Some(step) = whole(step) else { return Verdict::Refused(Refusal::OutOfRange) };
         let row = self.series.row(event, context);
-        let Some(level) = self.series.column_mut().get_mut(row) else {
-            return Verdict::Refused(Refusal::OutOfRange);
-        };
-        let (next, overflows) = level.overflowing_add(step);
-        *level = if overflows { level.saturating_add(step) } else { next };
-        if overflows {
-            self.series.count_saturation();
-        }
+        move_by(&mut self.series, std::iter::once((row, step)));
         Verdict::Accepted
+    }
+
+    fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        if batch.len() < FEW_EVENTS {
+            return one_by_one(self, batch, context);
+        }
+        while let Some(mut piece) = batch.piece() {
+            self.handle_piece(&mut piece, context);
+            piece.settle(batch);
+        }
     }
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
@@ -121,6 +124,45 @@ impl<E: 'static> Metric<E> for UpDown<E> {
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }
+}
+
+impl<E: 'static> UpDown<E> {
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
+        let mut values = Values::new();
+        self.intake.keep(piece);
+        self.intake.read(piece, &mut values);
+        values.refuse(piece, |amount| whole(amount).is_some());
+        if values.len() == 0 {
+            return;
+        }
+        let rows = self.series.rows(piece, context);
+        let steps = values.iter().map(|amount| whole(amount).unwrap_or_default());
+        move_by(&mut self.series, rows.iter().zip(steps));
+    }
+}
+
+#[inline]
+fn whole(amount: Amount) -> Option<i64> {
+    match amount {
+        Amount::Signed(step) => Some(step),
+        Amount::Unsigned(step) => i64::try_from(step).ok(),
+        Amount::Float(_) | Amount::Nanos(_) => None,
+    }
+}
+
+/// What does not fit is counted as saturation once the loop is over.
+#[inline(always)]
+fn move_by<E>(series: &mut Series<E, Vec<i64>>, steps: impl Iterator<Item = (usize, i64)>) {
+    let levels = series.column_mut();
+    let mut saturated = 0;
+    for (row, step) in steps {
+        if let Some(level) = levels.get_mut(row) {
+            let (next, overflows) = level.overflowing_add(step);
+            *level = if overflows { level.saturating_add(step) } else { next };
+            saturated += u64::from(overflows);
+        }
+    }
+    (0..saturated).for_each(|_| series.count_saturation());
 }
 
 impl<E> fmt::Debug for UpDown<E> {

@@ -136,6 +136,9 @@ pub const RELEASE_SLICE: usize = 256;
 /// The least time between two publication passes of the worker.
 pub const PUBLISH_INTERVAL: Duration = Duration::from_micros(100);
 
+/// How much later a publication pass is, at most, while there are events in hand: so a burst is shown once, as a whole.
+pub const PUBLISH_LATEST: Duration = Duration::from_micros(200);
+
 /// How many times its own duration a publication pass is put off: nine keep it to a tenth of the worker's time.
 pub const PUBLISH_PAUSE: u32 = 9;
 

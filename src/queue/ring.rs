@@ -171,6 +171,12 @@ impl<E> Ring<E> {
         self.door.word.read()
     }
 
+    /// Whether the next push is to schedule the recorder: for tests.
+    #[cfg(all(test, not(mvx_loom)))]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.door.word.read().is_idle()
+    }
+
     /// The first half of a push: for tests of producers that are suspended between the two.
     #[cfg(all(test, not(mvx_loom)))]
     pub(crate) fn begin_push(&self) -> Begun {

@@ -27,6 +27,7 @@ use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Owes;
 use crate::recorder::mailbox::Spent;
+use crate::recorder::memory;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -75,6 +76,8 @@ pub(crate) struct Actor<E> {
     told: bool,
     /// The cut before the last: refreshed in place if no reader holds it any more.
     spare: Option<Shared<Cut>>,
+    /// Whether the last publication was the first after a rest.
+    rested: bool,
     /// Events in the next chunk: grows while chunks are quick, so that slow metrics are found one event at a time.
     chunk: u64,
     last_turn: Timestamp,
@@ -112,6 +115,7 @@ impl<E: MetricEvent> Actor<E> {
             published_at: Timestamp::default(),
             told: false,
             spare: None,
+            rested: false,
             chunk: 1,
             last_turn: Timestamp::default(),
             fed: false,
@@ -511,14 +515,24 @@ impl<E: MetricEvent> Actor<E> {
         }
         self.expire(core, now);
         if self.dirty {
-            if self.spare.is_none() {
-                core.memory.note(self.heap_bytes(), true);
-            }
+            let rested = self.spare.is_none();
             let next = self.next_cut(core, now);
-            self.spare = Some(core.cut.replace(next));
+            let last = core.cut.replace(next);
+            self.note_bytes(core, &last, rested);
+            self.spare = Some(last);
         }
         report::quarantined(core, &mut self.slots);
         report::published(core, &mut self.inspected, self.published_at, (self.version, self.dispatched));
+    }
+
+    /// Notes what the actor has in memory, its spare cut included: the one of before the rest, then one that is like the published.
+    fn note_bytes(&mut self, core: &Core<E>, spare: &Cut, rested: bool) {
+        if rested {
+            core.memory.note(self.heap_bytes() + memory::cut_bytes(spare), false);
+        } else if self.rested {
+            core.memory.note(self.heap_bytes(), true);
+        }
+        self.rested = rested;
     }
 
     /// The state as it is now, to be swapped in.

@@ -283,7 +283,9 @@ fn route_of<E: MetricEvent>(of: &Descriptor, interests: &Interests) -> Result<Op
 mod tests {
     use super::*;
     use crate::metric::Counter;
+    use crate::metric::Gauge;
     use crate::metric::Histogram;
+    use crate::metric::UpDown;
     use crate::model::clock::Timestamp;
     use crate::model::label::Label;
     use crate::model::verdict::Verdict;
@@ -354,11 +356,19 @@ mod tests {
 
     fn slots() -> Vec<Slot<Step>> {
         let counter = || Counter::<Step>::builder("c").label("a", Step::first).keep(Step::kept);
+        let gauge = || Gauge::<Step>::builder("g").value(Step::value);
+        let level = || UpDown::<Step>::builder("u").keep(Step::kept).value(Step::value);
         let histogram = || Histogram::<Step>::builder("h").bounds(&[1.0, 5.0]).value(Step::value);
         let slots = [
             Slot::new(counter().build().unwrap()),
             Slot::new(counter().value(Step::value).label("b", Step::second).build().unwrap()),
             Slot::new(counter().value(Step::value).on(&["odd"]).build().unwrap()),
+            Slot::new(gauge().build().unwrap()),
+            Slot::new(
+                gauge().keep(Step::kept).label("a", Step::first).label("b", Step::second).build().unwrap(),
+            ),
+            Slot::new(level().build().unwrap()),
+            Slot::new(level().label("b", Step::second).on(&["odd"]).build().unwrap()),
             Slot::new(histogram().build().unwrap()),
             Slot::new(histogram().keep(Step::kept).on(&["even"]).build().unwrap()),
             Slot::new(

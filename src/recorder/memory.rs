@@ -56,7 +56,7 @@ pub struct MetricMemory {
     pub labels: Vec<(LabelKey, usize)>,
 }
 
-/// What an actor says of its memory when it has published: a number, and whether it keeps a second cut.
+/// What an actor says of its memory when it has published: a number, and whether it keeps, beside, a second cut that is like the published one.
 #[derive(Debug, Default)]
 pub(crate) struct ActorBytes(AtomicUsize);
 
@@ -85,11 +85,16 @@ pub(crate) fn of(
     let (actor, spare) = actor.read();
     let shown = Shared::<Cut>::bytes() + heap::vec(&cut.metrics);
     // The cut that is to be written next is about as large as the one that took its place.
-    let families = cut.metrics.iter().map(|metric| metric.family.heap_bytes()).sum::<usize>();
-    let spare = if spare { shown + families } else { 0 };
+    let spare = if spare { cut_bytes(cut) } else { 0 };
     let all = metrics.iter().map(|metric| metric.bytes).sum::<usize>();
     let bytes = own + queue + actor + shown + spare + all;
     RecorderMemory { id: snapshot.id().clone(), bytes, queue, metrics }
+}
+
+/// What a published state takes by itself: without the metrics that it shows.
+pub(crate) fn cut_bytes(cut: &Cut) -> usize {
+    let families = cut.metrics.iter().map(|metric| metric.family.heap_bytes()).sum::<usize>();
+    Shared::<Cut>::bytes() + heap::vec(&cut.metrics) + families
 }
 
 fn metric_memory(metric: &MetricCut, catalogue: Option<&Catalogue>) -> MetricMemory {

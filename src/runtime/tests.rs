@@ -53,6 +53,9 @@ impl Suspended {
         if behind {
             recorder.register_event(Held(Arc::clone(count)));
             recorder.flush_blocking(PATIENCE).unwrap();
+            // The flush is answered before the worker rests: until then it is the worker that looks again, and to schedule it here, too,
+            // would put it on the list twice.
+            until("the worker rests", || recorder.node().queue.ring().is_idle());
         }
         let begun = recorder.node().queue.ring().begin_push();
         if behind {

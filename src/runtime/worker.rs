@@ -359,7 +359,9 @@ fn give_back(list: &mut VecDeque<Arc<dyn Hosted>>) {
 
 /// The worker's decision; see [`Step`].
 fn next_step(outlook: &Outlook) -> Step {
-    let may_publish = outlook.dirty && outlook.now >= outlook.publish_from;
+    // What is in hand is shown together with what is to come in the same moment, but is not kept waiting by those who always have more.
+    let wait = if outlook.turns { limits::PUBLISH_LATEST } else { Duration::ZERO };
+    let may_publish = outlook.dirty && outlook.now >= outlook.publish_from.saturating_add(wait);
     if may_publish {
         return Step::Publish;
     }
@@ -429,9 +431,18 @@ mod tests {
 
     #[test]
     fn publication_comes_first_once_its_time_has_come() {
-        let busy = Outlook { turns: true, dirty: true, ..quiet() };
-        assert_eq!(next_step(&busy), Step::Publish);
-        assert_eq!(next_step(&Outlook { publish_from: later(1), ..busy }), Step::Turn);
+        let due = Outlook { dirty: true, naps: 0, ..quiet() };
+        assert_eq!(next_step(&due), Step::Publish);
+        assert_eq!(next_step(&Outlook { publish_from: later(1), ..due }), nap(Duration::from_micros(1)));
+    }
+
+    #[test]
+    fn events_in_hand_are_shown_together_but_do_not_put_publication_off_for_ever() {
+        let busy = Outlook { turns: true, dirty: true, publish_from: NOW, ..quiet() };
+        assert_eq!(next_step(&busy), Step::Turn);
+        assert_eq!(next_step(&Outlook { turns: false, ..busy }), Step::Publish);
+        let latest = NOW.saturating_add(limits::PUBLISH_LATEST);
+        assert_eq!(next_step(&Outlook { now: latest, ..busy }), Step::Publish);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Arithmetic and Fast Robust Geometric Predicates" (1997), grow-expansion; read with the correctly rounded (half-even)
 /// summation of Python's `math.fsum`. Two such parts are enough for sums of like magnitudes and are stored inline; only
 /// wider sums take heap memory, at most some forty parts. Durations are kept as a count of nanoseconds, because seconds
-/// as `f64` would be rounded one by one. The order of additions and merges never matters.
+/// as `f64` would be rounded one by one, and integers alone as one integer. The order of additions and merges never matters.
 ///
 /// # Examples
 ///
@@ -36,6 +36,8 @@ enum Parts {
     Two { high: f64, low: f64 },
     /// A count of nanoseconds, as the halves of an `i128`, whose alignment would make every sum a third larger.
     Nanos { high: i64, low: u64 },
+    /// A sum of integers alone, in halves as well, of at most [`WHOLE_BITS`] bits.
+    Whole { high: i64, low: u64 },
     /// Once taken, it stays, so that a sum on the edge does not allocate over and over.
     Many(Box<Many>),
 }
@@ -52,10 +54,13 @@ impl ExactSum {
     pub(super) fn heap_bytes(&self) -> usize {
         match &self.0 {
             Parts::Many(many) => size_of::<Many>() + crate::model::heap::vec(&many.parts),
-            Parts::Two { .. } | Parts::Nanos { .. } => 0,
+            Parts::Two { .. } | Parts::Nanos { .. } | Parts::Whole { .. } => 0,
         }
     }
 }
+
+/// A sum of integers that is no longer than this is two `f64` exactly.
+const WHOLE_BITS: u32 = 105;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -109,6 +114,9 @@ impl ExactSum {
 
     /// Adds another sum exactly, or answers `false` and stays as it was when the result is out of range.
     pub fn merge(&mut self, other: &Self) -> bool {
+        if let Parts::Whole { high, low } = other.0 {
+            return self.add_whole(joined(high, low));
+        }
         let mut merged = self.clone();
         if !(other.parts().all(|part| merged.add(part)) && merged.add_nanos(other.nanos())) {
             return false;
@@ -125,17 +133,46 @@ impl ExactSum {
             // One addition of two numbers is correctly rounded by itself; adding 0.0 makes -0.0 a plain zero.
             Parts::Two { high, low } => high + low + 0.0,
             Parts::Nanos { high, low } => seconds(joined(*high, *low)),
+            Parts::Whole { high, low } => joined(*high, *low) as f64,
             Parts::Many(many) if many.nanos == 0 => round_once(&many.parts),
             Parts::Many(many) => many.value_of_both(),
         }
     }
 
-    /// Adds an integer of at most 2^105 in magnitude exactly, as two parts.
+    /// Adds an integer of at most 2^105 in magnitude exactly.
     #[inline]
     pub(crate) fn add_whole(&mut self, value: i128) -> bool {
-        const HALF: i128 = 1 << 53;
-        let (above, below) = (value >> 53, value & (HALF - 1));
-        (above == 0 || self.add(above as f64 * HALF as f64)) && self.add(below as f64)
+        if let Parts::Whole { high, low } = &mut self.0 {
+            let sum = joined(*high, *low) + value;
+            if is_two_parts(sum) {
+                (*high, *low) = halves(sum);
+                return true;
+            }
+        }
+        self.add_first_whole(value)
+    }
+
+    /// The same for one integer, which nearly always changes the low half alone.
+    #[inline(always)]
+    pub(crate) fn add_unsigned(&mut self, value: u64) -> bool {
+        match &mut self.0 {
+            Parts::Whole { high, low } if *high < 1 << (WHOLE_BITS - 65) => {
+                add_to_halves(high, low, value);
+                true
+            }
+            _ => self.add_whole(value.into()),
+        }
+    }
+
+    #[cold]
+    fn add_first_whole(&mut self, value: i128) -> bool {
+        if let Parts::Two { high: 0.0, low: 0.0 } = self.0 {
+            let (high, low) = halves(value);
+            self.0 = Parts::Whole { high, low };
+            return true;
+        }
+        let [low, high] = two_parts(value);
+        (high == 0.0 || self.add(high)) && self.add(low)
     }
 
     #[inline]
@@ -144,6 +181,18 @@ impl ExactSum {
         let Some(sum) = joined(*high, *low).checked_add(nanos) else { return false };
         (*high, *low) = halves(sum);
         true
+    }
+
+    /// The same for one duration, which nearly always changes the low half alone.
+    #[inline(always)]
+    pub(crate) fn add_some_nanos(&mut self, nanos: u64) -> bool {
+        match &mut self.0 {
+            Parts::Nanos { high, low } if *high < i64::MAX => {
+                add_to_halves(high, low, nanos);
+                true
+            }
+            _ => self.add_nanos(nanos.into()),
+        }
     }
 
     #[cold]
@@ -168,6 +217,7 @@ impl ExactSum {
         let roughly = match &self.0 {
             Parts::Two { high, .. } => *high,
             Parts::Nanos { .. } => 0.0,
+            Parts::Whole { high, low } => joined(*high, *low) as f64,
             Parts::Many(many) => many.parts.last().copied().unwrap_or_default(),
         };
         if !((roughly + value).abs() <= Self::MAX && value.abs() <= Self::MAX) {
@@ -184,7 +234,12 @@ impl ExactSum {
                     return true;
                 }
             }
-            Parts::Nanos { .. } if value == 0.0 => return true,
+            Parts::Nanos { .. } | Parts::Whole { .. } if value == 0.0 => return true,
+            Parts::Whole { high, low } => {
+                let [low, high] = two_parts(joined(*high, *low));
+                self.0 = Parts::Two { high, low };
+                return self.add(value);
+            }
             Parts::Nanos { high: 0, low: 0 } => {
                 self.0 = Parts::Two { high: value, low: 0.0 };
                 return true;
@@ -211,6 +266,7 @@ impl ExactSum {
         let (inline, many): ([f64; 2], &[f64]) = match &self.0 {
             Parts::Two { high, low } => ([*low, *high], &[]),
             Parts::Nanos { .. } => ([0.0; 2], &[]),
+            Parts::Whole { high, low } => (two_parts(joined(*high, *low)), &[]),
             Parts::Many(many) => ([0.0; 2], &many.parts),
         };
         inline.into_iter().chain(many.iter().copied())
@@ -218,7 +274,7 @@ impl ExactSum {
 
     pub(super) fn nanos(&self) -> i128 {
         match &self.0 {
-            Parts::Two { .. } => 0,
+            Parts::Two { .. } | Parts::Whole { .. } => 0,
             Parts::Nanos { high, low } => joined(*high, *low),
             Parts::Many(many) => many.nanos,
         }
@@ -271,8 +327,27 @@ impl PartialEq for ExactSum {
     }
 }
 
+/// Whether [`two_parts`] are this integer exactly.
+#[inline(always)]
+fn is_two_parts(value: i128) -> bool {
+    ((value >> 64) as i64).unsigned_abs() < 1 << (WHOLE_BITS - 64)
+}
+
+/// An integer of at most [`WHOLE_BITS`] bits as parts that do not overlap: the low one first.
+fn two_parts(value: i128) -> [f64; 2] {
+    const HALF: i128 = 1 << 53;
+    [(value & (HALF - 1)) as f64, (value >> 53) as f64 * HALF as f64]
+}
+
 fn joined(high: i64, low: u64) -> i128 {
     i128::from(high) << 64 | i128::from(low)
+}
+
+#[inline(always)]
+fn add_to_halves(high: &mut i64, low: &mut u64, value: u64) {
+    let (sum, carry) = low.overflowing_add(value);
+    *low = sum;
+    *high += i64::from(carry);
 }
 
 fn halves(nanos: i128) -> (i64, u64) {
@@ -524,10 +599,41 @@ mod tests {
 
         #[test]
         fn integers_are_added_whole(values in proptest::collection::vec(any::<u64>(), 0..64), signed: i64) {
-            let mut sum = ExactSum::default();
+            let (mut sum, mut one_by_one, mut nanos) = (ExactSum::default(), ExactSum::default(), ExactSum::default());
             let total: i128 = values.iter().copied().map(i128::from).sum::<i128>() + i128::from(signed);
             prop_assert!(sum.add_whole(total));
             prop_assert_eq!(sum.value(), total as f64);
+            prop_assert!(one_by_one.add_whole(signed.into()) && nanos.add_nanos(signed.into()));
+            prop_assert!(values.iter().all(|value| one_by_one.add_unsigned(*value) && nanos.add_some_nanos(*value)));
+            prop_assert_eq!(one_by_one, sum);
+            prop_assert_eq!(nanos.value(), parsed(total));
+        }
+
+        /// Whichever comes first, and however long the integers grow.
+        #[test]
+        fn integers_and_numbers_mix(
+            mixed in proptest::collection::vec((any::<bool>(), any::<i64>(), 0_u32..41), 0..40),
+            numbers in proptest::collection::vec(prop_oneof![alike(), wide()], 0..6),
+        ) {
+            let (mut sum, mut oracle, mut parts) = (ExactSum::default(), Fixed::zero(), ExactSum::default());
+            let mut numbers = numbers.into_iter();
+            for (number, integer, shift) in mixed {
+                if number {
+                    let number = numbers.next().unwrap_or_default();
+                    oracle.add(number);
+                    prop_assert!(sum.add(number) && parts.add(number));
+                    continue;
+                }
+                let integer = i128::from(integer) << shift;
+                let halves = [integer & ((1 << 53) - 1), integer >> 53 << 53].map(|half| half as f64);
+                halves.into_iter().for_each(|half| oracle.add(half));
+                prop_assert!(sum.add_whole(integer) && halves.into_iter().all(|half| parts.add(half)));
+            }
+            prop_assert_eq!(sum.value().to_bits(), oracle.round().to_bits());
+            prop_assert_eq!(&sum, &parts);
+            let (mut left, mut right) = (sum.clone(), parts.clone());
+            prop_assert!(left.merge(&parts) && right.merge(&sum));
+            prop_assert_eq!(left, right);
         }
     }
 
@@ -568,5 +674,8 @@ mod tests {
         }
         assert!(matches!(sum.0, Parts::Two { .. }));
         assert!(size_of::<ExactSum>() <= 24);
+        let mut whole = ExactSum::default();
+        assert!((0..100_000).all(|turn| whole.add_whole(u64::MAX.into()) && whole.add_whole(-turn)));
+        assert!(matches!(whole.0, Parts::Whole { .. }));
     }
 }

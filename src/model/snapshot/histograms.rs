@@ -133,6 +133,47 @@ impl Histograms {
         true
     }
 
+    /// Counts integers of several series, which `add` adds to their sums, in three passes of which each has all it needs in registers:
+    /// the numbers of those whose sum is then out of range, a bit each; they are not counted.
+    ///
+    /// `number` is the value of an integer, and `roughly` that within a part in 10^15.
+    #[inline(always)]
+    pub(crate) fn observe_integers(
+        &mut self,
+        rows: &[u32],
+        buckets: &[u16],
+        integers: &[u64],
+        (roughly, number): (impl Fn(u64) -> f64, impl Fn(u64) -> f64),
+        add: impl Fn(&mut ExactSum, u64) -> bool,
+    ) -> u64 {
+        let many = rows.len().min(integers.len()) as u32;
+        if self.room < many {
+            self.find_room(many);
+        }
+        let mut refused = 0_u64;
+        for (place, (row, integer)) in rows.iter().zip(integers).enumerate() {
+            let Some(moments) = self.moments.get_mut(*row as usize) else { continue };
+            if !add(&mut moments.sum, *integer) {
+                refused |= 1 << place;
+            } else if !moments.surely_within(roughly(*integer)) {
+                moments.include(number(*integer), number(*integer));
+            }
+        }
+        let counted = rows.iter().zip(buckets).enumerate().filter(|(place, _)| refused >> place & 1 == 0);
+        let cells = counted.map(|(_, (row, bucket))| *row as usize * self.width + usize::from(*bucket));
+        match &mut self.counts {
+            Counts::Narrow(counts) => {
+                self.room -= many;
+                cells.for_each(|cell| counts.get_mut(cell).into_iter().for_each(|count| *count += 1));
+            }
+            Counts::Wide(counts) => {
+                let add = |count: &mut u64| *count = count.saturating_add(1);
+                cells.for_each(|cell| counts.get_mut(cell).into_iter().for_each(add));
+            }
+        }
+        refused
+    }
+
     /// Looks at the highest count, once in as many observations as fit below the end of its range.
     #[cold]
     fn find_room(&mut self, many: u32) {
