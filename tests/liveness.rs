@@ -275,22 +275,33 @@ fn a_recorder_that_was_removed_while_it_held_the_worker_is_still_named() {
     until("the worker goes on", || runtime.liveness().call().is_none());
 }
 
+/// An event that is somebody's, too.
+struct Shared(Arc<()>);
+
+impl MetricEvent for Shared {
+    fn event_type(&self) -> &'static str {
+        "shared"
+    }
+}
+
 #[test]
-fn nothing_is_kept_of_a_removed_recorder_once_its_call_has_returned_and_another_is_removed() {
-    let (runtime, gate, in_metric) = (crate::support::running("kept"), Gate::default(), Arc::new(()));
-    let (passed, held) = (gate.clone(), Arc::clone(&in_metric));
-    let probe = Probe::new("holds", move |_: &Number| {
-        let _held = &held;
+fn nothing_is_kept_of_a_removed_recorder_once_its_call_has_returned() {
+    let (runtime, gate, owned) = (crate::support::running("kept"), Gate::default(), Arc::new(()));
+    let (passed, in_metric) = (gate.clone(), Arc::clone(&owned));
+    let probe = Probe::new("holds", move |event: &Shared| {
+        let _held = (&in_metric, &event.0);
         passed.pass();
         Verdict::Accepted
     });
-    runtime.recorder("gone").metric(probe).create().unwrap().register_event(Number(7));
+    let recorder = runtime.recorder("gone").metric(probe).create().unwrap();
+    recorder.register_event(Shared(Arc::clone(&owned)));
     gate.until_reached();
+    recorder.register_event(Shared(Arc::clone(&owned)));
+    drop(recorder);
     assert_eq!(runtime.stop_and_remove("gone", SOON).unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(runtime.liveness().call().unwrap().recorder.as_str(), "gone");
     gate.open();
     until("the worker goes on", || runtime.liveness().call().is_none());
-    runtime.recorder::<Number>("other").create().unwrap();
-    runtime.stop_and_remove("other", PATIENCE).unwrap();
-    until("its metric is dropped", || Arc::strong_count(&in_metric) == 1);
+    // No other removal has to come.
+    until("its metric and its events are dropped", || Arc::strong_count(&owned) == 1);
 }

@@ -12,6 +12,7 @@ use crate::sync::fork::Birth;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::Weak;
 
 /// How many recorders ahead memory is asked for: of very many, each is in cache lines of its own.
 const AHEAD: usize = 16;
@@ -31,13 +32,10 @@ impl Default for Registry {
 struct State {
     closed: bool,
     recorders: HashMap<RecorderId, Entry>,
-    /// A recorder that was removed while its user code held the worker, so that it can still be named. There is one worker, so
-    /// there is one at most; it goes when the next is removed.
-    held: Option<Arc<dyn Hosted>>,
+    /// A recorder that was removed while its user code held the worker, so that it can still be named: whoever runs that code keeps it
+    /// until it returns. There is one worker, so there is one at most.
+    held: Option<Weak<dyn Hosted>>,
 }
-
-/// What a removal leaves behind.
-pub(crate) type Gone = (Option<Arc<dyn Hosted>>, Option<Arc<dyn Hosted>>);
 
 struct Entry {
     recorder: Arc<dyn Hosted>,
@@ -133,21 +131,23 @@ impl Registry {
 
     /// Ends a removal: the id is free.
     ///
-    /// What it gives back is to be dropped outside of every lock: they may be the last owners of a user's metrics.
-    pub(crate) fn end_removal(&self, recorder: &Arc<dyn Hosted>) -> Gone {
-        let held = recorder.calls().now().is_some().then(|| Arc::clone(recorder));
+    /// What it gives back is to be dropped outside of every lock: it may be the last owner of a user's metrics.
+    pub(crate) fn end_removal(&self, recorder: &Arc<dyn Hosted>) -> Option<Arc<dyn Hosted>> {
+        let held = recorder.calls().now().is_some().then(|| Arc::downgrade(recorder));
         let mut state = self.state.lock();
-        let removed = state.recorders.remove(&recorder.identity().id).map(|entry| entry.recorder);
-        let gone = state.held.as_ref().is_some_and(|held| held.calls().now().is_none());
-        let before = if gone || held.is_some() { std::mem::replace(&mut state.held, held) } else { None };
-        (removed, before)
+        state.held = held.or(state.held.take());
+        state.recorders.remove(&recorder.identity().id).map(|entry| entry.recorder)
     }
 
     /// The recorder that is in user code at this moment, if one is.
     pub(crate) fn find_busy(&self) -> Option<Arc<dyn Hosted>> {
+        let is_busy = |recorder: &&Arc<dyn Hosted>| recorder.calls().now().is_some();
         let state = self.state.lock();
-        let all = state.recorders.values().map(|entry| &entry.recorder).chain(&state.held);
-        all.into_iter().find(|recorder| recorder.calls().now().is_some()).map(Arc::clone)
+        let found = state.recorders.values().map(|entry| &entry.recorder).find(is_busy).map(Arc::clone);
+        let held = state.held.clone();
+        drop(state);
+        // Out of the lock: this may have become its last owner.
+        found.or_else(|| held.and_then(|held| held.upgrade()).filter(|held| is_busy(&held)))
     }
 
     /// Takes no more recorders; those there are, in the order of creation.
