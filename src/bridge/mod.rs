@@ -2,3 +2,5 @@
 
 #[cfg(feature = "axum08")]
 pub mod axum08;
+#[cfg(feature = "prometheus-client026")]
+pub mod prometheus_client026;

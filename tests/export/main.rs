@@ -24,6 +24,7 @@ mod otlp_grpc;
 #[path = "../prometheus/parser.rs"]
 mod parser;
 mod prometheus;
+mod prometheus_client026;
 mod protobuf;
 #[path = "../push/proxy.rs"]
 mod proxy;

@@ -11,7 +11,7 @@ const SHOWN_SCALE: i32 = 3;
 /// Shows each bound, rising, with the number of observations that are not above it; the last one is infinite and has all.
 ///
 /// Both ends of each bucket that holds something are shown, so that whoever interpolates takes it to be no wider than it is.
-pub(in crate::export) fn each_bound(histogram: ExponentialRef<'_>, mut show: impl FnMut(f64, u64)) {
+pub(crate) fn each_bound(histogram: ExponentialRef<'_>, mut show: impl FnMut(f64, u64)) {
     let histogram = histogram.at_scale(SHOWN_SCALE);
     let (mut count, mut shown) = (0_u64, f64::NEG_INFINITY);
     let mut bucket = |low: f64, high: f64, held: u64| {

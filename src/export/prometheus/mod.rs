@@ -26,12 +26,12 @@ mod write;
 pub use encode::Encoded;
 pub use encode::Encoder;
 pub use encode::Skipped;
-#[cfg(feature = "remote-write")]
-pub(in crate::export) use explicit::each_bound;
+#[cfg(any(feature = "remote-write", feature = "prometheus-client026"))]
+pub(crate) use explicit::each_bound;
 pub use format::Exposition;
 pub use format::Format;
-#[cfg(feature = "remote-write")]
-pub(in crate::export) use names::Names;
+#[cfg(any(feature = "remote-write", feature = "prometheus-client026"))]
+pub(crate) use names::Names;
 #[cfg(feature = "remote-write")]
 pub(in crate::export) use protobuf::FINEST;
 pub use protobuf::ProtobufEncoder;
@@ -39,5 +39,7 @@ pub use protobuf::ProtobufEncoder;
 pub(in crate::export) use protobuf::buckets;
 #[cfg(feature = "remote-write")]
 pub(in crate::export) use protobuf::can_be_native;
+#[cfg(feature = "prometheus-client026")]
+pub(crate) use write::escaped;
 #[cfg(feature = "remote-write")]
 pub(in crate::export) use write::float;

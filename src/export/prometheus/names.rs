@@ -6,11 +6,11 @@ use std::collections::HashSet;
 
 /// The names of the samples so far.
 #[derive(Debug, Default)]
-pub(in crate::export) struct Names(HashSet<String>);
+pub(crate) struct Names(HashSet<String>);
 
 impl Names {
     /// Takes all names that the samples of a family may have; false, and nothing taken, if one of them is another's.
-    pub(in crate::export) fn take(&mut self, family: &str, kind: Kind) -> bool {
+    pub(crate) fn take(&mut self, family: &str, kind: Kind) -> bool {
         let all = || prometheus::suffixes(kind).iter().map(|suffix| format!("{family}{suffix}"));
         if all().any(|name| self.0.contains(&name)) {
             return false;

@@ -52,7 +52,7 @@ pub(super) fn label(out: &mut String, first: &mut bool, key: &str, value: &str) 
 }
 
 /// A text on one line: `\` and line ends escaped, and quotes where they would end it.
-pub(super) fn escaped(out: &mut String, text: &str, quotes: bool) {
+pub(crate) fn escaped(out: &mut String, text: &str, quotes: bool) {
     let mut rest = text;
     while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || quotes && c == '"') {
         let (plain, from) = rest.split_at(at);
