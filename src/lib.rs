@@ -5,7 +5,7 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "axum08")]
+#[cfg(any(feature = "axum08", feature = "prometheus-client026"))]
 pub mod bridge;
 #[cfg(any(feature = "export", feature = "sources"))]
 mod edge;
