@@ -40,6 +40,8 @@ struct Total {
     /// A count, or the number of observations.
     count: u64,
     sum: f64,
+    /// What was added to the sum last.
+    last: f64,
     bounds: Vec<f64>,
     buckets: Vec<u64>,
     scale: i32,
@@ -60,6 +62,11 @@ impl Total {
         coarser
     }
 
+    fn add_sum(&mut self, sum: f64) {
+        self.sum += sum;
+        self.last = sum;
+    }
+
     fn add_buckets(&mut self, scale: i32, below: bool, buckets: Option<&Buckets>) {
         let Some(buckets) = buckets else { return };
         for (index, count) in (buckets.offset..).zip(&buckets.bucket_counts).filter(|(_, count)| **count > 0)
@@ -77,8 +84,9 @@ impl Total {
         );
         let scale = self.scale.min(told.scale);
         assert_eq!(self.at_scale(scale), told.at_scale(scale), "{name}");
-        // What a receiver adds up has the rounding of its last addition, and of no other.
-        let rounding = told.sum.abs().max(self.sum.abs()) * f64::EPSILON;
+        // What a receiver adds up has the rounding of its last difference and of its addition, and of no other; where signs differ, the
+        // difference may be much larger than the sum.
+        let rounding = (told.sum.abs() + self.last.abs()) * f64::EPSILON;
         assert!((self.sum - told.sum).abs() <= rounding, "{name}: {} against {}", self.sum, told.sum);
         for pair in self.times.windows(2) {
             assert_eq!(pair[0].1, pair[1].0, "{name}: {:?}", self.times);
@@ -117,7 +125,7 @@ fn add_metric(totals: &mut Totals, name: &str, data: Data, temporality: i32) {
                     Value::AsInt(count) => total.count += u64::try_from(count).unwrap(),
                     Value::AsDouble(sum) => {
                         assert!(sum >= 0.0, "{name}: {sum}");
-                        total.sum += sum;
+                        total.add_sum(sum);
                     }
                 }
                 done.push((format!("{:?}", point.attributes), total));
@@ -129,7 +137,7 @@ fn add_metric(totals: &mut Totals, name: &str, data: Data, temporality: i32) {
                 let mut total = total(&point.attributes, (point.start_time_unix_nano, point.time_unix_nano));
                 assert_eq!(point.count, point.bucket_counts.iter().sum::<u64>());
                 total.count += point.count;
-                total.sum += point.sum.unwrap();
+                total.add_sum(point.sum.unwrap());
                 total.buckets.resize(point.bucket_counts.len(), 0);
                 total.buckets.iter_mut().zip(&point.bucket_counts).for_each(|(sum, count)| *sum += count);
                 assert!(total.bounds.is_empty() || total.bounds == point.explicit_bounds);
@@ -152,7 +160,7 @@ fn add_metric(totals: &mut Totals, name: &str, data: Data, temporality: i32) {
                 total.add_buckets(point.scale, true, point.negative.as_ref());
                 total.count += point.count;
                 total.zeros += point.zero_count;
-                total.sum += point.sum.unwrap();
+                total.add_sum(point.sum.unwrap());
                 done.push((format!("{:?}", point.attributes), total));
             }
         }
@@ -266,6 +274,13 @@ proptest! {
     ) {
         add_up(steps, if group { Fold::Group } else { Fold::Recorder });
     }
+}
+
+/// A receiver has -14.33, and 21.33 come: their rounding is that of the larger, and the sum has it.
+#[test]
+fn a_sum_whose_sign_turns_has_the_rounding_of_its_last_difference() {
+    let step = |events: &[u64]| Step { events: events.to_vec(), renewed: false, answers: Vec::new() };
+    add_up(vec![step(&[17]), step(&[47, 137])], Fold::Recorder);
 }
 
 /// Starts and counts of what was taken of the counter `saves` in zone 0.
