@@ -62,7 +62,7 @@ pub struct Batch<'a, E> {
 pub(crate) const PIECE: usize = 64;
 
 /// Below this many events, what a batch saves is less than what it costs to set up.
-pub(super) const FEW_EVENTS: usize = 4;
+const FEW_EVENTS: usize = 4;
 
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -99,6 +99,24 @@ pub(super) fn one_by_one<E>(
     while let Some(event) = batch.first() {
         let verdict = metric.handle_event(event, context);
         batch.answer(verdict);
+    }
+}
+
+/// A metric that takes a batch in pieces, phase by phase.
+pub(super) trait InPieces<E>: Metric<E> {
+    /// Handles what is left of a piece, and refuses or ignores the rest of it.
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context);
+
+    /// Handles a batch in pieces, and few events one by one.
+    #[inline]
+    fn handle_in_pieces(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        if batch.len() < FEW_EVENTS {
+            return one_by_one(self, batch, context);
+        }
+        while let Some(mut piece) = batch.piece() {
+            self.handle_piece(&mut piece, context);
+            piece.settle(batch);
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
-use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::InPieces;
 use crate::metric::batch::Piece;
-use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
@@ -110,13 +109,7 @@ impl<E: 'static> Metric<E> for Counter<E> {
     }
 
     fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
-        if batch.len() < FEW_EVENTS {
-            return one_by_one(self, batch, context);
-        }
-        while let Some(mut piece) = batch.piece() {
-            self.handle_piece(&mut piece, context);
-            piece.settle(batch);
-        }
+        self.handle_in_pieces(batch, context);
     }
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
@@ -156,7 +149,7 @@ impl<E: 'static> Metric<E> for Counter<E> {
     }
 }
 
-impl<E: 'static> Counter<E> {
+impl<E: 'static> InPieces<E> for Counter<E> {
     fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
         self.intake.keep(piece);
         if let Sums::Whole(series) = &mut self.sums {

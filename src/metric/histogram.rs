@@ -3,10 +3,9 @@
 use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
-use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::InPieces;
 use crate::metric::batch::PIECE;
 use crate::metric::batch::Piece;
-use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::edges::Edges;
@@ -151,13 +150,7 @@ impl<E: 'static> Metric<E> for Histogram<E> {
     }
 
     fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
-        if batch.len() < FEW_EVENTS {
-            return one_by_one(self, batch, context);
-        }
-        while let Some(mut piece) = batch.piece() {
-            self.handle_piece(&mut piece, context);
-            piece.settle(batch);
-        }
+        self.handle_in_pieces(batch, context);
     }
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
@@ -182,7 +175,7 @@ impl<E: 'static> Metric<E> for Histogram<E> {
     }
 }
 
-impl<E: 'static> Histogram<E> {
+impl<E: 'static> InPieces<E> for Histogram<E> {
     fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
         let mut values = Values::new();
         self.intake.keep(piece);
@@ -201,7 +194,9 @@ impl<E: 'static> Histogram<E> {
             self.observe_each(piece, &values, rows);
         }
     }
+}
 
+impl<E: 'static> Histogram<E> {
     fn handle_labelled(&mut self, piece: &mut Piece<'_, E>, values: &mut Values, context: &Context) {
         let rows = self.series.rows(piece, context);
         values.truncate(piece.count());

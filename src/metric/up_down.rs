@@ -3,9 +3,8 @@
 use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::metric::batch::Batch;
-use crate::metric::batch::FEW_EVENTS;
+use crate::metric::batch::InPieces;
 use crate::metric::batch::Piece;
-use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
@@ -96,13 +95,7 @@ impl<E: 'static> Metric<E> for UpDown<E> {
     }
 
     fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
-        if batch.len() < FEW_EVENTS {
-            return one_by_one(self, batch, context);
-        }
-        while let Some(mut piece) = batch.piece() {
-            self.handle_piece(&mut piece, context);
-            piece.settle(batch);
-        }
+        self.handle_in_pieces(batch, context);
     }
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {
@@ -126,7 +119,7 @@ impl<E: 'static> Metric<E> for UpDown<E> {
     }
 }
 
-impl<E: 'static> UpDown<E> {
+impl<E: 'static> InPieces<E> for UpDown<E> {
     fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
         let mut values = Values::new();
         self.intake.keep(piece);

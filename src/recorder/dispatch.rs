@@ -290,6 +290,7 @@ mod tests {
     use crate::model::label::Label;
     use crate::model::verdict::Verdict;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     /// An event that says at which closure it brings the house down.
     #[derive(Clone, Debug)]
@@ -338,6 +339,18 @@ mod tests {
             (self.number % 5 != 0).then_some(self.number as i64 % 11 - 2)
         }
 
+        /// Also what a gauge refuses.
+        fn fraction(&self) -> Option<f64> {
+            self.unless(Closure::Value);
+            Some(if self.number % 9 == 4 { f64::NAN } else { self.number as f64 / 3.0 })
+        }
+
+        /// Also what a level refuses, and what takes it to its end.
+        fn large(&self) -> Option<u64> {
+            self.unless(Closure::Value);
+            Some(if self.number % 9 == 4 { u64::MAX } else { i64::MAX as u64 / 5 })
+        }
+
         fn first(&self) -> Label<'_> {
             self.unless(Closure::First);
             Label::from(self.number % 3)
@@ -358,6 +371,16 @@ mod tests {
         let counter = || Counter::<Step>::builder("c").label("a", Step::first).keep(Step::kept);
         let gauge = || Gauge::<Step>::builder("g").value(Step::value);
         let level = || UpDown::<Step>::builder("u").keep(Step::kept).value(Step::value);
+        let integers = || {
+            Histogram::<Step>::builder("i")
+                .bounds(&[4.0, 50.0])
+                .value(|step| step.large().map(|value| value >> (step.number % 64)))
+        };
+        let durations = || {
+            let value =
+                |step: &Step| step.large().map(|nanos| Duration::from_nanos(nanos >> (step.number % 64)));
+            Histogram::<Step>::builder("d").bounds(&[1e-6, 0.1, 1e3]).value(value)
+        };
         let histogram = || Histogram::<Step>::builder("h").bounds(&[1.0, 5.0]).value(Step::value);
         let slots = [
             Slot::new(counter().build().unwrap()),
@@ -367,8 +390,18 @@ mod tests {
             Slot::new(
                 gauge().keep(Step::kept).label("a", Step::first).label("b", Step::second).build().unwrap(),
             ),
+            Slot::new(Gauge::<Step>::builder("f").value(Step::fraction).build().unwrap()),
             Slot::new(level().build().unwrap()),
+            Slot::new(
+                UpDown::<Step>::builder("l").value(Step::large).label("a", Step::first).build().unwrap(),
+            ),
+            Slot::new(counter().value(Step::large).build().unwrap()),
             Slot::new(level().label("b", Step::second).on(&["odd"]).build().unwrap()),
+            Slot::new(integers().label("a", Step::first).build().unwrap()),
+            Slot::new(
+                integers().bounds(&[1.0, 1.5, 2.0, 2.5, 3.0, 1e18]).label("b", Step::second).build().unwrap(),
+            ),
+            Slot::new(durations().label("a", Step::first).build().unwrap()),
             Slot::new(histogram().build().unwrap()),
             Slot::new(histogram().keep(Step::kept).on(&["even"]).build().unwrap()),
             Slot::new(
