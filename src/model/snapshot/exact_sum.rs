@@ -172,7 +172,7 @@ impl ExactSum {
             return true;
         }
         let [low, high] = two_parts(value);
-        (high == 0.0 || self.add(high)) && self.add(low)
+        self.add(high) && self.add(low)
     }
 
     #[inline]
@@ -333,10 +333,10 @@ fn is_two_parts(value: i128) -> bool {
     ((value >> 64) as i64).unsigned_abs() < 1 << (WHOLE_BITS - 64)
 }
 
-/// An integer of at most [`WHOLE_BITS`] bits as parts that do not overlap: the low one first.
+/// An integer of at most [`WHOLE_BITS`] bits as parts that do not overlap: what rounding leaves, then the rounded.
 fn two_parts(value: i128) -> [f64; 2] {
-    const HALF: i128 = 1 << 53;
-    [(value & (HALF - 1)) as f64, (value >> 53) as f64 * HALF as f64]
+    let high = value as f64;
+    [(value - high as i128) as f64, high]
 }
 
 fn joined(high: i64, low: u64) -> i128 {
@@ -635,6 +635,16 @@ mod tests {
             prop_assert!(left.merge(&parts) && right.merge(&sum));
             prop_assert_eq!(left, right);
         }
+    }
+
+    #[test]
+    fn integers_beyond_two_parts_keep_every_bit() {
+        let mut sum = ExactSum::default();
+        assert!((0..33).all(|_| sum.add_whole((1 << 104) + (1 << 50) + 1)));
+        assert!(sum.add(0.5));
+        // Only what is left when the rest has gone tells whether all of it was there.
+        assert!((0..33).all(|_| sum.add_whole(-(1 << 104) - (1 << 50))));
+        assert_eq!(sum.value(), 33.5);
     }
 
     #[test]
