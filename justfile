@@ -58,7 +58,7 @@ instructions:
     ci/instructions.sh
 
 # Tests with debug assertions off, as users run the code: an assertion must not do work that is needed. What the compiler says of a mistake does
-# not depend on them, and takes minutes to ask.
+# not depend on them, and takes long to ask.
 test-release-noassert:
     cargo test --release --lib --tests -- --skip mistakes_in_a_derive_say_what_to_write_instead
 

@@ -376,7 +376,8 @@ impl MetricsRuntime {
     /// How long the worker waits from one publication pass to the next while something changes.
     ///
     /// [`PUBLISH_INTERVAL`](crate::limits::PUBLISH_INTERVAL) at least, and as long as keeps publication to a tenth of the worker's time:
-    /// it stretches with the state that changes. A flush publishes at once, whatever the interval.
+    /// it stretches with the state that changes. While there are events in hand a pass may be later by [`PUBLISH_LATEST`](crate::limits::PUBLISH_LATEST),
+    /// so that a burst is shown as a whole. A flush publishes at once, whatever the interval.
     ///
     /// # Examples
     ///
