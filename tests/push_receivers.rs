@@ -83,8 +83,10 @@ trait Receiver {
 }
 
 fn not_checked(program: &str, how: &str) {
-    let told =
-        writeln!(std::io::stderr(), "NOT CHECKED: {program} that dies: it is missing; to get it: {how}");
+    let told = writeln!(
+        std::io::stderr(),
+        "NOT CHECKED IN PART: {program} that dies: it is missing; to get it: {how}"
+    );
     assert!(told.is_ok());
 }
 

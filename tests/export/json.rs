@@ -343,7 +343,9 @@ fn python_reads_the_same() {
     let child =
         Command::new("python3").args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
-        eprintln!("NOT CHECKED: JSON as Python reads it: there is no python3");
+        // Straight to the stream: the harness hides what a passing test prints.
+        let why = "NOT CHECKED IN PART: JSON as Python reads it; to get it: apt-get install python3";
+        writeln!(std::io::stderr(), "{why}").unwrap();
         return;
     };
     let mut input = child.stdin.take().unwrap();
