@@ -55,7 +55,7 @@ impl MetricEvent for Stated {
 
 pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
     let ours = Ours::start()?;
-    let (client, exporter) = (Client::new(), Exporter::new());
+    let (client, exporter) = (Client::new(), Exporter::new()?);
     let beside_client = interleave(rounds, || ours.scrape(), || client.scrape())?;
     let beside_exporter = interleave(rounds, || ours.scrape(), || exporter.scrape())?;
     let remarks = [client.bytes()?, exporter.bytes()].map(|theirs| {
@@ -246,11 +246,8 @@ struct Series {
 }
 
 impl Exporter {
-    fn new() -> Self {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets(&BOUNDS)
-            .map(PrometheusBuilder::build_recorder)
-            .expect("there are buckets");
+    fn new() -> Result<Self, Failure> {
+        let recorder = PrometheusBuilder::new().set_buckets(&BOUNDS)?.build_recorder();
         let series = metrics::with_local_recorder(&recorder, || {
             let series = |n: u64| {
                 Series {
@@ -264,7 +261,7 @@ impl Exporter {
             };
             (0..SERIES).map(series).collect()
         });
-        Self { recorder, series }
+        Ok(Self { recorder, series })
     }
 
     fn scrape(&self) -> Result<Round, Failure> {
