@@ -15,6 +15,7 @@ pub mod rows;
 pub mod stats;
 pub mod steady;
 pub mod subject;
+pub mod threads;
 
 /// Whatever went wrong; a benchmark that cannot measure says so and ends.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
