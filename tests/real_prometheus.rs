@@ -22,6 +22,7 @@ use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Unit;
 use mvx_metrics::export::prometheus::Encoder;
+use mvx_metrics::export::prometheus::Escaping;
 use mvx_metrics::export::prometheus::Format;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -210,6 +211,59 @@ fn the_reference_parser_reads_open_metrics_equal() {
     assert_eq!(found, samples(&parse(&text).unwrap()));
     assert_eq!(kinds.len(), 3, "{kinds:?}");
     assert!(!read(text.trim_end_matches("# EOF\n")).status.success(), "it says no to a cut text");
+}
+
+/// Prints every sample, in either text format, and the names that the reference makes of some.
+const BOTH: &str = "\
+import json, sys
+from prometheus_client import parser
+from prometheus_client.openmetrics import exposition, parser as open_parser
+text = sys.stdin.buffer.read().decode()
+read = open_parser if text.endswith('# EOF\\n') else parser
+for family in read.text_string_to_metric_families(text):
+    for s in family.samples:
+        print(json.dumps([s.name, s.labels, repr(float(s.value))]))
+";
+
+#[test]
+fn the_reference_parsers_read_names_of_every_escaping_equal() {
+    let python = std::env::var("MVX_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python)
+        .args(["-c", "from prometheus_client.openmetrics.exposition import ALLOWUTF8"])
+        .stderr(Stdio::null())
+        .status();
+    if !has.is_ok_and(|status| status.success()) {
+        return not_checked(
+            "the reference parsers read names in quotes",
+            "pip install prometheus_client of 0.22 or later, and MVX_PYTHON if it is not python3's",
+        );
+    }
+    for format in [Format::Text, Format::OpenMetrics] {
+        for escaping in [Escaping::Underscores, Escaping::AllowUtf8, Escaping::Dots, Escaping::Values] {
+            let mut text = String::new();
+            let encoder = Encoder::new(format).escaping(escaping).vitals(false);
+            assert_eq!(encoder.encode(&busy().collect(), &mut text).skipped(), []);
+            let output = fed(Command::new(&python).args(["-c", BOTH]), &text);
+            assert!(output.status.success(), "{escaping:?} {output:?}\n{text}");
+            let mut found = BTreeMap::new();
+            for line in String::from_utf8(output.stdout).unwrap().lines() {
+                let (name, labels, value): (String, BTreeMap<String, String>, String) =
+                    serde_json::from_str(line).unwrap();
+                assert!(found.insert((name, labels), value.parse::<f64>().unwrap()).is_none(), "{line}");
+            }
+            assert_eq!(found, samples(&parse(&text).unwrap()), "{escaping:?}");
+        }
+    }
+    // What a name is by each, as the reference writes it.
+    let names = ["plain", "one_two", "metric.name.with.dots", "a.b_c", "otel.metric.overflow"];
+    let script = "import sys; from prometheus_client.openmetrics import exposition as e\n\
+                  for n in sys.argv[1:]: print(*[e.escape_metric_name(n, s) for s in (e.UNDERSCORES, e.ALLOWUTF8, e.DOTS, e.VALUES)])";
+    let output = fed(Command::new(&python).args(["-c", script]).args(names), "");
+    let expected = "plain plain plain plain\none_two one_two one__two one_two\n\
+                    metric_name_with_dots \"metric.name.with.dots\" metric_dot_name_dot_with_dot_dots U__metric_2e_name_2e_with_2e_dots\n\
+                    a_b_c \"a.b_c\" a_dot_b__c U__a_2e_b__c\n\
+                    otel_metric_overflow \"otel.metric.overflow\" otel_dot_metric_dot_overflow U__otel_2e_metric_2e_overflow\n";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
 /// A child that is ended with the test.
