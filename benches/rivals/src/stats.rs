@@ -10,6 +10,12 @@ pub fn median(figures: &[f64]) -> f64 {
     }
 }
 
+/// The nearest rank of figures that are sorted here. NaN of nothing.
+pub fn quantile(figures: &[f64], q: f64) -> f64 {
+    let rank = (figures.len() as f64 * q).ceil() as usize;
+    sorted(figures).get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 /// Ratios of the rounds, paired by index.
 pub fn ratios(ours: &[f64], rival: &[f64]) -> Vec<f64> {
     ours.iter().zip(rival).map(|(ours, rival)| ours / rival).collect()
@@ -52,6 +58,13 @@ mod tests {
             assert_eq!(upper_bound_of_median(&figures), rank, "of {n}");
         }
         assert_eq!(upper_bound_of_median(&[1.0; 5]), f64::INFINITY);
+    }
+
+    #[test]
+    fn a_quantile_is_a_figure_of_the_nearest_rank() {
+        let figures: Vec<f64> = (1..=1_000).rev().map(f64::from).collect();
+        assert_eq!([0.5, 0.99, 0.999, 1.0].map(|q| quantile(&figures, q)), [500.0, 990.0, 999.0, 1_000.0]);
+        assert!(quantile(&[], 0.5).is_nan());
     }
 
     #[test]

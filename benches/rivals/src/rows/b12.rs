@@ -46,6 +46,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 2.0,
         threads: 1,
+        unchecked: None,
         remarks: Vec::new(),
     })
 }

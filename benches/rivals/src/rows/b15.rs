@@ -42,6 +42,7 @@ fn row(id: &'static str, what: &'static str, bar: f64, used: bool) -> Result<Row
         reading: Reading::OursAlone,
         bar,
         threads: 1,
+        unchecked: None,
         remarks: Vec::new(),
     })
 }

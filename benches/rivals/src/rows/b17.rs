@@ -40,6 +40,7 @@ pub(super) fn measure(_rounds: usize) -> Result<Row, Failure> {
         reading: Reading::OursAlone,
         bar: 0.0,
         threads: 1,
+        unchecked: None,
         remarks: vec![format!("in the whole process, worker and publication included: {process:?}")],
     })
 }

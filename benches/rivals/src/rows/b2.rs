@@ -14,6 +14,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 1.0,
         threads: 2,
+        unchecked: None,
         remarks: Vec::new(),
     })
 }

@@ -65,6 +65,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Median,
         bar: 50.0,
         threads: 1,
+        unchecked: None,
         remarks: vec![format!("of it, the collection: {:.1} ms", stats::median(&collected))],
     })
 }

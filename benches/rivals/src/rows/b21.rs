@@ -96,6 +96,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 0.5,
         threads: 1,
+        unchecked: None,
         remarks: vec![format!("bytes of an export: {of_ours} ours, {of_rival} the rival's")],
     })
 }

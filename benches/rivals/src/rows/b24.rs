@@ -68,6 +68,7 @@ fn row(
         reading: Reading::OursAlone,
         bar,
         threads: 1,
+        unchecked: None,
         remarks: Vec::new(),
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 0.10,
         threads: 1,
+        unchecked: None,
         remarks,
     })
 }

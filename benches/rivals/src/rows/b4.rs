@@ -40,6 +40,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 0.33,
         threads: 2,
+        unchecked: None,
         remarks,
     })
 }

@@ -35,6 +35,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 1.0,
         threads: 1,
+        unchecked: None,
         remarks,
     })
 }

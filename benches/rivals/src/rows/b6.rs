@@ -34,6 +34,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 0.20,
         threads: 1,
+        unchecked: None,
         remarks,
     })
 }

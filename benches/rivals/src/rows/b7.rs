@@ -21,6 +21,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 0.35,
         threads: 2,
+        unchecked: None,
         remarks,
     })
 }

@@ -15,6 +15,7 @@ pub(super) fn measure(rounds: usize) -> Result<Row, Failure> {
         reading: Reading::Ratio,
         bar: 0.25,
         threads: 5,
+        unchecked: None,
         remarks,
     })
 }

@@ -1,13 +1,21 @@
 //! The rows, one file each.
 
 mod b1;
+mod b10;
+mod b11;
 mod b12;
+mod b13;
+mod b14;
 mod b15;
+mod b16;
 mod b17;
+mod b18;
+mod b19;
 mod b2;
 mod b20;
 #[cfg(feature = "otlp")]
 pub mod b21;
+pub mod b23;
 mod b24;
 mod b3;
 mod b4;
@@ -23,6 +31,8 @@ mod task;
 use crate::Failure;
 use crate::clocks;
 use crate::rounds::Paired;
+use crate::rows::Measure::One;
+use crate::rows::Measure::Several;
 use crate::stats;
 
 /// One line of the table.
@@ -36,6 +46,8 @@ pub struct Row {
     pub bar: f64,
     /// Threads that must run at the same time for the row to mean what it says.
     pub threads: usize,
+    /// What else keeps this machine from showing the row.
+    pub unchecked: Option<String>,
     pub remarks: Vec<String>,
 }
 
@@ -90,7 +102,7 @@ impl Row {
     }
 
     pub fn verdict(&self) -> Verdict {
-        if self.threads > clocks::cores() {
+        if self.unchecked_because().is_some() {
             Verdict::NotChecked
         } else if self.bound() <= self.bar {
             Verdict::Holds
@@ -102,29 +114,53 @@ impl Row {
     /// Why the verdict is NOT CHECKED.
     pub fn unchecked_because(&self) -> Option<String> {
         let cores = clocks::cores();
-        (self.threads > cores).then(|| format!("{} threads at once on {cores} core(s)", self.threads))
+        let threads =
+            (self.threads > cores).then(|| format!("{} threads at once on {cores} core(s)", self.threads));
+        self.unchecked.clone().or(threads)
     }
 }
 
-type Measure = fn(usize) -> Result<Row, Failure>;
+/// What measures: the wanted number of rounds to a row, or to rows that come of the same rounds.
+#[derive(Clone, Copy)]
+pub enum Measure {
+    One(fn(usize) -> Result<Row, Failure>),
+    Several(fn(usize) -> Result<Vec<Row>, Failure>),
+}
+
+impl Measure {
+    pub fn rows(self, rounds: usize) -> Result<Vec<Row>, Failure> {
+        match self {
+            Self::One(measure) => Ok(vec![measure(rounds)?]),
+            Self::Several(measure) => measure(rounds),
+        }
+    }
+}
 
 /// Every row, in the order of the table.
 pub const ALL: &[(&str, Measure)] = &[
-    ("B1", b1::measure),
-    ("B2", b2::measure),
-    ("B3", b3::measure),
-    ("B4", b4::measure),
-    ("B5", b5::measure),
-    ("B6", b6::measure),
-    ("B7", b7::measure),
-    ("B8", b8::measure),
-    ("B12", b12::measure),
-    ("B15", b15::unused),
-    ("B15b", b15::used),
-    ("B17", b17::measure),
-    ("B20", b20::measure),
+    ("B1", One(b1::measure)),
+    ("B2", One(b2::measure)),
+    ("B3", One(b3::measure)),
+    ("B4", One(b4::measure)),
+    ("B5", One(b5::measure)),
+    ("B6", One(b6::measure)),
+    ("B7", One(b7::measure)),
+    ("B8", One(b8::measure)),
+    ("B10", Several(b10::measure)),
+    ("B11", One(b11::measure)),
+    ("B12", One(b12::measure)),
+    ("B13", Several(b13::measure)),
+    ("B14", One(b14::measure)),
+    ("B15", One(b15::unused)),
+    ("B15b", One(b15::used)),
+    ("B16", One(b16::measure)),
+    ("B17", One(b17::measure)),
+    ("B18", One(b18::measure)),
+    ("B19", Several(b19::measure)),
+    ("B20", One(b20::measure)),
     #[cfg(feature = "otlp")]
-    ("B21", b21::measure),
-    ("B24", b24::counter),
-    ("B24b", b24::histogram),
+    ("B21", One(b21::measure)),
+    ("B23", One(b23::measure)),
+    ("B24", One(b24::counter)),
+    ("B24b", One(b24::histogram)),
 ];

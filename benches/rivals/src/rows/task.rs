@@ -56,7 +56,7 @@ impl Task {
     }
 }
 
-async fn consume(
+pub(super) async fn consume(
     mut receiver: mpsc::Receiver<Saved>,
     mut counter: Counter<Saved>,
     mut histogram: Histogram<Saved>,
