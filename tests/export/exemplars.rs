@@ -292,7 +292,7 @@ fn otlp_has_them_with_their_ids_as_ids_and_differences_tell_each_once() {
         let server = Server::start();
         let runtime = running("otlp");
         let builder = OtlpExporter::builder().endpoint(&server.url("/v1/metrics"));
-        let exporter = builder.vitals(false).gzip(false).temporality(temporality).build().unwrap();
+        let exporter = builder.vitals(false).temporality(temporality).build().unwrap();
         runtime.add_exporter("otlp", quick(), exporter).unwrap();
         let door = recorder(&runtime, "door");
         record(&door, &EVENTS);
