@@ -331,11 +331,11 @@ fn millis(seconds: &str) -> i64 {
     whole.parse::<i64>().unwrap() * 1_000 + fraction[..3].parse::<i64>().unwrap()
 }
 
+/// Labels, value and milliseconds of an exemplar.
+type Held = (BTreeMap<String, String>, f64, i64);
+
 /// The exemplars that Prometheus holds of a job, with their times in milliseconds.
-fn exemplars(
-    port: u16,
-    job: &str,
-) -> BTreeMap<(String, BTreeMap<String, String>), (BTreeMap<String, String>, f64, i64)> {
+fn exemplars(port: u16, job: &str) -> BTreeMap<(String, BTreeMap<String, String>), Held> {
     let query = format!("/api/v1/query_exemplars?query=%7Bjob%3D%22{job}%22%7D&start=0&end=9999999999");
     let answer = get(port, &query).unwrap_or_default();
     let series = answer["data"].as_array().cloned().unwrap_or_default();
