@@ -47,7 +47,7 @@ impl Exemplar {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidLimit`] for labels whose keys and values have more than
-    /// [`MAX_EXEMPLAR_CHARS`](crate::limits::MAX_EXEMPLAR_CHARS) characters together, and for a value that is not finite.
+    /// [`MAX_EXEMPLAR_CHARS`] characters together, and for a value that is not finite.
     pub fn new(labels: LabelSet, value: impl Into<Number>, at: Timestamp) -> Result<Self, Error> {
         let chars: usize =
             labels.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum();
