@@ -13,6 +13,7 @@ mod client;
 mod conformance;
 mod console;
 mod escaping;
+mod exemplars;
 mod exporters;
 #[cfg(all(feature = "otlp-grpc", not(miri)))]
 #[path = "../push/grpc.rs"]

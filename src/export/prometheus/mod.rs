@@ -18,6 +18,7 @@
 
 mod encode;
 mod escaping;
+mod exemplars;
 mod explicit;
 mod format;
 mod names;
@@ -28,6 +29,8 @@ pub use encode::Encoded;
 pub use encode::Encoder;
 pub use encode::Skipped;
 pub use escaping::Escaping;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use exemplars::by_bound;
 #[cfg(any(feature = "remote-write", feature = "prometheus-client026"))]
 pub(crate) use explicit::each_bound;
 pub use format::Exposition;
