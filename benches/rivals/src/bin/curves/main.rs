@@ -87,7 +87,7 @@ fn main() -> Result<(), Failure> {
 fn page(drawn: &[String]) -> String {
     let machine = machine::describe();
     format!(
-        "# Cost curves\n\nDrawn by `just curves` on {} core(s), {}, load average {}. Each point is the median of {ROUNDS} rounds; with one core less than there are producers, they take turns.\n\
+        "# Cost curves\n\nDrawn by `just curves` on {} core(s), {}, load average {}. Each point is the median of {ROUNDS} rounds; more producers than cores take turns.\n\
          What is measured stands in the guide's chapter on performance.\n\n{}",
         machine["cores"],
         machine["cpu"],
