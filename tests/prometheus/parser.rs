@@ -17,6 +17,16 @@ pub struct Sample {
     /// The value as it is written.
     pub text: String,
     pub value: f64,
+    pub exemplar: Option<Exemplar>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[allow(dead_code, reason = "each test of the formats uses a part of it")]
+pub struct Exemplar {
+    pub labels: Vec<(String, String)>,
+    pub value: f64,
+    /// Seconds, as they are written.
+    pub at: String,
 }
 
 #[allow(dead_code, reason = "each test of the formats uses a part of it")]
@@ -92,6 +102,10 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
             if !allowed.contains(&suffix) {
                 return fail("a sample that does not belong to its family");
             }
+            let marked = matches!((kind, suffix), ("counter", "_total") | ("histogram", "_bucket"));
+            if sample.exemplar.is_some() && !(open && marked) {
+                return fail("an exemplar where there is none");
+            }
             let mut labels = sample.labels.clone();
             labels.sort();
             let marks = |key: &str| labels.iter().any(|(known, _)| known == key);
@@ -116,8 +130,42 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
 
 fn sample(line: &str) -> Result<Sample, String> {
     let end = line.find(['{', ' ']).ok_or("a sample without a value")?;
-    let (name, mut rest) = line.split_at(end);
+    let (name, rest) = line.split_at(end);
+    let (labels, rest) = labels(rest)?;
+    let rest = rest.strip_prefix(' ').ok_or("no space before the value")?;
+    let (text, exemplar) = match rest.split_once(" # ") {
+        Some((text, rest)) => (text, Some(exemplar(rest)?)),
+        None => (rest, None),
+    };
+    let value = number(text)?;
+    if !is_name(name) {
+        return Err(format!("no name: {name}"));
+    }
+    Ok(Sample { name: name.to_owned(), labels, text: text.to_owned(), value, exemplar })
+}
+
+fn exemplar(text: &str) -> Result<Exemplar, String> {
+    if !text.starts_with('{') {
+        return Err(format!("an exemplar without labels: {text}"));
+    }
+    let (labels, rest) = labels(text)?;
+    let chars: usize = labels.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum();
+    if chars > 128 {
+        return Err(format!("{chars} characters of labels: {text}"));
+    }
+    let rest = rest.strip_prefix(' ').ok_or("no space before the exemplar's value")?;
+    let (value, at) = rest.split_once(' ').ok_or("an exemplar without a time")?;
+    number(at)?;
+    Ok(Exemplar { labels, value: number(value)?, at: at.to_owned() })
+}
+
+/// Labels in braces, if there are any, and what follows.
+#[allow(clippy::type_complexity, reason = "said once")]
+fn labels(mut rest: &str) -> Result<(Vec<(String, String)>, &str), String> {
     let mut labels = Vec::new();
+    if let Some(after) = rest.strip_prefix("{}") {
+        return Ok((labels, after));
+    }
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside;
         loop {
@@ -145,20 +193,19 @@ fn sample(line: &str) -> Result<Sample, String> {
         }
         rest = &rest[1..];
     }
-    let text = rest.strip_prefix(' ').ok_or("no space before the value")?;
-    let value = match text {
-        "+Inf" => f64::INFINITY,
-        "-Inf" => f64::NEG_INFINITY,
-        "NaN" => f64::NAN,
+    Ok((labels, rest))
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    match text {
+        "+Inf" => Ok(f64::INFINITY),
+        "-Inf" => Ok(f64::NEG_INFINITY),
+        "NaN" => Ok(f64::NAN),
         number if number.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) => {
-            number.parse().map_err(|_| format!("no number: {number}"))?
+            number.parse().map_err(|_| format!("no number: {number}"))
         }
-        other => return Err(format!("no number: {other}")),
-    };
-    if !is_name(name) {
-        return Err(format!("no name: {name}"));
+        other => Err(format!("no number: {other}")),
     }
-    Ok(Sample { name: name.to_owned(), labels, text: text.to_owned(), value })
 }
 
 fn is_name(name: &str) -> bool {

@@ -1,11 +1,13 @@
 //! Snapshots as text.
 
 use crate::export::prometheus::Format;
+use crate::export::prometheus::exemplars::by_bound;
 use crate::export::prometheus::names::Names;
 use crate::export::prometheus::write;
 use crate::export::prometheus::write::push;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Exemplar;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::Number;
 use crate::model::snapshot::SeriesRef;
@@ -301,6 +303,29 @@ impl Text<'_> {
         self.out.push('\n');
     }
 
+    /// One bucket of a histogram, and the observation that leads to somebody's.
+    fn bucket(&mut self, name: &str, row: Row<'_>, bound: f64, below: u64, exemplar: Option<&Exemplar>) {
+        self.begin(name, "_bucket", row, Some(("le", bound)));
+        push!(self.out, "{below}");
+        self.end(exemplar);
+    }
+
+    /// The end of a line, behind its value. Only OpenMetrics has exemplars.
+    fn end(&mut self, exemplar: Option<&Exemplar>) {
+        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+            self.out.push_str(" # ");
+            let mut first = true;
+            for (key, value) in exemplar.labels().iter() {
+                write::label(self.out, &mut first, key, value);
+            }
+            self.out.push_str(if first { "{} " } else { "} " });
+            write::number(self.out, exemplar.value());
+            self.out.push(' ');
+            write::seconds(self.out, exemplar.at());
+        }
+        self.out.push('\n');
+    }
+
     fn created(&mut self, name: &str, row: Row<'_>) {
         if self.format == Format::OpenMetrics {
             self.begin(name, "_created", row, None);
@@ -315,7 +340,9 @@ impl Text<'_> {
             ValueRef::FloatCounter(sum) => Number::F64(sum),
             _ => return self.skip(descriptor, UNKNOWN, 1),
         };
-        self.sample(name, "_total", row, value);
+        self.begin(name, "_total", row, None);
+        write::number(self.out, value);
+        self.end(row.series.exemplars().next());
         self.created(name, row);
     }
 
@@ -333,11 +360,11 @@ impl Text<'_> {
             return self.skip(descriptor, UNKNOWN, 1);
         };
         let mut count = 0;
+        let mut exemplars = by_bound(row.series);
         let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
         for (bound, below) in bounds.zip(histogram.cumulative()) {
             count = below;
-            self.begin(name, "_bucket", row, Some(("le", bound)));
-            push!(self.out, "{below}\n");
+            self.bucket(name, row, bound, below, exemplars.up_to(bound));
         }
         let rises = histogram.bounds().first().is_none_or(|bound| *bound >= 0.0)
             && histogram.min().is_none_or(|min| min >= 0.0);
@@ -350,10 +377,10 @@ impl Text<'_> {
             return self.skip(descriptor, UNKNOWN, 1);
         };
         let mut count = 0;
+        let mut exemplars = by_bound(row.series);
         super::explicit::each_bound(histogram, |bound, below| {
             count = below;
-            self.begin(name, "_bucket", row, Some(("le", bound)));
-            push!(self.out, "{below}\n");
+            self.bucket(name, row, bound, below, exemplars.up_to(bound));
         });
         let rises = histogram.min().is_none_or(|min| min >= 0.0);
         self.totals(name, row, descriptor, (histogram.sum(), count), rises);

@@ -17,6 +17,7 @@
 //! equal byte for byte.
 
 mod encode;
+mod exemplars;
 mod explicit;
 mod format;
 mod names;
@@ -26,6 +27,8 @@ mod write;
 pub use encode::Encoded;
 pub use encode::Encoder;
 pub use encode::Skipped;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use exemplars::by_bound;
 #[cfg(any(feature = "remote-write", feature = "prometheus-client026"))]
 pub(crate) use explicit::each_bound;
 pub use format::Exposition;

@@ -1,6 +1,7 @@
 //! The protobuf format that Prometheus scrapes: `io.prometheus.client.MetricFamily`, each behind its length
 //! (<https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>).
 
+use crate::export::prometheus::exemplars::by_bound;
 use crate::export::prometheus::explicit;
 use crate::export::prometheus::names::Names;
 use crate::export::rows::Row;
@@ -11,6 +12,7 @@ use crate::export::wire::Wire;
 use crate::model::clock::Timestamp;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Exemplar;
 use crate::model::snapshot::ExponentialBuckets;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
@@ -207,6 +209,9 @@ fn value(metric: &mut Wire<'_>, row: Row<'_>, native: bool) {
     let mut counter = |value: f64| {
         metric.nested(3, |counter| {
             counter.double(1, value);
+            if let Some(one) = row.series.exemplars().next() {
+                counter.nested(2, |message| exemplar(message, one));
+            }
             time(counter, 3, started);
         });
     };
@@ -231,9 +236,9 @@ fn value(metric: &mut Wire<'_>, row: Row<'_>, native: bool) {
             }
             time(summary, 4, started);
         }),
-        ValueRef::Histogram(histogram) => metric.nested(7, |message| classic(message, histogram, started)),
+        ValueRef::Histogram(histogram) => metric.nested(7, |message| classic(message, row, histogram)),
         ValueRef::Exponential(histogram) => {
-            metric.nested(7, |message| exponential(message, histogram, started, native));
+            metric.nested(7, |message| exponential(message, row, histogram, native));
         }
         // A family for each field; and the rest are numbers by now.
         ValueRef::Fields(_) | ValueRef::Timed(_) | ValueRef::Info | ValueRef::StateSet(_) => {}
@@ -248,21 +253,37 @@ fn time(message: &mut Wire<'_>, field: u32, at: Timestamp) {
     });
 }
 
-fn classic(message: &mut Wire<'_>, histogram: HistogramRef<'_>, started: Timestamp) {
+fn classic(message: &mut Wire<'_>, row: Row<'_>, histogram: HistogramRef<'_>) {
     message.uint64(1, histogram.count());
     message.double(2, histogram.sum());
+    let mut exemplars = by_bound(row.series);
     let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
     for (bound, below) in bounds.zip(histogram.cumulative()) {
-        bucket(message, bound, below);
+        bucket(message, bound, below, exemplars.up_to(bound));
     }
-    time(message, 15, started);
+    time(message, 15, row.series.started());
 }
 
-fn bucket(message: &mut Wire<'_>, bound: f64, below: u64) {
+fn bucket(message: &mut Wire<'_>, bound: f64, below: u64, one: Option<&Exemplar>) {
     message.nested(3, |bucket| {
         bucket.uint64(1, below);
         bucket.double(2, bound);
+        if let Some(one) = one {
+            bucket.nested(3, |message| exemplar(message, one));
+        }
     });
+}
+
+/// An observation that leads to where it came from.
+fn exemplar(message: &mut Wire<'_>, exemplar: &Exemplar) {
+    for (key, value) in exemplar.labels().iter() {
+        message.nested(1, |pair| {
+            pair.string(1, key);
+            pair.string(2, value);
+        });
+    }
+    message.double(2, exemplar.value().as_f64());
+    time(message, 3, exemplar.at());
 }
 
 /// The scales that Prometheus calls schemas.
@@ -270,11 +291,15 @@ const COARSEST: i32 = -4;
 pub(in crate::export) const FINEST: i32 = 8;
 
 /// As a native histogram, or with explicit buckets.
-fn exponential(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: Timestamp, native: bool) {
+fn exponential(message: &mut Wire<'_>, row: Row<'_>, histogram: ExponentialRef<'_>, native: bool) {
+    let started = row.series.started();
     message.uint64(1, histogram.count());
     message.double(2, histogram.sum());
     if !native {
-        explicit::each_bound(histogram, |bound, below| bucket(message, bound, below));
+        let mut exemplars = by_bound(row.series);
+        explicit::each_bound(histogram, |bound, below| {
+            bucket(message, bound, below, exemplars.up_to(bound));
+        });
         return time(message, 15, started);
     }
     let histogram = histogram.at_scale(histogram.scale().min(FINEST));
@@ -288,6 +313,9 @@ fn exponential(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: T
         span(message, 12, 0, 0);
     }
     time(message, 15, started);
+    for one in row.series.exemplars() {
+        message.nested(16, |message| exemplar(message, one));
+    }
 }
 
 /// So many empty buckets in a row are written as such; more begin another span.
