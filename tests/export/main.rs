@@ -12,6 +12,8 @@ mod axum08;
 mod client;
 mod conformance;
 mod console;
+mod escaping;
+mod exemplars;
 mod exporters;
 #[cfg(all(feature = "otlp-grpc", not(miri)))]
 #[path = "../push/grpc.rs"]

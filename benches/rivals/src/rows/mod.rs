@@ -4,12 +4,18 @@ mod b1;
 mod b10;
 mod b11;
 mod b12;
+mod b13;
+mod b14;
 mod b15;
+mod b16;
 mod b17;
+mod b18;
+mod b19;
 mod b2;
 mod b20;
 #[cfg(feature = "otlp")]
 pub mod b21;
+mod b22;
 pub mod b23;
 mod b24;
 mod b3;
@@ -18,6 +24,8 @@ mod b5;
 mod b6;
 mod b7;
 mod b8;
+#[cfg(feature = "metrique")]
+mod b9;
 mod bare_queue;
 mod five;
 mod inline;
@@ -141,15 +149,23 @@ pub const ALL: &[(&str, Measure)] = &[
     ("B6", One(b6::measure)),
     ("B7", One(b7::measure)),
     ("B8", One(b8::measure)),
+    #[cfg(feature = "metrique")]
+    ("B9", One(b9::measure)),
     ("B10", Several(b10::measure)),
     ("B11", One(b11::measure)),
     ("B12", One(b12::measure)),
+    ("B13", Several(b13::measure)),
+    ("B14", One(b14::measure)),
     ("B15", One(b15::unused)),
     ("B15b", One(b15::used)),
+    ("B16", One(b16::measure)),
     ("B17", One(b17::measure)),
+    ("B18", One(b18::measure)),
+    ("B19", Several(b19::measure)),
     ("B20", One(b20::measure)),
     #[cfg(feature = "otlp")]
     ("B21", One(b21::measure)),
+    ("B22", One(b22::measure)),
     ("B23", One(b23::measure)),
     ("B24", One(b24::counter)),
     ("B24b", One(b24::histogram)),
