@@ -28,6 +28,7 @@ use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Unit;
 use mvx_metrics::export::prometheus::Encoder;
+use mvx_metrics::export::prometheus::Escaping;
 use mvx_metrics::export::prometheus::Format;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -253,6 +254,59 @@ fn the_reference_parser_reads_open_metrics_equal() {
     assert!(exemplars.len() > 20, "{}", exemplars.len());
     assert_eq!(kinds.len(), 3, "{kinds:?}");
     assert!(!read(text.trim_end_matches("# EOF\n")).status.success(), "it says no to a cut text");
+}
+
+/// Prints every sample, in either text format, and the names that the reference makes of some.
+const BOTH: &str = "\
+import json, sys
+from prometheus_client import parser
+from prometheus_client.openmetrics import exposition, parser as open_parser
+text = sys.stdin.buffer.read().decode()
+read = open_parser if text.endswith('# EOF\\n') else parser
+for family in read.text_string_to_metric_families(text):
+    for s in family.samples:
+        print(json.dumps([s.name, s.labels, repr(float(s.value))]))
+";
+
+#[test]
+fn the_reference_parsers_read_names_of_every_escaping_equal() {
+    let python = std::env::var("MVX_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python)
+        .args(["-c", "from prometheus_client.openmetrics.exposition import ALLOWUTF8"])
+        .stderr(Stdio::null())
+        .status();
+    if !has.is_ok_and(|status| status.success()) {
+        return not_checked(
+            "the reference parsers read names in quotes",
+            "pip install prometheus_client of 0.22 or later, and MVX_PYTHON if it is not python3's",
+        );
+    }
+    for format in [Format::Text, Format::OpenMetrics] {
+        for escaping in [Escaping::Underscores, Escaping::AllowUtf8, Escaping::Dots, Escaping::Values] {
+            let mut text = String::new();
+            let encoder = Encoder::new(format).escaping(escaping).vitals(false);
+            assert_eq!(encoder.encode(&busy().collect(), &mut text).skipped(), []);
+            let output = fed(Command::new(&python).args(["-c", BOTH]), &text);
+            assert!(output.status.success(), "{escaping:?} {output:?}\n{text}");
+            let mut found = BTreeMap::new();
+            for line in String::from_utf8(output.stdout).unwrap().lines() {
+                let (name, labels, value): (String, BTreeMap<String, String>, String) =
+                    serde_json::from_str(line).unwrap();
+                assert!(found.insert((name, labels), value.parse::<f64>().unwrap()).is_none(), "{line}");
+            }
+            assert_eq!(found, samples(&parse(&text).unwrap()), "{escaping:?}");
+        }
+    }
+    // What a name is by each, as the reference writes it.
+    let names = ["plain", "one_two", "metric.name.with.dots", "a.b_c", "otel.metric.overflow"];
+    let script = "import sys; from prometheus_client.openmetrics import exposition as e\n\
+                  for n in sys.argv[1:]: print(*[e.escape_metric_name(n, s) for s in (e.UNDERSCORES, e.ALLOWUTF8, e.DOTS, e.VALUES)])";
+    let output = fed(Command::new(&python).args(["-c", script]).args(names), "");
+    let expected = "plain plain plain plain\none_two one_two one__two one_two\n\
+                    metric_name_with_dots \"metric.name.with.dots\" metric_dot_name_dot_with_dot_dots U__metric_2e_name_2e_with_2e_dots\n\
+                    a_b_c \"a.b_c\" a_dot_b__c U__a_2e_b__c\n\
+                    otel_metric_overflow \"otel.metric.overflow\" otel_dot_metric_dot_overflow U__otel_2e_metric_2e_overflow\n";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
 /// A child that is ended with the test.
@@ -553,4 +607,59 @@ fn prometheus_scrapes_the_example_while_it_works_and_holds_exactly_its_values() 
     assert_eq!(Some(saves.map(|(_, value)| *value).sum()), object["files_stored"].as_f64());
     example.interrupt();
     assert_eq!(example.finish().code, Some(0));
+}
+
+/// It asks for names with dots from 3.0 on; before, it asks for none, and gets `_`.
+#[cfg(feature = "http")]
+#[test]
+fn prometheus_has_the_names_that_it_asks_for() {
+    let Some(prometheus) = program("prometheus") else {
+        return not_checked("Prometheus has the names that it asks for", "apt-get install prometheus");
+    };
+    let version = Command::new(&prometheus).arg("--version").output().unwrap();
+    let version = [version.stdout, version.stderr].concat();
+    let version = String::from_utf8(version).unwrap();
+    let major: u32 = version
+        .split_once("version ")
+        .and_then(|(_, rest)| rest.split_once('.'))
+        .and_then(|(major, _)| major.parse().ok())
+        .expect(&version);
+    let escaping = if major >= 3 { Escaping::AllowUtf8 } else { Escaping::Underscores };
+    if escaping == Escaping::Underscores {
+        not_checked(
+            "Prometheus reads names with dots",
+            "a directory with Prometheus 3 before the others in PATH",
+        );
+    }
+    let runtime = running("names");
+    let recorder = runtime
+        .recorder::<Save>("one")
+        .counter("document.saves", |c| c.label("user_name", |e| e.user.as_str().into()).cardinality(2))
+        .counter("document.written", |c| c.unit(Unit::Bytes).value(|e| Some(e.bytes)))
+        .gauge("last_one", |g| g.value(|e| Some(e.seconds)))
+        .info("build.of_it", |i| i.constant("version", "1.4"))
+        .state_set("breaker.state", &["closed", "open"], |s| s.state(|_| Some("open")))
+        .average("document.size", |a| a.unit(Unit::Bytes).value(|e| Some(e.bytes as f64)))
+        .create()
+        .unwrap();
+    for user in ["ann", "bob", "cid", "dan"] {
+        recorder.register_event(Save { user: user.to_owned(), bytes: 7, seconds: 0.5 });
+    }
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let server =
+        mvx_metrics::http::HttpServer::builder(runtime.reader()).port(0).vitals(false).start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = [("names", "/metrics", server.local_addr().unwrap())];
+    let (_prometheus, port) = scraping(prometheus, dir.path(), &jobs);
+    let mut text = String::new();
+    let _ = Encoder::new(Format::OpenMetrics).escaping(escaping).encode(&runtime.collect(), &mut text);
+    let mut expected = samples(&parse(&text).unwrap());
+    expected.retain(|(name, _), _| !name.starts_with("mvx"));
+    let dotted = expected.keys().filter(|(name, _)| name.contains('.')).count();
+    assert_eq!(dotted > 10, major >= 3, "{expected:#?}");
+    let end = Instant::now() + SERVER_PATIENCE;
+    while held(port, "names") != expected {
+        assert!(Instant::now() < end, "{:#?}\nis not {expected:#?}", held(port, "names"));
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
 }

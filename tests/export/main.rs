@@ -12,6 +12,7 @@ mod axum08;
 mod client;
 mod conformance;
 mod console;
+mod escaping;
 mod exemplars;
 mod exporters;
 #[cfg(all(feature = "otlp-grpc", not(miri)))]
@@ -19,6 +20,7 @@ mod exporters;
 mod grpc;
 mod http;
 mod json;
+mod opentelemetry033;
 mod otlp;
 mod otlp_delta;
 mod otlp_grpc;

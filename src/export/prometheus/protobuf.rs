@@ -1,6 +1,7 @@
 //! The protobuf format that Prometheus scrapes: `io.prometheus.client.MetricFamily`, each behind its length
 //! (<https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>).
 
+use crate::export::prometheus::Escaping;
 use crate::export::prometheus::exemplars::by_bound;
 use crate::export::prometheus::explicit;
 use crate::export::prometheus::names::Names;
@@ -25,7 +26,7 @@ use std::borrow::Cow;
 
 /// Writes snapshots in Prometheus's protobuf format, which alone has native histograms.
 ///
-/// Names are those of the text format 0.0.4. Every number is a double there: integers beyond 2^53 are rounded. An exponential histogram is a
+/// Names are those of the text format 0.0.4, or as a reader asks for them by [`escaping`](Self::escaping). Every number is a double there: integers beyond 2^53 are rounded. An exponential histogram is a
 /// native one, exactly, down to the coarsest scale that Prometheus has (-4); a family with a coarser one has explicit buckets. One finer than Prometheus's finest
 /// (8) is merged to that, exactly.
 ///
@@ -52,6 +53,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, Default)]
 pub struct ProtobufEncoder {
     selection: Selection,
+    escaping: Escaping,
 }
 
 /// `MetricType` of the format.
@@ -76,6 +78,27 @@ impl ProtobufEncoder {
         "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
     }
 
+    /// Writes names as this says, by [`Escaping::AllowUtf8`] with their dots; with `_` for dots unless it is called. An info is `.info` then, and the label of a state set
+    /// has no dots: both are counted here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::export::prometheus::{Escaping, ProtobufEncoder};
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let mut body = Vec::new();
+    /// let _ = ProtobufEncoder::new().escaping(Escaping::AllowUtf8).encode(&runtime.collect(), &mut body);
+    /// assert!(String::from_utf8_lossy(&body).contains("mvx.publication.interval_seconds"));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    #[must_use]
+    pub fn escaping(mut self, escaping: Escaping) -> Self {
+        self.escaping = escaping;
+        self
+    }
+
     /// Shows recorders one by one or folded.
     #[must_use]
     pub fn fold(mut self, fold: Fold) -> Self {
@@ -97,12 +120,12 @@ impl ProtobufEncoder {
         let (mut written, mut names) = (Written::default(), Names::default());
         let numbers = Selection { counted: true, ..self.selection };
         for family in numbers.families(snapshot, &mut written) {
-            let name = prometheus::family_name(family.descriptor());
+            let name = self.escaping.family(family.descriptor());
             if family.descriptor().kind() == Kind::Fields {
-                fields(out, &family, &name, &mut names, &mut written);
+                fields(out, &family, self.escaping, &mut names, &mut written);
             } else if names.take(&name, family.descriptor().kind()) {
                 written.series += family.len() as u64;
-                whole(out, &family, &name);
+                whole(out, &family, &name, self.escaping);
             } else {
                 written.omit(family.descriptor(), TAKEN, family.len() as u64);
             }
@@ -112,7 +135,7 @@ impl ProtobufEncoder {
 }
 
 /// A family of which every series is a metric.
-fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
+fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str, escaping: Escaping) {
     let kind = match family.descriptor().kind() {
         Kind::Counter | Kind::FloatCounter => Type::Counter,
         Kind::Average | Kind::Summary => Type::Summary,
@@ -127,7 +150,7 @@ fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
         head(message, family.descriptor(), &name, kind);
         for row in rows(family) {
             message.nested(4, |metric| {
-                labels(metric, row);
+                labels(metric, row, escaping);
                 value(metric, row, native);
             });
         }
@@ -143,7 +166,7 @@ pub(in crate::export) fn can_be_native(family: &ExportedFamily<'_>) -> bool {
 fn fields(
     out: &mut Vec<u8>,
     family: &ExportedFamily<'_>,
-    name: &str,
+    escaping: Escaping,
     names: &mut Names,
     written: &mut Written,
 ) {
@@ -154,7 +177,7 @@ fn fields(
     all.sort_unstable();
     all.dedup();
     for field in all {
-        let name = format!("{name}_{field}");
+        let name = escaping.field(family.descriptor(), field);
         let present = || rows(family).filter_map(|row| Some((row, row.series.value().field(field)?)));
         if !names.take(&name, Kind::Gauge) {
             written.omit(family.descriptor(), TAKEN, present().count() as u64);
@@ -165,7 +188,7 @@ fn fields(
             for (row, number) in present() {
                 written.series += 1;
                 message.nested(4, |metric| {
-                    labels(metric, row);
+                    labels(metric, row, escaping);
                     metric.nested(2, |gauge| gauge.double(1, number.as_f64()));
                 });
             }
@@ -190,15 +213,13 @@ fn head(message: &mut Wire<'_>, descriptor: &Descriptor, name: &str, kind: Type)
     }
 }
 
-fn labels(metric: &mut Wire<'_>, row: Row<'_>) {
+fn labels(metric: &mut Wire<'_>, row: Row<'_>, escaping: Escaping) {
+    let mut written = String::new();
     for (key, value) in row.labels() {
+        written.clear();
+        escaping.write(&mut written, key);
         metric.nested(1, |pair| {
-            // Our own key of the overflow series has dots, and no other has.
-            if key.contains('.') {
-                pair.string(1, &key.replace('.', "_"))
-            } else {
-                pair.string(1, key)
-            }
+            pair.string(1, &written);
             pair.string(2, value);
         });
     }
