@@ -20,6 +20,7 @@ mod exporters;
 mod grpc;
 mod http;
 mod json;
+mod opentelemetry033;
 mod otlp;
 mod otlp_delta;
 mod otlp_grpc;
