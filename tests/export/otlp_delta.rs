@@ -379,7 +379,8 @@ fn it_conforms() {
 /// What happens before an export: events of some recorders, and one that goes.
 #[derive(Clone, Debug)]
 struct Move {
-    events: Vec<(usize, u64)>,
+    /// Of a recorder: zone, and how large.
+    events: Vec<(usize, u64, u64)>,
     gone: Option<usize>,
     answers: Vec<Reply>,
 }
@@ -390,7 +391,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Reply::Keep(answer("400 Bad Request", "", b""))),
     ];
     let step = (
-        proptest::collection::vec((0..4_usize, 0..7_u64), 0..12),
+        proptest::collection::vec((0..4_usize, 0..7_u64, 0..4_u64), 0..12),
         proptest::option::weighted(0.3, 0..4_usize),
         proptest::collection::vec(answers, 0..4),
     );
@@ -409,12 +410,17 @@ fn move_about(steps: Vec<Move>, fold: Fold) {
         runtime
             .recorder::<Number>(&format!("r{at}"))
             .group(if at == 3 { "other" } else { "group" })
-            .counter("saves", |c| c.label("zone", |n| n.0.into()))
+            .counter("saves", |c| c.label("zone", |n| (n.0 % 7).into()))
             .histogram("took", |h| {
-                h.bounds(&[2.0, 4.0]).label("zone", |n| n.0.into()).value(|n| Some(n.0 as f64))
+                h.bounds(&[2.0, 4.0]).label("zone", |n| (n.0 % 7).into()).value(|n| Some((n.0 % 7) as f64))
             })
             .exponential_histogram("sizes", |h| {
-                h.label("zone", |n| n.0.into()).value(|n| Some(n.0 as f64 - 2.0))
+                h.label("zone", |n| (n.0 % 7).into()).value(|n| Some((n.0 % 7) as f64 - 2.0))
+            })
+            // Whose scale becomes coarser by what comes, in each series at another time.
+            .exponential_histogram("spread", |h| {
+                let size = |n: &Number| 1000_f64.powi((n.0 / 7) as i32);
+                h.max_buckets(4).label("zone", |n| (n.0 % 7).into()).value(move |n| Some(size(n)))
             })
             .create()
             .unwrap()
@@ -427,8 +433,8 @@ fn move_about(steps: Vec<Move>, fold: Fold) {
         result.is_ok()
     };
     for Move { events, gone, answers } in steps {
-        for (at, n) in events {
-            recorders[at].register_event(Number(n));
+        for (at, n, size) in events {
+            recorders[at].register_event(Number(n + 7 * size));
             stated[n as usize] += 1;
         }
         recorders.iter().for_each(|recorder| recorder.flush_blocking(PATIENCE).unwrap());
@@ -454,6 +460,7 @@ fn move_about(steps: Vec<Move>, fold: Fold) {
     assert_eq!(told, [buckets(0, 3), buckets(3, 5), buckets(5, 7)]);
     assert_eq!(of("sizes ").map(|total| total.zeros).sum::<u64>(), stated[2]);
     assert_eq!(of("sizes ").map(|total| total.count).sum::<u64>(), all);
+    assert_eq!(of("spread ").map(|total| total.count).sum::<u64>(), all);
     let sum: f64 = stated.iter().zip(0..).map(|(count, n)| *count as f64 * f64::from(n)).sum();
     assert_eq!(of("took ").map(|total| total.sum).sum::<f64>(), sum);
     for (name, total) in added.iter().filter(|(name, _)| name.contains("overflow")) {

@@ -106,7 +106,13 @@ impl Taken {
             }
             let (Some(base), Some((began, risen))) = (self.known.get(&key), now.get(rest)) else { continue };
             let lost = base.value.without(left.map(|(_, value)| value));
-            let Some(lost) = lost.filter(|_| key != *rest) else { continue };
+            let Some(lost) = lost.filter(|_| key != *rest) else {
+                let fitted = left.and_then(|(_, now)| base.value.refined(now));
+                if let (Some(fitted), Some(base)) = (fitted, self.known.get_mut(&key)) {
+                    base.value = fitted;
+                }
+                continue;
+            };
             let target = self.known.get(rest);
             let mut there = target.map_or_else(|| base.clone(), Base::clone);
             match target {
@@ -114,13 +120,19 @@ impl Taken {
                 None => there.value = lost.clone(),
             }
             // Otherwise it has gone elsewhere.
-            if risen.since(&there.value).is_none() {
+            let Some(fitted) = there.value.refined(risen).filter(|value| risen.since(value).is_some()) else {
                 continue;
-            }
+            };
+            there.value = fitted;
             there.started = there.started.max(*began);
             self.known.insert(rest.clone(), there);
             if let Some(base) = self.known.get_mut(&key) {
-                base.value = base.value.since(&lost).unwrap_or(lost);
+                let stays = base.value.coarsened(&lost).since(&lost);
+                let stays = match left {
+                    Some((_, now)) => stays.and_then(|stays| stays.refined(now)),
+                    None => stays,
+                };
+                base.value = stays.unwrap_or(lost);
             }
         }
     }
@@ -208,17 +220,54 @@ impl Value {
             }
             (
                 Self::Exponential { sum, scale, zeros, positive, negative },
-                Self::Exponential { sum: now, scale: same, zeros: left, positive: above, negative: below },
-            ) if scale == same => Self::Exponential {
-                sum: less(*sum, *now),
-                scale: *scale,
-                zeros: zeros.saturating_sub(*left),
-                positive: run_without(positive, above),
-                negative: run_without(negative, below),
-            },
+                Self::Exponential { sum: now, scale: other, zeros: left, positive: above, negative: below },
+            ) => {
+                let coarser = (*scale).min(*other);
+                let (own, theirs) = (scale.abs_diff(coarser), other.abs_diff(coarser));
+                let lost = |then: &Run, now: &Run| run_without(&run_at(then, own), &run_at(now, theirs));
+                Self::Exponential {
+                    sum: less(*sum, *now),
+                    scale: coarser,
+                    zeros: zeros.saturating_sub(*left),
+                    positive: lost(positive, above),
+                    negative: lost(negative, below),
+                }
+            }
             _ => return None,
         };
         Some(lost).filter(|lost| !lost.is_nothing())
+    }
+
+    /// The same with buckets no finer than those of another.
+    fn coarsened(&self, other: &Self) -> Self {
+        match (self, other) {
+            (
+                Self::Exponential { sum, scale, zeros, positive, negative },
+                Self::Exponential { scale: coarse, .. },
+            ) if scale > coarse => {
+                let shift = scale.abs_diff(*coarse);
+                let (positive, negative) = (run_at(positive, shift), run_at(negative, shift));
+                Self::Exponential { sum: *sum, scale: *coarse, zeros: *zeros, positive, negative }
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// The same with buckets no coarser than those of one that has all of it: which of the finer ones it was is not known, and makes no difference to their sum. Nothing if
+    /// that has not got all of it.
+    fn refined(&self, whole: &Self) -> Option<Self> {
+        match (self, whole) {
+            (
+                Self::Exponential { sum, scale, zeros, positive, negative },
+                Self::Exponential { scale: fine, positive: above, negative: below, .. },
+            ) if scale < fine => {
+                let shift = scale.abs_diff(*fine);
+                let (positive, negative) =
+                    (run_within(positive, above, shift)?, run_within(negative, below, shift)?);
+                Some(Self::Exponential { sum: *sum, scale: *fine, zeros: *zeros, positive, negative })
+            }
+            _ => Some(self.clone()),
+        }
     }
 
     pub(super) fn of(value: ValueRef<'_>) -> Option<Self> {
@@ -340,20 +389,42 @@ fn run_without(then: &[(i32, u64)], now: &[(i32, u64)]) -> Run {
 
 /// The buckets of both, each finer than what comes of it by a shift.
 fn run_added(own: &[(i32, u64)], other: &[(i32, u64)], (shift, theirs): (u32, u32)) -> Run {
-    let coarser = |run: &[(i32, u64)], shift: u32| -> Vec<(i32, u64)> {
-        run.iter().map(|(index, count)| (index >> shift.min(31), *count)).collect()
-    };
-    let mut all = coarser(own, shift);
-    all.extend(coarser(other, theirs));
+    let mut all = run_at(own, shift);
+    all.extend(run_at(other, theirs));
     all.sort_unstable_by_key(|(index, _)| *index);
-    all.dedup_by(|(index, count), (kept, sum)| {
+    added_up(all)
+}
+
+/// The buckets of a scale that is coarser by a shift.
+fn run_at(run: &[(i32, u64)], shift: u32) -> Run {
+    added_up(run.iter().map(|(index, count)| (index >> shift.min(31), *count)).collect())
+}
+
+/// One entry for each index; they rise.
+fn added_up(mut run: Run) -> Run {
+    run.dedup_by(|(index, count), (kept, sum)| {
         let same = index == kept;
         if same {
             *sum = sum.saturating_add(*count);
         }
         same
     });
-    all
+    run
+}
+
+/// Buckets that are coarser by a shift, as if each was of the first that there are in it; nothing if there are not as many.
+fn run_within(coarse: &[(i32, u64)], fine: &[(i32, u64)], shift: u32) -> Option<Run> {
+    let mut left: HashMap<i32, u64> = coarse.iter().copied().collect();
+    let mut taken = Run::new();
+    for (index, count) in fine {
+        let Some(wanted) = left.get_mut(&(index >> shift.min(31))) else { continue };
+        let some = (*wanted).min(*count);
+        *wanted -= some;
+        if some > 0 {
+            taken.push((*index, some));
+        }
+    }
+    left.values().all(|wanted| *wanted == 0).then_some(taken)
 }
 
 /// Also of numbers beyond all.
