@@ -110,6 +110,11 @@ stress:
 reliability:
     MVX_SCALE={{ scale }} ci/record.sh reliability cargo test --release --test reliability --test signals --test fork --test real_prometheus --test http_storms --test push_receivers
 
+# Whatever a real Prometheus reads and takes, recorded with its version: the one of the path, or that of a directory with `prometheus` and
+# `promtool`, such as an unpacked release or package of a newer one.
+prometheus directory="":
+    PATH="{{ if directory == "" { "" } else { directory + ":" } }}$PATH" ci/record.sh "prometheus{{ if directory == "" { "" } else { "-other" } }}" ci/prometheus.sh
+
 # The tests on a single core, where every hand-over needs the scheduler; then the races about the door by the hundred thousand.
 one-core:
     cargo test --release --lib --tests --no-run
