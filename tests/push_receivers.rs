@@ -10,10 +10,18 @@
 
 #[path = "support/heap.rs"]
 mod heap;
+#[path = "prometheus/parser.rs"]
+#[allow(dead_code, reason = "the tests of the formats use the rest")]
+mod parser;
 #[cfg(feature = "otlp-grpc")]
 #[path = "push/server.rs"]
 mod server;
 mod support;
+#[path = "push/victoria.rs"]
+mod victoria;
+#[path = "push/written.rs"]
+#[allow(dead_code, reason = "the test of what is written uses the rest")]
+mod written;
 
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -40,6 +48,7 @@ use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -49,6 +58,15 @@ use std::time::Instant;
 
 /// One at a time: they share the machine's time, and the count of bytes.
 static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where nobody listens.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -60,8 +78,8 @@ const SLACK: Duration = Duration::from_secs(3);
 /// A receiver that can be ended and begun again at its port, with its disk.
 trait Receiver {
     const PROGRAM: &'static str;
-    /// Whether it holds nothing itself, and what it passes on comes later.
-    const PASSES_ON: bool = false;
+    /// Whether what it has taken is seen later.
+    const LATER: bool = false;
     /// Whether it is here; otherwise that is told.
     fn is_there() -> bool {
         let there =
@@ -105,12 +123,7 @@ impl Receiver for Prometheus {
     }
 
     fn held(port: u16) -> Option<BTreeMap<String, f64>> {
-        let answer = query(port, "count_total")?;
-        let one = |series: &serde_json::Value| {
-            let n = series["metric"]["n"].as_str()?.to_owned();
-            Some((n, series["value"][1].as_str()?.parse().ok()?))
-        };
-        answer["data"]["result"].as_array()?.iter().map(one).collect()
+        counts(&query(port, "count_total")?)
     }
 
     fn history(port: u16) -> Vec<Vec<f64>> {
@@ -121,6 +134,15 @@ impl Receiver for Prometheus {
         };
         answer["data"]["result"].as_array().unwrap().iter().map(values).collect()
     }
+}
+
+/// The counter's series in an answer, by their label `n`.
+fn counts(answer: &serde_json::Value) -> Option<BTreeMap<String, f64>> {
+    let one = |series: &serde_json::Value| {
+        let n = series["metric"]["n"].as_str()?.to_owned();
+        Some((n, series["value"][1].as_str()?.parse().ok()?))
+    };
+    answer["data"]["result"].as_array()?.iter().map(one).collect()
 }
 
 fn query(port: u16, expression: &str) -> Option<serde_json::Value> {
@@ -300,12 +322,12 @@ impl<R: Receiver> Scene<'_, R> {
 }
 
 fn dies<R: Receiver>(push: impl FnOnce(&MetricsRuntime, &str, Schedule)) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     if !R::is_there() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let runtime = running("dying");
     let counting = runtime
         .recorder::<Number>("one")
@@ -364,8 +386,9 @@ fn dies<R: Receiver>(push: impl FnOnce(&MetricsRuntime, &str, Schedule)) {
     pass(Duration::from_millis(1_750) * scaled(1).min(20) as u32);
     scene.server.as_ref().unwrap().signal(libc::SIGCONT);
     scene.recovers();
-    if R::PASSES_ON {
-        until("something is passed on", || R::history(port).iter().all(|series| series.len() > 3));
+    if R::LATER {
+        let long = |history: Vec<Vec<f64>>| history.len() == 10 && history.iter().all(|one| one.len() > 3);
+        until("something is seen of each series", || long(R::history(port)));
     }
     for series in R::history(port) {
         assert!(series.len() > 3 && series.is_sorted(), "{series:?}");
@@ -382,8 +405,8 @@ fn dies<R: Receiver>(push: impl FnOnce(&MetricsRuntime, &str, Schedule)) {
     counting.flush_blocking(PATIENCE).unwrap();
     scene.runtime.force_flush(PATIENCE).unwrap();
     let sum = |held: &BTreeMap<String, f64>| held.values().sum::<f64>() == counted as f64;
-    if R::PASSES_ON {
-        until("everything is passed on", || R::held(port).as_ref().is_some_and(sum));
+    if R::LATER {
+        until("everything is seen", || R::held(port).as_ref().is_some_and(sum));
     }
     let held = R::held(port).unwrap();
     assert_eq!(held.values().sum::<f64>(), counted as f64, "{held:?}");
@@ -504,7 +527,7 @@ mod agent {
 
     impl<const GRPC: bool> Receiver for Rotel<GRPC> {
         const PROGRAM: &'static str = "rotel";
-        const PASSES_ON: bool = true;
+        const LATER: bool = true;
 
         fn is_there() -> bool {
             if program().is_none() {
@@ -518,7 +541,7 @@ mod agent {
         }
 
         fn command(_: &Path, port: u16) -> Command {
-            let other = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let other = free_port();
             let (http, grpc) = if GRPC { (other, port) } else { (port, other) };
             let sink = Self::sink().server.get_or_init(Server::start);
             let mut command = Command::new(program().unwrap());

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// A router with the pages of a runtime: `/metrics`, `/livez`, and `/snapshot` with the feature `json`.
 ///
-/// `/metrics` speaks Prometheus's text format and OpenMetrics, by the request's `Accept`, compressed for whoever accepts gzip. Renderings
+/// `/metrics` speaks Prometheus's text format and OpenMetrics, by the request's `Accept`, compressed for whoever accepts gzip, or zstd with the feature of that name. Renderings
 /// are made on threads of their own, and requests that overlap share one, so a scrape of very many series holds up no task of the service. Sources are
 /// asked there as well, and waited for at most [`SOURCE_PATIENCE`](crate::limits::SOURCE_PATIENCE). It is for GET and HEAD.
 ///

@@ -2,6 +2,8 @@
 //!
 //! They read what [`MetricsRuntime::collect`](crate::MetricsRuntime::collect) gives, and nothing else: no exporter can slow a recorder.
 
+#[cfg(any(feature = "http", feature = "axum08", feature = "otlp"))]
+mod compression;
 #[cfg(feature = "testing")]
 pub mod conformance;
 #[cfg(feature = "console")]

@@ -129,7 +129,7 @@ impl HttpServerBuilder {
         self
     }
 
-    /// Compresses pages for clients that accept gzip, as by default, or never does.
+    /// Compresses pages for clients that accept gzip, or zstd with the feature of that name, as by default, or never does.
     pub fn compression(mut self, compressed: bool) -> Self {
         self.settings.compressed = compressed;
         self

@@ -225,6 +225,44 @@ fn pages_are_compressed_for_whoever_accepts_it() {
     assert_eq!(get(address, "/metrics", &["Accept-Encoding: gzip"]).header("content-encoding"), None);
 }
 
+#[cfg(feature = "zstd")]
+#[test]
+fn pages_are_compressed_by_zstd_for_whoever_names_it() {
+    use std::io::Read;
+    let runtime = running("zstd");
+    counted(&runtime, "one");
+    let (_server, address) = started(HttpServer::builder(runtime.reader()).vitals(false));
+    let asked = |path: &str, accepted: &str| get(address, path, &[&format!("Accept-Encoding: {accepted}")]);
+    for path in ["/metrics", "/snapshot"] {
+        let plain = get(address, path, &[]);
+        for accepted in ["zstd", "gzip, deflate, br, zstd", "gzip;q=0.9, zstd"] {
+            let packed = asked(path, accepted);
+            assert_eq!(packed.header("content-encoding"), Some("zstd"), "{accepted}");
+            assert_eq!(packed.header("vary"), Some("accept, accept-encoding"));
+            assert_eq!(packed.header("content-type"), plain.header("content-type"));
+            let mut text = String::new();
+            let mut decoder = ruzstd::decoding::StreamingDecoder::new(&packed.body[..]).unwrap();
+            decoder.read_to_string(&mut text).unwrap();
+            if path == "/metrics" {
+                assert_eq!(text, plain.text());
+            }
+        }
+        // Whoever does not name it, or names it wrongly, does not get it.
+        for (accepted, expected) in [
+            ("gzip, zstd;q=0.5", Some("gzip")),
+            ("*", Some("gzip")),
+            ("zstd;q=0, gzip", Some("gzip")),
+            ("zstd;q=much", None),
+            ("zstd;q=0", None),
+            ("zstandard", None),
+        ] {
+            assert_eq!(asked(path, accepted).header("content-encoding"), expected, "{accepted}");
+        }
+    }
+    let (_server, address) = started(HttpServer::builder(runtime.reader()).compression(false));
+    assert_eq!(get(address, "/metrics", &["Accept-Encoding: zstd"]).header("content-encoding"), None);
+}
+
 #[test]
 fn a_secret_is_needed_where_one_is_set_and_is_shown_nowhere() {
     let runtime = running("secret");

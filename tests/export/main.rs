@@ -41,3 +41,6 @@ mod statsd;
 mod support;
 #[path = "../push/tls.rs"]
 mod tls;
+#[cfg(all(feature = "remote-write", not(miri)))]
+#[path = "../push/written.rs"]
+mod written;

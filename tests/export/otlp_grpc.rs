@@ -9,6 +9,9 @@ use crate::grpc::ended;
 use crate::grpc::frame;
 use crate::grpc::grpc;
 use crate::grpc::gzip_frame;
+#[cfg(feature = "zstd")]
+use crate::grpc::zstd_frame;
+use crate::otlp::compressions;
 use crate::otlp::everything;
 use crate::otlp::expected;
 use crate::otlp::pairs;
@@ -25,6 +28,7 @@ use mvx_metrics::Fold;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::export::Schedule;
 use mvx_metrics::export::conformance::Conformance;
+use mvx_metrics::export::otlp::Compression;
 use mvx_metrics::export::otlp::OtlpExporter;
 use mvx_metrics::export::otlp::OtlpExporterBuilder;
 use mvx_metrics::export::otlp::Protocol;
@@ -115,9 +119,10 @@ fn base64(bytes: &[u8]) -> String {
 
 #[test]
 fn every_value_arrives_to_the_last_bit_with_what_the_protocol_asks_for_around_it() {
-    for gzip in [false, true] {
+    for (compression, coding) in compressions() {
         let receiver = Receiver::start();
-        let built = exporter(&receiver).gzip(gzip).header("X-Tenant", "shop").resource("region", "eu");
+        let built =
+            exporter(&receiver).compression(compression).header("X-Tenant", "shop").resource("region", "eu");
         let (runtime, kept) = pushing("values", built.build().unwrap(), quick());
         everything(&runtime);
         runtime.force_flush(PATIENCE).unwrap();
@@ -127,6 +132,9 @@ fn every_value_arrives_to_the_last_bit_with_what_the_protocol_asks_for_around_it
         assert_eq!(call.head.uri.to_string(), format!("{}{PATH}", receiver.url()));
         assert_eq!(call.header("content-type"), Some("application/grpc"));
         assert_eq!(call.header("te"), Some("trailers"));
+        assert_eq!((call.header("grpc-encoding"), call.frame[0]), (coding, u8::from(coding.is_some())));
+        let accepted = if cfg!(feature = "zstd") { "zstd,gzip" } else { "gzip" };
+        assert_eq!(call.header("grpc-accept-encoding"), Some(accepted));
         assert_eq!(call.header("host"), None);
         assert_eq!(call.header("x-tenant"), Some("shop"));
         let timeout = call.header("grpc-timeout").and_then(|text| text.strip_suffix('m')).unwrap();
@@ -295,6 +303,25 @@ fn a_partial_success_is_counted_and_never_sent_again_compressed_or_not() {
         (vec![with(gzip_frame(&vec![0; 64 << 20]), "gzip")], 1, Some("more than 4194304 bytes")),
         (vec![Reply::Endless], 1, Some("more than 4194304 bytes")),
     ]);
+    #[cfg(feature = "zstd")]
+    check(vec![
+        (vec![with(zstd_frame(&message, 19), "zstd")], 1, REJECTED),
+        // Taken all the same: by another name, no zstd at all, half of it, with a window of 128 MiB.
+        (vec![with(zstd_frame(&message, 19), "gzip")], 1, None),
+        (vec![with([&[1][..], &frame(b"no zstd")[1..]].concat(), "zstd")], 1, None),
+        (vec![with(half(zstd_frame(&message, 19)), "zstd")], 1, None),
+        (vec![with(zstd_frame(&message, 27), "zstd")], 1, None),
+        (vec![with(zstd_frame(&vec![0; 64 << 20], 19), "zstd")], 1, Some("more than 4194304 bytes")),
+    ]);
+}
+
+/// A frame without the end of its message.
+#[cfg(feature = "zstd")]
+fn half(whole: Vec<u8>) -> Vec<u8> {
+    let message = &whole[5..];
+    let mut bytes = frame(&message[..message.len() / 2]);
+    bytes[0] = 1;
+    bytes
 }
 
 #[test]
@@ -442,7 +469,10 @@ fn secrets_arrive_and_are_shown_nowhere() {
 fn it_conforms() {
     let receiver = Receiver::start();
     Conformance::new(|| exporter(&receiver).vitals(true).build().unwrap()).run().unwrap();
-    let small = || exporter(&receiver).gzip(true).fold(Fold::Group).max_request_bytes(9_000).build().unwrap();
+    let small = || {
+        let small = exporter(&receiver).compression(Compression::Gzip).fold(Fold::Group);
+        small.max_request_bytes(9_000).build().unwrap()
+    };
     Conformance::new(small).run().unwrap();
     let calls = receiver.take();
     assert!(calls.len() > 100, "{}", calls.len());

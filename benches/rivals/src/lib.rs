@@ -8,6 +8,7 @@ pub mod allocations;
 pub mod bursts;
 pub mod clocks;
 pub mod event;
+pub mod gate;
 pub mod machine;
 pub mod output;
 pub mod rounds;

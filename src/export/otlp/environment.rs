@@ -1,6 +1,7 @@
 //! The environment variables of the specification:
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>, <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 
+use crate::export::otlp::exporter::Compression;
 use crate::export::otlp::exporter::OtlpExporterBuilder;
 use crate::export::otlp::exporter::Protocol;
 use crate::export::otlp::exporter::Temporality;
@@ -66,11 +67,8 @@ pub(super) fn apply(
             (None, None) => {}
         }
     }
-    match of_metrics("COMPRESSION") {
-        Some((_, word)) if word == "gzip" => builder = builder.gzip(true),
-        Some((_, word)) if word == "none" => builder = builder.gzip(false),
-        Some((name, _)) => return Err(refused(&name, "asks for another compression than `gzip` or `none`")),
-        None => {}
+    if let Some((name, word)) = of_metrics("COMPRESSION") {
+        builder = builder.compression(compression(&name, &word)?);
     }
     const PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     builder = match given(lookup, PREFERENCE).map(|word| word.to_ascii_lowercase()).as_deref() {
@@ -101,6 +99,18 @@ fn protocol(name: &str, word: &str) -> Result<Protocol, Error> {
         #[cfg(not(feature = "otlp-grpc"))]
         "grpc" => Err(refused(name, "asks for `grpc`, which needs the feature `otlp-grpc` of this build")),
         _ => Err(refused(name, "asks for another protocol than `http/protobuf` or `grpc`")),
+    }
+}
+
+fn compression(name: &str, word: &str) -> Result<Compression, Error> {
+    match word {
+        "none" => Ok(Compression::None),
+        "gzip" => Ok(Compression::Gzip),
+        #[cfg(feature = "zstd")]
+        "zstd" => Ok(Compression::Zstd),
+        #[cfg(not(feature = "zstd"))]
+        "zstd" => Err(refused(name, "asks for `zstd`, which needs the feature `zstd` of this build")),
+        _ => Err(refused(name, "asks for another compression than `none`, `gzip` or `zstd`")),
     }
 }
 

@@ -63,7 +63,7 @@ pub struct OtlpExporter {
 struct Settings {
     selection: Selection,
     resource: Resource,
-    gzip: bool,
+    compression: Compression,
     most: usize,
     temporality: Temporality,
 }
@@ -111,6 +111,31 @@ pub enum Protocol {
     Grpc,
 }
 
+/// How requests are compressed.
+///
+/// Each costs the exporter's thread the time to compress, and memory beside a request's own.
+///
+/// # Examples
+///
+/// ```
+/// use mvx_metrics::export::otlp::Compression;
+///
+/// assert_eq!(Compression::default(), Compression::None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// They are sent as they are.
+    #[default]
+    None,
+    /// gzip, which every receiver has to take.
+    Gzip,
+    /// zstd. The specification leaves it to receivers: one that has not got it refuses each request, as an error that is not tried again. OpenTelemetry's
+    /// Collector has it.
+    #[cfg(feature = "zstd")]
+    Zstd,
+}
+
 /// Collects the settings of an [`OtlpExporter`]; mistakes are told by [`build`](Self::build).
 #[derive(Clone)]
 #[must_use = "an exporter is made by `build`"]
@@ -133,7 +158,7 @@ impl OtlpExporter {
             settings: Settings {
                 selection: Selection::of_numbers(),
                 resource: Resource::default(),
-                gzip: false,
+                compression: Compression::default(),
                 most: limits::OTLP_REQUEST_BYTES,
                 temporality: Temporality::default(),
             },
@@ -245,9 +270,19 @@ impl OtlpExporterBuilder {
         self
     }
 
-    /// Compresses requests. Off unless said.
-    pub fn gzip(mut self, on: bool) -> Self {
-        self.settings.gzip = on;
+    /// How requests are compressed; [not at all](Compression::None) unless said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::export::otlp::{Compression, OtlpExporter};
+    ///
+    /// let exporter = OtlpExporter::builder().compression(Compression::Gzip).build()?;
+    /// assert!(format!("{exporter:?}").contains("Gzip"));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = compression;
         self
     }
 
@@ -286,7 +321,7 @@ impl OtlpExporterBuilder {
         self
     }
 
-    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_PROTOCOL` (`http/protobuf`, or `grpc` with the feature `otlp-grpc`), for gRPC `_INSECURE`, and, with `push-tls`, `_CERTIFICATE` (a file of roots) and `_CLIENT_CERTIFICATE` with `_CLIENT_KEY`, each also as
+    /// Sets what the environment says, over what was set before: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION` (`none`, `gzip`, or `zstd` with the feature of that name), `_PROTOCOL` (`http/protobuf`, or `grpc` with the feature `otlp-grpc`), for gRPC `_INSECURE`, and, with `push-tls`, `_CERTIFICATE` (a file of roots) and `_CLIENT_CERTIFICATE` with `_CLIENT_KEY`, each also as
     /// `OTEL_EXPORTER_OTLP_METRICS_*`, which goes before, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` (`lowmemory` is as `delta`), `OTEL_RESOURCE_ATTRIBUTES` and
     /// `OTEL_SERVICE_NAME`.
     ///
@@ -401,7 +436,7 @@ fn from_variables(lookup: environment::Lookup<'_>) -> Result<Schedule, Error> {
 impl Exporter for OtlpExporter {
     async fn export(&mut self, snapshot: &RuntimeSnapshot, within: Duration) -> Result<(), ExportError> {
         let began = Instant::now();
-        let Settings { selection, resource, gzip, most, temporality } = &self.settings;
+        let Settings { selection, resource, compression, most, temporality } = &self.settings;
         let named = resource.attributes.iter().any(|(key, _)| key == "service.name");
         let mut resource = resource.clone();
         if !named {
@@ -414,7 +449,7 @@ impl Exporter for OtlpExporter {
         for request in requests {
             sent += request.points;
             let left = within.saturating_sub(began.elapsed());
-            rejected.add(self.link.send(request.body, *gzip, left).await?);
+            rejected.add(self.link.send(request.body, *compression, left).await?);
             self.taken.commit(request.taken);
         }
         self.taken.end();
@@ -471,7 +506,8 @@ mod tests {
             [pair("region", "eu=west"), pair("service.name", "shop")]
         );
         assert_eq!(builder.settings.temporality, Temporality::Delta);
-        assert!(builder.settings.gzip && !format!("{builder:?}").contains("cret"));
+        assert_eq!(builder.settings.compression, Compression::Gzip);
+        assert!(!format!("{builder:?}").contains("cret"));
         let builder = with(&[
             ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://specific:2/x"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general"),
@@ -480,6 +516,27 @@ mod tests {
         assert_eq!(builder.endpoint.as_deref(), Some("http://specific:2/x"));
         let blank = with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " "), ("OTEL_SERVICE_NAME", "")]).unwrap();
         assert_eq!((blank.endpoint, blank.settings.resource.attributes.len()), (None, 0));
+    }
+
+    #[test]
+    fn each_compression_is_asked_for_by_the_environment_and_the_specific_variable_goes_before() {
+        const GENERAL: &str = "OTEL_EXPORTER_OTLP_COMPRESSION";
+        const SPECIFIC: &str = "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION";
+        let asked = |variables: &[(&str, &str)]| with(variables).map(|built| built.settings.compression);
+        assert_eq!(asked(&[(GENERAL, "gzip"), (SPECIFIC, "none")]).unwrap(), Compression::None);
+        assert_eq!(asked(&[(GENERAL, " ")]).unwrap(), Compression::None);
+        for name in [GENERAL, SPECIFIC] {
+            assert_eq!(asked(&[(name, " gzip ")]).unwrap(), Compression::Gzip);
+            #[cfg(feature = "zstd")]
+            assert_eq!(asked(&[(name, "zstd")]).unwrap(), Compression::Zstd);
+            #[cfg(not(feature = "zstd"))]
+            assert!(asked(&[(name, "zstd")]).unwrap_err().to_string().contains("needs the feature `zstd`"));
+            for wrong in ["ZSTD", "zstd,gzip", "br", "deflate", "true"] {
+                let error = asked(&[(name, wrong)]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidSetting);
+                assert!(error.to_string().contains(name), "{error}");
+            }
+        }
     }
 
     #[cfg(feature = "otlp-grpc")]

@@ -1,8 +1,8 @@
 //! OTLP over gRPC: one unary call for each request (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use crate::export::exporter::ExportError;
+use crate::export::otlp::exporter::Compression;
 use crate::export::otlp::link::Rejected;
-use crate::export::otlp::link::gzipped;
 use crate::export::otlp::link::rejected;
 use crate::export::push::Http2;
 use crate::export::push::Reply;
@@ -30,11 +30,14 @@ const PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Exp
 const ENCODING: &str = "grpc-encoding";
 const STATUS: &str = "grpc-status";
 
+/// What an answer may be compressed by: some receivers do it as the request is, whatever is said here.
+const ACCEPTED: &str = if cfg!(feature = "zstd") { "zstd,gzip" } else { "gzip" };
+
 /// One call, for a request in protobuf.
 pub(super) async fn call(
     connection: &mut Http2,
     body: &[u8],
-    gzip: bool,
+    compression: Compression,
     within: Duration,
 ) -> Result<Rejected, ExportError> {
     let named = HeaderName::from_static;
@@ -43,27 +46,22 @@ pub(super) async fn call(
         (header::CONTENT_TYPE, said("application/grpc")),
         // Whoever passes it on has to pass on the end of the answer as well.
         (header::TE, said("trailers")),
-        (named("grpc-accept-encoding"), said("gzip")),
+        (named("grpc-accept-encoding"), said(ACCEPTED)),
         (named("grpc-timeout"), timeout(within)),
     ];
-    if gzip {
-        headers.push((named(ENCODING), said("gzip")));
+    if let Some(coding) = compression.name() {
+        headers.push((named(ENCODING), said(coding)));
     }
-    let reply = connection.post(PATH, &headers, framed(body, gzip)?).await?;
-    judge(&reply, gzip)
+    let reply = connection.post(PATH, &headers, framed(body, compression)?).await?;
+    judge(&reply, compression)
 }
 
 /// A message behind whether it is compressed, and its length.
-fn framed(message: &[u8], gzip: bool) -> Result<Bytes, ExportError> {
-    let mut frame = vec![0; PREFIX];
-    if gzip {
-        frame = gzipped(frame, message)?;
-    } else {
-        frame.extend_from_slice(message);
-    }
+fn framed(message: &[u8], compression: Compression) -> Result<Bytes, ExportError> {
+    let mut frame = compression.pack(vec![0; PREFIX], message)?;
     let length = u32::try_from(frame.len() - PREFIX)
         .map_err(|cause| ExportError::fatal("the request is too long").with_source(cause))?;
-    frame[0] = u8::from(gzip);
+    frame[0] = u8::from(compression != Compression::None);
     frame[1..PREFIX].copy_from_slice(&length.to_be_bytes());
     Ok(frame.into())
 }
@@ -117,7 +115,7 @@ const UNAVAILABLE: usize = 14;
 const UNAUTHENTICATED: usize = 16;
 
 /// What an answer means.
-fn judge(reply: &Reply, gzip: bool) -> Result<Rejected, ExportError> {
+fn judge(reply: &Reply, compression: Compression) -> Result<Rejected, ExportError> {
     // An answer without a message has its end in its head.
     let end = if reply.trailers.contains_key(STATUS) { &reply.trailers } else { &reply.headers };
     let Some(status) = text(end, STATUS) else { return Err(without_status(reply)) };
@@ -131,8 +129,8 @@ fn judge(reply: &Reply, gzip: bool) -> Result<Rejected, ExportError> {
     let told =
         end.get("grpc-message").and_then(|value| percent_decoded(&String::from_utf8_lossy(value.as_bytes())));
     let mut why = said(&told.unwrap_or_default());
-    if code == UNIMPLEMENTED && gzip {
-        why.push_str("; if it knows no gzip, turn that off");
+    if let (UNIMPLEMENTED, Some(coding)) = (code, compression.name()) {
+        why.push_str(&format!("; if it knows no {coding}, turn that off"));
     }
     let pause = end.get("grpc-status-details-bin").and_then(|value| asked_pause(value.as_bytes()));
     Err(failure(code, &why, pause))
@@ -178,19 +176,33 @@ fn message(reply: &Reply) -> Result<Option<Cow<'_, [u8]>>, ExportError> {
     let Some(message) = rest.get(..u32::from_be_bytes(length) as usize) else { return Ok(None) };
     match (compressed, text(&reply.headers, ENCODING)) {
         (0, _) => Ok(Some(Cow::Borrowed(message))),
-        (1, Some("gzip")) => unpacked(message).map(|message| message.map(Cow::Owned)),
+        (1, Some("gzip")) => unpacked(GzDecoder::new(message)),
+        #[cfg(feature = "zstd")]
+        (1, Some("zstd")) => match by_zstd(message) {
+            Ok(decoder) => unpacked(decoder),
+            Err(_) => Ok(None),
+        },
         _ => Ok(None),
     }
 }
 
+/// What is compressed by zstd, whatever it claims of its window.
+#[cfg(feature = "zstd")]
+fn by_zstd(message: &[u8]) -> io::Result<impl Read> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(message)?;
+    // 8 MiB, which every reader has to have (RFC 9659), and no more.
+    decoder.window_log_max(23)?;
+    Ok(decoder)
+}
+
 /// A compressed message, if it is not too much.
-fn unpacked(message: &[u8]) -> Result<Option<Vec<u8>>, ExportError> {
+fn unpacked<'a>(message: impl Read) -> Result<Option<Cow<'a, [u8]>>, ExportError> {
     let mut plain = Vec::new();
     let most = limits::MAX_ANSWER_BYTES as u64;
-    let read: io::Result<usize> = GzDecoder::new(message).take(most + 1).read_to_end(&mut plain);
+    let read: io::Result<usize> = message.take(most + 1).read_to_end(&mut plain);
     match read {
         Ok(length) if length > limits::MAX_ANSWER_BYTES => Err(too_long()),
-        Ok(_) => Ok(Some(plain)),
+        Ok(_) => Ok(Some(Cow::Owned(plain))),
         Err(_) => Ok(None),
     }
 }

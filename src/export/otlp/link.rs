@@ -1,6 +1,8 @@
 //! Requests to a collector by either protocol, and what its answers mean.
 
+use crate::export::compression;
 use crate::export::exporter::ExportError;
+use crate::export::otlp::exporter::Compression;
 #[cfg(feature = "otlp-grpc")]
 use crate::export::otlp::grpc;
 use crate::export::push::Answer;
@@ -12,13 +14,10 @@ use crate::export::push::said;
 use crate::export::wire::Field;
 use crate::export::wire::fields;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
 use http::header;
-use std::io::Write;
 use std::time::Duration;
 
 /// A connection to a collector.
@@ -34,14 +33,14 @@ impl Link {
     pub(super) async fn send(
         &mut self,
         body: Vec<u8>,
-        gzip: bool,
+        compression: Compression,
         within: Duration,
     ) -> Result<Rejected, ExportError> {
         let _ = within;
         match self {
-            Self::Http(client) => judge(&client.send(message(body, gzip)?).await?),
+            Self::Http(client) => judge(&client.send(message(body, compression)?).await?),
             #[cfg(feature = "otlp-grpc")]
-            Self::Grpc(connection) => grpc::call(connection, &body, gzip, within).await,
+            Self::Grpc(connection) => grpc::call(connection, &body, compression, within).await,
         }
     }
 
@@ -54,24 +53,42 @@ impl Link {
     }
 }
 
-fn message(body: Vec<u8>, gzip: bool) -> Result<Message, ExportError> {
-    let protobuf = (header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    let (body, headers) = if gzip {
-        let coding = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        (gzipped(Vec::new(), &body)?.into(), vec![protobuf, coding])
-    } else {
-        (Bytes::from(body), vec![protobuf])
+fn message(body: Vec<u8>, compression: Compression) -> Result<Message, ExportError> {
+    let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"))];
+    let body = match compression.name() {
+        None => body,
+        Some(coding) => {
+            headers.push((header::CONTENT_ENCODING, HeaderValue::from_static(coding)));
+            compression.pack(Vec::new(), &body)?
+        }
     };
-    Ok(Message { method: Method::POST, path: None, headers, body })
+    Ok(Message { method: Method::POST, path: None, headers, body: Bytes::from(body) })
 }
 
-/// A body, compressed, behind what is there already.
-pub(super) fn gzipped(mut before: Vec<u8>, body: &[u8]) -> Result<Vec<u8>, ExportError> {
-    before.reserve(body.len() / 8);
-    // Numbers and labels that repeat: the fastest level takes most of it.
-    let mut encoder = GzEncoder::new(before, Compression::fast());
-    let written = encoder.write_all(body).and_then(|()| encoder.finish());
-    written.map_err(|cause| ExportError::fatal("the request cannot be compressed").with_source(cause))
+impl Compression {
+    /// Its name in headers; `None` where there is none.
+    pub(super) const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Gzip => Some("gzip"),
+            #[cfg(feature = "zstd")]
+            Self::Zstd => Some("zstd"),
+        }
+    }
+
+    /// A body, compressed, behind what is there already.
+    pub(super) fn pack(self, mut before: Vec<u8>, body: &[u8]) -> Result<Vec<u8>, ExportError> {
+        let packed = match self {
+            Self::None => {
+                before.extend_from_slice(body);
+                Ok(before)
+            }
+            Self::Gzip => compression::gzip(before, body),
+            #[cfg(feature = "zstd")]
+            Self::Zstd => compression::zstd(before, body),
+        };
+        packed.map_err(|cause| ExportError::fatal("the request cannot be compressed").with_source(cause))
+    }
 }
 
 /// Data points that were not taken.

@@ -22,6 +22,7 @@ mod exporter;
 mod grpc;
 mod link;
 
+pub use exporter::Compression;
 pub use exporter::OtlpExporter;
 pub use exporter::OtlpExporterBuilder;
 pub use exporter::Protocol;

@@ -7,6 +7,7 @@ pub(crate) mod replies;
 
 pub(crate) use render::Look;
 
+use crate::export::pages::coding::Coding;
 use crate::export::pages::flights::Flights;
 #[cfg(feature = "http")]
 use crate::export::pages::flights::ScrapeCounts;
@@ -70,12 +71,16 @@ impl Pages {
     }
 
     async fn rendered(&self, page: Page, headers: &HeaderMap) -> Response<Bytes> {
-        let gzip = self.compressed && coding::wants_gzip(&joined(headers, &header::ACCEPT_ENCODING));
-        let Some(rendering) = self.flights.join(Form { page, gzip }) else {
+        let coding = if self.compressed {
+            Coding::negotiate(&joined(headers, &header::ACCEPT_ENCODING))
+        } else {
+            Coding::Identity
+        };
+        let Some(rendering) = self.flights.join(Form { page, coding }) else {
             return replies::busy("too many renderings are being read; ask again\n");
         };
         match rendering.await {
-            Ok(rendering) => replies::rendering(rendering.bytes, page.content_type(), gzip),
+            Ok(rendering) => replies::rendering(rendering.bytes, page.content_type(), coding.name()),
             Err(error) if error.kind() == ErrorKind::WorkerLost => {
                 replies::busy("the page was not rendered\n")
             }

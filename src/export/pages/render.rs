@@ -1,6 +1,6 @@
 //! One page as bytes.
 
-use crate::export::pages::coding;
+use crate::export::pages::coding::Coding;
 use crate::export::prometheus::Encoder;
 use crate::export::prometheus::Exposition;
 use crate::export::prometheus::ProtobufEncoder;
@@ -31,7 +31,7 @@ impl Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Form {
     pub(super) page: Page,
-    pub(super) gzip: bool,
+    pub(super) coding: Coding,
 }
 
 /// How recorders are shown.
@@ -72,13 +72,10 @@ pub(super) fn render(
     }
     let whole = if bytes.is_empty() { text.into_bytes() } else { bytes };
     let plain = whole.len();
-    let body = if form.gzip {
-        coding::gzip(&whole).map_err(|cause| {
-            Error::new(ErrorKind::Io, "the page could not be compressed; ask without gzip").with_source(cause)
-        })?
-    } else {
-        whole
-    };
+    let body = form.coding.pack(whole).map_err(|cause| {
+        let message = "the page could not be compressed; ask without `Accept-Encoding`";
+        Error::new(ErrorKind::Io, message).with_source(cause)
+    })?;
     Ok(Rendered { body, plain })
 }
 

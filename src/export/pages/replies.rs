@@ -42,12 +42,12 @@ pub(super) fn only_reads() -> Response<Bytes> {
     response
 }
 
-pub(super) fn rendering(body: Bytes, kind: &'static str, gzip: bool) -> Response<Bytes> {
+pub(super) fn rendering(body: Bytes, kind: &'static str, coding: Option<&'static str>) -> Response<Bytes> {
     let mut response = reply(StatusCode::OK, kind, body);
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-    if gzip {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     response
 }

@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::allocations;
 use crate::event;
 use crate::event::Saved;
+use crate::gate::Gate;
 use crate::rounds::Paired;
 use crate::rows::Reading;
 use crate::rows::Row;
@@ -12,9 +13,6 @@ use mvx_metrics::Recorder;
 use std::io::Write;
 use std::process::Command;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
@@ -73,36 +71,13 @@ pub fn burst() -> Result<(), Failure> {
             .create()
     };
     let recorders: Vec<Recorder<Saved>> = (0..RECORDERS).map(recorder).collect::<Result<_, _>>()?;
-    // While the gate is shut, the worker stands in a call, and queues fill.
-    let gate = Arc::new(Mutex::new(()));
-    let waits = Arc::clone(&gate);
-    let holder = runtime
-        .recorder::<Saved>("holder")
-        .counter("held", move |c| {
-            c.value(move |_| {
-                drop(waits.lock().unwrap_or_else(PoisonError::into_inner));
-                Some(1_u64)
-            })
-        })
-        .create()?;
+    let gate = Gate::of(&runtime)?;
     recorders.iter().for_each(|recorder| recorder.register_event(Saved::numbered(1)));
     runtime.flush_blocking(PATIENCE)?;
     thread::sleep(AFTER);
     let before = resident()?;
     allocations::watch_bytes();
-    let shut = gate.lock().unwrap_or_else(PoisonError::into_inner);
-    holder.register_event(Saved::numbered(1));
-    while runtime.liveness().call().is_none() {
-        thread::yield_now();
-    }
-    for recorder in &recorders {
-        (0..recorder.capacity()).for_each(|number| recorder.register_event(Saved::numbered(number)));
-        if recorder.try_register_event(Saved::numbered(0)).is_ok() {
-            return Err("a queue was not full".into());
-        }
-    }
-    let full = resident()?;
-    drop(shut);
+    let full = gate.shut(&runtime, || fill(&recorders))?;
     runtime.flush_blocking(PATIENCE)?;
     thread::sleep(AFTER);
     let after = resident()?;
@@ -115,6 +90,17 @@ pub fn burst() -> Result<(), Failure> {
         return Err("the runtime did not end".into());
     }
     Ok(())
+}
+
+/// Fills every queue to the last place; KiB of this process in memory then.
+fn fill(recorders: &[Recorder<Saved>]) -> Result<u64, Failure> {
+    for recorder in recorders {
+        (0..recorder.capacity()).for_each(|number| recorder.register_event(Saved::numbered(number)));
+        if recorder.try_register_event(Saved::numbered(0)).is_ok() {
+            return Err("a queue was not full".into());
+        }
+    }
+    resident()
 }
 
 /// KiB of this process in memory.

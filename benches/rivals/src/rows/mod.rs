@@ -4,8 +4,13 @@ mod b1;
 mod b10;
 mod b11;
 mod b12;
+mod b13;
+mod b14;
 mod b15;
+mod b16;
 mod b17;
+mod b18;
+mod b19;
 mod b2;
 mod b20;
 #[cfg(feature = "otlp")]
@@ -144,9 +149,14 @@ pub const ALL: &[(&str, Measure)] = &[
     ("B10", Several(b10::measure)),
     ("B11", One(b11::measure)),
     ("B12", One(b12::measure)),
+    ("B13", Several(b13::measure)),
+    ("B14", One(b14::measure)),
     ("B15", One(b15::unused)),
     ("B15b", One(b15::used)),
+    ("B16", One(b16::measure)),
     ("B17", One(b17::measure)),
+    ("B18", One(b18::measure)),
+    ("B19", Several(b19::measure)),
     ("B20", One(b20::measure)),
     #[cfg(feature = "otlp")]
     ("B21", One(b21::measure)),

@@ -1,0 +1,165 @@
+//! B13: from an event to the snapshot that shows it.
+
+use crate::Failure;
+use crate::event::Saved;
+use crate::rounds::Paired;
+use crate::rows::Reading;
+use crate::rows::Row;
+use crate::stats;
+use mvx_metrics::MetricsRuntime;
+use mvx_metrics::Recorder;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+/// Series that the load changes.
+const DIRTY: u64 = 100;
+
+/// Events between two of which it is looked when the last of them shows, and the time that they have: a million a second.
+const BURST: u64 = 1_000;
+const TICK: Duration = Duration::from_millis(1);
+
+/// Looks of a round.
+const LOOKS: u64 = 1_000;
+const IDLE_LOOKS: u64 = 200;
+
+/// The longest silence before an idle event, so that the worker is met asleep and napping.
+const LONGEST_SILENCE: u64 = 30_000;
+
+/// Each takes some seconds.
+const MOST_ROUNDS: usize = 7;
+
+/// What tells that the event shows.
+const COUNTER: &str = "all";
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
+    let rounds = rounds.min(MOST_ROUNDS);
+    let (one, thousand) = (Shown::start(1)?, Shown::start(1_000)?);
+    let (mut idle, mut alone, mut many) = (Times::default(), Times::default(), Times::default());
+    for _ in 0..rounds {
+        idle.take(one.idle()?);
+        alone.take(one.loaded()?);
+        many.take(thousand.loaded()?);
+    }
+    one.finish()?;
+    thousand.finish()?;
+    Ok(vec![
+        idle.row("B13", "event to visible, p99, a silent recorder"),
+        alone.row("B13b", "the same at 1 M events/s into one recorder, 100 dirty series"),
+        many.row("B13c", "the same over 1,000 recorders"),
+    ])
+}
+
+/// p99 of each round, and the middle.
+#[derive(Default)]
+struct Times {
+    p99: Vec<f64>,
+    p50: Vec<f64>,
+}
+
+impl Times {
+    fn take(&mut self, millis: Vec<f64>) {
+        self.p99.push(stats::quantile(&millis, 0.99));
+        self.p50.push(stats::median(&millis));
+    }
+
+    fn row(self, id: &'static str, what: &'static str) -> Row {
+        Row {
+            id,
+            what,
+            unit: "ms",
+            remarks: vec![format!("p50: {:.3} ms", stats::median(&self.p50))],
+            figures: Paired { ours: self.p99, ..Paired::default() },
+            reading: Reading::Median,
+            bar: 1.0,
+            threads: 2,
+            unchecked: None,
+        }
+    }
+}
+
+struct Shown {
+    runtime: MetricsRuntime,
+    recorders: Vec<Recorder<Saved>>,
+}
+
+impl Shown {
+    fn start(recorders: u64) -> Result<Self, Failure> {
+        let runtime = MetricsRuntime::builder("shown").build()?;
+        runtime.start()?;
+        // Of a thousand recorders each has its own.
+        let series = if recorders == 1 { DIRTY } else { 1 };
+        let recorder = |id| {
+            runtime
+                .recorder::<Saved>(&format!("shown-{id}"))
+                .counter(COUNTER, |c| c)
+                .counter("some", move |c| c.label("series", move |event| (event.bytes % series).into()))
+                .create()
+        };
+        let recorders = (0..recorders).map(recorder).collect::<Result<_, _>>()?;
+        Ok(Self { runtime, recorders })
+    }
+
+    /// Milliseconds from an event into silence to its being seen.
+    fn idle(&self) -> Result<Vec<f64>, Failure> {
+        self.runtime.flush_blocking(PATIENCE)?;
+        let recorder = &self.recorders[0];
+        let mut millis = Vec::new();
+        for number in 0..IDLE_LOOKS {
+            let silence = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % LONGEST_SILENCE;
+            thread::sleep(Duration::from_micros(silence));
+            let wanted = recorder.accounts().accepted + 1;
+            let started = Instant::now();
+            recorder.register_event(Saved::numbered(0));
+            millis.push(seen(recorder, wanted, started)?);
+        }
+        Ok(millis)
+    }
+
+    /// The same for the last of a burst, one burst each millisecond. The thread that states them is the one that looks.
+    fn loaded(&self) -> Result<Vec<f64>, Failure> {
+        let begun = Instant::now();
+        let mut millis = Vec::new();
+        let count = self.recorders.len() as u64;
+        for tick in 0..LOOKS {
+            let due = TICK * tick as u32;
+            while begun.elapsed() < due {
+                std::hint::spin_loop();
+            }
+            (0..BURST - 1).for_each(|number| {
+                self.recorders[(number % count) as usize].register_event(Saved::numbered(number));
+            });
+            let last = &self.recorders[((tick * 7) % count) as usize];
+            let wanted = last.accounts().accepted + 1;
+            let started = Instant::now();
+            last.register_event(Saved::numbered(0));
+            millis.push(seen(last, wanted, started)?);
+        }
+        self.runtime.flush_blocking(PATIENCE)?;
+        Ok(millis)
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        let report = self.runtime.shutdown(PATIENCE)?;
+        let accounts = report.accounts();
+        if !report.is_complete() || accounts.processed != accounts.offered() {
+            return Err(format!("the accounts do not add up: {accounts:?}").into());
+        }
+        Ok(())
+    }
+}
+
+/// Looks until the event shows; milliseconds since it was stated.
+fn seen(recorder: &Recorder<Saved>, wanted: u64, started: Instant) -> Result<f64, Failure> {
+    loop {
+        if recorder.snapshot().counter(COUNTER, &[]).is_some_and(|shown| shown >= wanted) {
+            return Ok(started.elapsed().as_secs_f64() * 1e3);
+        }
+        if started.elapsed() > PATIENCE {
+            return Err("an event was not shown".into());
+        }
+        thread::yield_now();
+    }
+}
