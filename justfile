@@ -10,7 +10,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 quick := "fmt shell clippy doc features examples instructions test-release-noassert loom miri msrv minimal-versions deny"
 
 # What a release passes besides.
-slow := "loom-deep miri-deep tsan asan panic-abort stress one-core budgets"
+slow := "loom-deep miri-deep fuzz tsan asan panic-abort stress one-core budgets"
 
 # How much larger the stress tests are made; tests read it as MVX_SCALE.
 scale := env("MVX_SCALE", "20")
@@ -89,6 +89,10 @@ asan:
 # The tests in builds that abort on a panic, each in a process of its own; those about surviving one are left out.
 panic-abort:
     ci/record.sh panic-abort ci/panic-abort.sh
+
+# Fuzz targets with round trips against an oracle, MVX_FUZZ_SECONDS each; with names, those alone.
+fuzz *targets:
+    ci/record.sh fuzz ci/fuzz.sh "${MVX_FUZZ_SECONDS:-60}" {{ targets }}
 
 # The oldest compiler that the library promises, for the library alone.
 msrv:
