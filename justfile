@@ -119,6 +119,11 @@ reliability:
 prometheus directory="":
     PATH="{{ if directory == "" { "" } else { directory + ":" } }}$PATH" ci/record.sh "prometheus{{ if directory == "" { "" } else { "-other" } }}" ci/prometheus.sh
 
+# A soak: 10^8 events with back pressure, then overload, recorders that come and go, and a reader that never comes: no event unaccounted for, memory
+# flat within the run. `MVX_SCALE=20 just soak` makes it 10^9.
+soak:
+    MVX_SCALE="${MVX_SCALE:-10}" ci/record.sh soak cargo test --release --test reliability -- --nocapture soak overload come_and_go nobody_reads
+
 # The tests on a single core, where every hand-over needs the scheduler; then the races about the door by the hundred thousand.
 one-core:
     cargo test --release --lib --tests --no-run
@@ -128,6 +133,10 @@ one-core:
 # The budget table against the rivals. Arguments are passed on, for example `just rivals --json`.
 rivals *arguments:
     cargo run --release -p rivals -- {{ arguments }}
+
+# The cost curves of the docs, drawn anew: a minute.
+curves:
+    cargo run --release -p rivals --bin curves -- benches/rivals/curves
 
 # The budget table on all cores and on one, recorded.
 budgets:

@@ -64,6 +64,8 @@ pub use crate::model::policy::OverflowPolicy;
 pub use crate::model::snapshot::Descriptor;
 pub use crate::model::snapshot::DescriptorBuilder;
 pub use crate::model::snapshot::ExactSum;
+pub use crate::model::snapshot::Exemplar;
+pub use crate::model::snapshot::ExemplarLabels;
 pub use crate::model::snapshot::ExponentialBuckets;
 pub use crate::model::snapshot::ExponentialRef;
 pub use crate::model::snapshot::Family;

@@ -2,7 +2,12 @@
 //!
 //! A program that is missing is told as not checked, with how to get it. Servers are children of the test, on loopback.
 #![cfg(all(feature = "prometheus", target_os = "linux", not(miri)))]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
 #[cfg(feature = "http")]
 #[path = "document_storage/program.rs"]
@@ -18,10 +23,12 @@ use crate::parser::parse;
 use crate::support::PATIENCE;
 use crate::support::running;
 use crate::support::scaled;
+use mvx_metrics::ExemplarLabels;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Unit;
 use mvx_metrics::export::prometheus::Encoder;
+use mvx_metrics::export::prometheus::Escaping;
 use mvx_metrics::export::prometheus::Format;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -51,6 +58,16 @@ impl MetricEvent for Save {
     }
 }
 
+/// The exemplar of an event; of one event none.
+fn mark(save: &Save, labels: &mut ExemplarLabels) {
+    if !save.user.is_empty() {
+        labels.trace(u128::from(save.bytes) << 64 | 7, save.bytes);
+        // What has to be escaped is not among them: the reference parser takes no escaped quote in an exemplar, and Prometheus 2.42 keeps the backslashes.
+        let plain = save.user.chars().filter(|c| !matches!(c, '"' | '\\' | '\n'));
+        labels.label("note", &*plain.take(3).collect::<String>());
+    }
+}
+
 /// Two recorders of every kind of metric, with awkward labels and large numbers.
 fn busy() -> MetricsRuntime {
     let runtime = running("real");
@@ -59,7 +76,9 @@ fn busy() -> MetricsRuntime {
             .recorder::<Save>(id)
             .entity("document storage")
             .counter("document.saves", |c| {
-                c.help("Documents\nsaved, by \"user\".").label("user", |e| e.user.as_str().into())
+                c.help("Documents\nsaved, by \"user\".")
+                    .label("user", |e| e.user.as_str().into())
+                    .exemplar(mark)
             })
             .counter("document.written", |c| c.help("Bytes.").unit(Unit::Bytes).value(|e| Some(e.bytes)))
             .gauge("document.last", |g| {
@@ -69,7 +88,10 @@ fn busy() -> MetricsRuntime {
             .average("document.size", |a| a.help("Sizes.").unit(Unit::Bytes).value(|e| Some(e.bytes as f64)))
             .histogram("document.save.duration", |h| {
                 let h = h.help("How long.").unit(Unit::Seconds).bounds(&[0.001, 1.0, 2.5e9]);
-                h.value(|e| Some(e.seconds)).label("user", |e| e.user.as_str().into())
+                h.value(|e| Some(e.seconds)).label("user", |e| e.user.as_str().into()).exemplar(mark)
+            })
+            .exponential_histogram("document.spread", |h| {
+                h.help("How far.").value(|e| Some(e.seconds)).exemplar(mark)
             })
             .summary("document.wait", |s| {
                 let s = s.help("Quantiles.").unit(Unit::Seconds).quantiles(&[0.0, 0.5, 0.999, 1.0]);
@@ -149,6 +171,19 @@ fn by_number(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
     labels
 }
 
+/// Labels, value and seconds of an exemplar.
+type Marked = (BTreeMap<String, String>, f64, String);
+
+/// Every exemplar by its sample's name and labels.
+fn marked(exposition: &Exposition) -> BTreeMap<(String, BTreeMap<String, String>), Marked> {
+    let marked = exposition.samples.iter().filter_map(|sample| {
+        let exemplar = sample.exemplar.clone()?;
+        let labels = exemplar.labels.into_iter().collect();
+        Some(((sample.name.clone(), by_number(sample.labels())), (labels, exemplar.value, exemplar.at)))
+    });
+    marked.collect()
+}
+
 #[test]
 fn promtool_accepts_the_classic_text() {
     let Some(promtool) = program("promtool") else {
@@ -176,7 +211,8 @@ import json, sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 for family in text_string_to_metric_families(sys.stdin.buffer.read().decode()):
     for s in family.samples:
-        print(json.dumps([s.name, s.labels, repr(float(s.value)), family.type, family.unit, family.documentation]))
+        e = s.exemplar and [s.exemplar.labels, float(s.exemplar.value), str(s.exemplar.timestamp)]
+        print(json.dumps([s.name, s.labels, repr(float(s.value)), family.type, family.unit, family.documentation, e]))
 ";
 
 /// Whatever runs Python with the reference parser; that it is missing is told.
@@ -201,13 +237,14 @@ struct Parsed {
     kind: String,
     unit: String,
     help: String,
+    exemplar: Option<Marked>,
 }
 
 fn read(output: Output) -> Vec<Parsed> {
     let line = |line: &str| {
-        let (name, labels, value, kind, unit, help): (_, _, String, _, _, _) =
+        let (name, labels, value, kind, unit, help, exemplar): (_, _, String, _, _, _, _) =
             serde_json::from_str(line).unwrap();
-        Parsed { name, labels: by_number(labels), value: value.parse().unwrap(), kind, unit, help }
+        Parsed { name, labels: by_number(labels), value: value.parse().unwrap(), kind, unit, help, exemplar }
     };
     String::from_utf8(output.stdout).unwrap().lines().map(line).collect()
 }
@@ -218,8 +255,9 @@ fn the_reference_parser_reads_open_metrics_equal() {
     let text = text(&busy(), Format::OpenMetrics);
     let output = parsed(&text);
     assert!(output.status.success(), "{output:?}\n{text}");
-    let (mut found, mut kinds) = (Samples::new(), std::collections::BTreeSet::new());
-    for Parsed { name, labels, value, kind, unit, help } in read(output) {
+    let (mut found, mut exemplars) = (Samples::new(), BTreeMap::new());
+    let mut kinds = std::collections::BTreeSet::new();
+    for Parsed { name, labels, value, kind, unit, help, exemplar } in read(output) {
         if name == "document_saves_total" {
             assert_eq!((kind.as_str(), help.as_str()), ("counter", "Documents\nsaved, by \"user\"."));
         }
@@ -232,9 +270,15 @@ fn the_reference_parser_reads_open_metrics_equal() {
             assert_eq!(&kind, expected, "{name}");
             kinds.insert(kind);
         }
+        if let Some(exemplar) = exemplar {
+            exemplars.insert((name.clone(), labels.clone()), exemplar);
+        }
         assert!(found.insert((name.clone(), labels), value).is_none(), "{name} twice");
     }
-    assert_eq!(found, samples(&parse(&text).unwrap()));
+    let parsed = parse(&text).unwrap();
+    assert_eq!(found, samples(&parsed));
+    assert_eq!(exemplars, marked(&parsed));
+    assert!(exemplars.len() > 20, "{}", exemplars.len());
     assert_eq!(kinds.len(), 3, "{kinds:?}");
     assert!(!parsed(text.trim_end_matches("# EOF\n")).status.success(), "it says no to a cut text");
 }
@@ -288,6 +332,60 @@ fn promtool_accepts_what_documents_show() {
     }
 }
 
+/// Prints every sample, in either text format, and the names that the reference makes of some.
+const BOTH: &str = "\
+import json, sys
+from prometheus_client import parser
+from prometheus_client.openmetrics import exposition, parser as open_parser
+text = sys.stdin.buffer.read().decode()
+read = open_parser if text.endswith('# EOF\\n') else parser
+for family in read.text_string_to_metric_families(text):
+    for s in family.samples:
+        print(json.dumps([s.name, s.labels, repr(float(s.value))]))
+";
+
+#[test]
+fn the_reference_parsers_read_names_of_every_escaping_equal() {
+    let python = std::env::var("MVX_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python)
+        .args(["-c", "from prometheus_client.openmetrics.exposition import ALLOWUTF8"])
+        .stderr(Stdio::null())
+        .status();
+    if !has.is_ok_and(|status| status.success()) {
+        return not_checked(
+            "the reference parsers read names in quotes",
+            "pip install prometheus_client of 0.22 or later, and MVX_PYTHON if it is not python3's",
+        );
+    }
+    for format in [Format::Text, Format::OpenMetrics] {
+        for escaping in [Escaping::Underscores, Escaping::AllowUtf8, Escaping::Dots, Escaping::Values] {
+            let mut text = String::new();
+            let encoder = Encoder::new(format).escaping(escaping).vitals(false);
+            assert_eq!(encoder.encode(&busy().collect(), &mut text).skipped(), []);
+            let output = fed(Command::new(&python).args(["-c", BOTH]), &text);
+            assert!(output.status.success(), "{escaping:?} {output:?}\n{text}");
+            let mut found = BTreeMap::new();
+            for line in String::from_utf8(output.stdout).unwrap().lines() {
+                let (name, labels, value): (String, BTreeMap<String, String>, String) =
+                    serde_json::from_str(line).unwrap();
+                let key = (name, by_number(labels));
+                assert!(found.insert(key, value.parse::<f64>().unwrap()).is_none(), "{line}");
+            }
+            assert_eq!(found, samples(&parse(&text).unwrap()), "{escaping:?}");
+        }
+    }
+    // What a name is by each, as the reference writes it.
+    let names = ["plain", "one_two", "metric.name.with.dots", "a.b_c", "otel.metric.overflow"];
+    let script = "import sys; from prometheus_client.openmetrics import exposition as e\n\
+                  for n in sys.argv[1:]: print(*[e.escape_metric_name(n, s) for s in (e.UNDERSCORES, e.ALLOWUTF8, e.DOTS, e.VALUES)])";
+    let output = fed(Command::new(&python).args(["-c", script]).args(names), "");
+    let expected = "plain plain plain plain\none_two one_two one__two one_two\n\
+                    metric_name_with_dots \"metric.name.with.dots\" metric_dot_name_dot_with_dot_dots U__metric_2e_name_2e_with_2e_dots\n\
+                    a_b_c \"a.b_c\" a_dot_b__c U__a_2e_b__c\n\
+                    otel_metric_overflow \"otel.metric.overflow\" otel_dot_metric_dot_overflow U__otel_2e_metric_2e_overflow\n";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
 /// A child that is ended with the test.
 struct Server(Child);
 
@@ -320,6 +418,17 @@ fn serve(listener: &TcpListener, runtime: &MetricsRuntime, over: &std::sync::ato
     }
 }
 
+/// Ends what serves at an address, also when the test fails.
+struct Ends<'a>(&'a std::sync::atomic::AtomicBool, std::net::SocketAddr);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Release);
+        // Wakes the thread that serves, so that it sees the end.
+        let _ = TcpStream::connect(self.1);
+    }
+}
+
 /// The body of an answer of Prometheus's API.
 fn get(port: u16, path: &str) -> Option<serde_json::Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -345,6 +454,36 @@ fn held(port: u16, job: &str) -> Samples {
             ((name, by_number(labels)), series["value"][1].as_str().unwrap().parse().unwrap())
         })
         .collect()
+}
+
+/// Seconds in whole milliseconds, which is what Prometheus keeps of them.
+fn millis(seconds: &str) -> i64 {
+    let (whole, fraction) = seconds.split_once('.').unwrap();
+    whole.parse::<i64>().unwrap() * 1_000 + fraction[..3].parse::<i64>().unwrap()
+}
+
+/// Labels, value and milliseconds of an exemplar.
+type Held = (BTreeMap<String, String>, f64, i64);
+
+/// The exemplars that Prometheus holds of a job, with their times in milliseconds.
+fn exemplars(port: u16, job: &str) -> BTreeMap<(String, BTreeMap<String, String>), Held> {
+    let query = format!("/api/v1/query_exemplars?query=%7Bjob%3D%22{job}%22%7D&start=0&end=9999999999");
+    let answer = get(port, &query).unwrap_or_default();
+    let series = answer["data"].as_array().cloned().unwrap_or_default();
+    let one = |series: serde_json::Value| {
+        let mut labels: BTreeMap<String, String> =
+            serde_json::from_value(series["seriesLabels"].clone()).unwrap();
+        let name = labels.remove("__name__").unwrap();
+        labels.retain(|key, _| key != "job" && key != "instance");
+        let [exemplar] = series["exemplars"].as_array().unwrap().as_slice() else {
+            panic!("an exemplar that came once is there once: {series}")
+        };
+        let of = serde_json::from_value(exemplar["labels"].clone()).unwrap();
+        let value = exemplar["value"].as_str().unwrap().parse().unwrap();
+        let at = (exemplar["timestamp"].as_f64().unwrap() * 1e3).round() as i64;
+        ((name, by_number(labels)), (of, value, at))
+    };
+    series.into_iter().map(one).collect()
 }
 
 /// Prometheus, scraping these jobs (name, path, target) every second until this is dropped; and the port of its API.
@@ -374,6 +513,7 @@ fn scraping_with(
     let server = Command::new(prometheus)
         .current_dir(dir)
         .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"])
+        .arg("--enable-feature=exemplar-storage")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -463,7 +603,7 @@ fn prometheus_itself_scrapes_every_value_in_both_formats() {
     let dir = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| serve(&listener, &runtime, &over));
-        let _over = support::Over(&over);
+        let _over = Ends(&over, target);
         let jobs = [("open", "/metrics", target), ("text", "/text", target)];
         let (_server, port) = scraping(prometheus, dir.path(), &jobs);
         let end = Instant::now() + SERVER_PATIENCE;
@@ -474,9 +614,14 @@ fn prometheus_itself_scrapes_every_value_in_both_formats() {
                 std::thread::park_timeout(Duration::from_millis(100));
             }
         }
-        drop(_over);
-        // Wakes the thread that serves, so that it sees the end.
-        let _ = TcpStream::connect(target);
+        let in_millis = |(labels, value, at): Marked| (labels, value, millis(&at));
+        let shown = marked(&parse(&text(&runtime, Format::OpenMetrics)).unwrap());
+        let shown: BTreeMap<_, _> = shown.into_iter().map(|(of, it)| (of, in_millis(it))).collect();
+        while exemplars(port, "open") != shown {
+            assert!(Instant::now() < end, "{:#?}\nis not {shown:#?}", exemplars(port, "open"));
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        assert!(shown.len() > 20 && exemplars(port, "text").is_empty());
     });
 }
 

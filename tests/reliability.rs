@@ -95,8 +95,17 @@ fn every_event_of_a_soak_with_back_pressure_is_processed_once() {
         support::insist(recorder, event);
         true
     };
-    let accepted = soak(&recorder, events, waits) + soak(&recorder, events, insists);
+    let waited = soak(&recorder, events, waits);
     recorder.flush_blocking(PATIENCE).unwrap();
+    let half_way = (resident(), live());
+    let accepted = waited + soak(&recorder, events, insists);
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let end = (resident(), live());
+    // A byte for every event of the second half would be more, at any scale.
+    assert!(end.0 <= half_way.0 + (1 << 20) && end.1 <= half_way.1 + (1 << 20), "{half_way:?}, then {end:?}");
+    println!(
+        "{accepted} events accepted; bytes in memory and on the heap half way {half_way:?}, at the end {end:?}"
+    );
     let (accounts, snapshot) = (recorder.accounts(), recorder.snapshot());
     assert_eq!((accepted, accounts.accepted, accounts.processed), (2 * events, 2 * events, 2 * events));
     assert_eq!((accounts.dropped.total(), accounts.pending()), (0, 0));
@@ -252,12 +261,11 @@ fn memory_does_not_grow_with_observations_that_nobody_reads() {
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
 }
 
-/// Bytes of this process in memory.
-#[cfg(target_os = "linux")]
+/// Bytes of this process in memory; 0 where the system does not say.
 fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024)
 }
 
 /// Entries of a directory; none where there is no such one.

@@ -2,6 +2,7 @@
 
 use crate::metric::Interests;
 use crate::metric::batch::Piece;
+use crate::metric::exemplify::Exemplify;
 use crate::metric::label_fields::LabelFields;
 use crate::metric::measure::Amount;
 use crate::metric::measure::Measure;
@@ -72,6 +73,7 @@ pub struct InstrumentBuilder<E, I> {
     keep: Option<Box<dyn Keep<E>>>,
     interests: Interests,
     expiry: Option<Duration>,
+    pub(super) exemplify: Option<Box<dyn Exemplify<E>>>,
     instrument: PhantomData<fn() -> I>,
 }
 
@@ -90,6 +92,7 @@ pub(super) struct Parts<E> {
     pub(super) intake: Intake<E>,
     pub(super) selectors: Selectors<E>,
     expiry: Option<Duration>,
+    exemplify: Option<Box<dyn Exemplify<E>>>,
 }
 
 impl<E: 'static, I> InstrumentBuilder<E, I> {
@@ -107,6 +110,7 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
             keep: None,
             interests: Interests::All,
             expiry: None,
+            exemplify: None,
             instrument: PhantomData,
         }
     }
@@ -325,13 +329,14 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
             }
         };
         let intake = Intake { descriptor, interests: self.interests, keep, value: self.value };
-        Ok(Parts { intake, selectors, expiry: self.expiry })
+        Ok(Parts { intake, selectors, expiry: self.expiry, exemplify: self.exemplify })
     }
 }
 
 impl<E> Parts<E> {
     pub(super) fn into_series<C: Column>(self) -> (Intake<E>, Series<E, C>) {
-        let series = Series::new(Arc::clone(&self.intake.descriptor), self.selectors, self.expiry);
+        let descriptor = Arc::clone(&self.intake.descriptor);
+        let series = Series::new(descriptor, self.selectors, self.expiry, self.exemplify);
         (self.intake, series)
     }
 }

@@ -5,6 +5,7 @@ use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::metric::batch::InPieces;
 use crate::metric::batch::Piece;
+use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
@@ -93,7 +94,9 @@ impl<E: 'static> Metric<E> for Counter<E> {
             Sums::Whole(series) => match whole(amount) {
                 Ok(amount) => {
                     let row = series.row(event, context);
+                    let candidate = series.candidate(row, amount as f64, event, context);
                     add_whole(series, row, amount);
+                    series.keep(row, candidate, Amount::Unsigned(amount), context);
                     Verdict::Accepted
                 }
                 Err(refusal) => Verdict::Refused(refusal),
@@ -101,7 +104,12 @@ impl<E: 'static> Metric<E> for Counter<E> {
             Sums::Fractional(series) => match fraction(amount) {
                 Ok(()) => {
                     let row = series.row(event, context);
-                    add_fraction(series, row, amount)
+                    let candidate = series.candidate(row, amount.as_f64(), event, context);
+                    let verdict = add_fraction(series, row, amount);
+                    if verdict == Verdict::Accepted {
+                        series.keep(row, candidate, amount, context);
+                    }
+                    verdict
                 }
                 Err(refusal) => Verdict::Refused(refusal),
             },
@@ -109,6 +117,13 @@ impl<E: 'static> Metric<E> for Counter<E> {
     }
 
     fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        let has_exemplars = match &self.sums {
+            Sums::Whole(series) => series.has_exemplars(),
+            Sums::Fractional(series) => series.has_exemplars(),
+        };
+        if has_exemplars {
+            return one_by_one(self, batch, context);
+        }
         self.handle_in_pieces(batch, context);
     }
 

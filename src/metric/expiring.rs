@@ -51,7 +51,8 @@ impl Idleness {
 impl<E, C: Column> Series<E, C> {
     /// Takes out the series that were not observed for as long as was asked for; the overflow series stays.
     pub(super) fn expire(&mut self, context: &Context) -> Option<Family> {
-        let (idleness, known, now) = (self.idleness.as_mut()?, self.known.as_mut()?, context.now());
+        let idleness = self.extras.as_mut()?.idleness.as_mut()?;
+        let (known, now) = (self.known.as_mut()?, context.now());
         if self.descriptor.label_keys().is_empty() || !idleness.is_due(now) {
             return None;
         }

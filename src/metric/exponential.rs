@@ -123,7 +123,9 @@ impl<E: 'static> Metric<E> for ExponentialHistogram<E> {
             Err(refusal) => return Verdict::Refused(refusal),
         };
         let row = self.series.row(event, context);
+        let candidate = self.series.candidate(row, value, event, context);
         if self.series.column_mut().observe(row, value, |sum| amount.add_to(sum)) {
+            self.series.keep(row, candidate, amount, context);
             Verdict::Accepted
         } else {
             Verdict::Refused(Refusal::OutOfRange)

@@ -6,6 +6,7 @@ use crate::metric::Metric;
 use crate::metric::batch::InPieces;
 use crate::metric::batch::PIECE;
 use crate::metric::batch::Piece;
+use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::edges::Edges;
@@ -140,9 +141,11 @@ impl<E: 'static> Metric<E> for Histogram<E> {
             Err(refusal) => return Verdict::Refused(refusal),
         };
         let row = self.series.row(event, context);
+        let candidate = self.series.candidate(row, value, event, context);
         let bucket = bucket_of(self.intake.descriptor.bounds(), value);
         let column = self.series.column_mut();
         if column.observe(row, bucket, value, || value, |sum| amount.add_to(sum)) {
+            self.series.keep(row, candidate, amount, context);
             Verdict::Accepted
         } else {
             Verdict::Refused(Refusal::OutOfRange)
@@ -150,6 +153,9 @@ impl<E: 'static> Metric<E> for Histogram<E> {
     }
 
     fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
+        if self.series.has_exemplars() {
+            return one_by_one(self, batch, context);
+        }
         self.handle_in_pieces(batch, context);
     }
 

@@ -27,6 +27,7 @@ mod builder;
 mod counter;
 mod derived;
 mod edges;
+mod exemplify;
 mod expiring;
 mod exponential;
 mod extreme;

@@ -1,17 +1,21 @@
 //! The series of one instrument: label selectors, the index, the live values.
 
 use crate::metric::batch::Piece;
+use crate::metric::exemplify::Candidate;
+use crate::metric::exemplify::Exemplify;
 use crate::metric::expiring::Idleness;
 use crate::metric::index::Identity;
 use crate::metric::index::Index;
 use crate::metric::index::Recalled;
 use crate::metric::index::same_texts;
+use crate::metric::measure::Amount;
 use crate::metric::selector::FEW_LABELS;
 use crate::metric::selector::Labelled;
 use crate::metric::selector::NO_ROW;
 use crate::metric::selector::Rows;
 use crate::metric::selector::Select;
 use crate::metric::selector::SelectFields;
+use crate::model::clock::Timestamp;
 use crate::model::label::Label;
 use crate::model::limits::MAX_LABELS;
 use crate::model::snapshot::Column;
@@ -27,10 +31,16 @@ use std::time::Duration;
 pub(super) struct Series<E, C> {
     selectors: Selectors<E>,
     pub(super) descriptor: Arc<Descriptor>,
-    /// Of series that end when they are idle.
-    pub(super) idleness: Option<Box<Idleness>>,
+    /// What most metrics do without.
+    pub(super) extras: Option<Box<Extras<E>>>,
     /// Made by the first event: of many recorders, most never have one.
     pub(super) known: Option<Box<Known<C>>>,
+}
+
+/// What is kept for series that end when they are idle, and how an event is told as an exemplar.
+pub(super) struct Extras<E> {
+    pub(super) idleness: Option<Idleness>,
+    exemplify: Option<Box<dyn Exemplify<E>>>,
 }
 
 /// How an event names its series.
@@ -79,14 +89,25 @@ pub(super) struct Known<C> {
     limit: usize,
 }
 
+impl<E> Extras<E> {
+    fn see(&mut self, rows: impl Iterator<Item = usize>, now: Timestamp) {
+        if let Some(idleness) = &mut self.idleness {
+            idleness.see(rows, now);
+        }
+    }
+}
+
 impl<E, C: Column> Series<E, C> {
     pub(super) fn new(
         descriptor: Arc<Descriptor>,
         selectors: Selectors<E>,
         expiry: Option<Duration>,
+        exemplify: Option<Box<dyn Exemplify<E>>>,
     ) -> Self {
-        let idleness = expiry.map(|expiry| Box::new(Idleness::new(expiry)));
-        Self { selectors, descriptor, idleness, known: None }
+        let idleness = expiry.map(Idleness::new);
+        let wanted = idleness.is_some() || exemplify.is_some();
+        let extras = wanted.then(|| Box::new(Extras { idleness, exemplify }));
+        Self { selectors, descriptor, extras, known: None }
     }
 
     /// Takes another descriptor of the same labels, and puts it in the place of the instrument's own; not once there are series.
@@ -110,14 +131,50 @@ impl<E, C: Column> Series<E, C> {
             Selectors::Fields(select, order) => known.row_by_fields(&**select, order, event, context),
         };
         known.live.touch(row, context.cut());
-        if let Some(idleness) = &mut self.idleness {
-            idleness.see(std::iter::once(row), context.now());
+        if let Some(extras) = &mut self.extras {
+            extras.see(std::iter::once(row), context.now());
         }
         row
     }
 
     pub(super) fn expiry(&self) -> Option<Duration> {
-        self.idleness.as_ref().map(|idleness| idleness.expiry)
+        let idleness = self.extras.as_ref().and_then(|extras| extras.idleness.as_ref());
+        idleness.map(|idleness| idleness.expiry)
+    }
+
+    /// Whether events are asked to be exemplars, one by one.
+    #[inline]
+    pub(super) fn has_exemplars(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.exemplify.is_some())
+    }
+
+    /// What the event says of itself, if an exemplar is wanted of this value; asked before anything changes.
+    #[inline]
+    pub(super) fn candidate(
+        &self,
+        row: usize,
+        value: f64,
+        event: &E,
+        context: &Context,
+    ) -> Option<Candidate> {
+        let exemplify = self.extras.as_ref()?.exemplify.as_ref()?;
+        let slot = self.descriptor.slot_of(value)?;
+        let wanted = self.known.as_ref()?.live.exemplars().is_wanted(row, slot, context.now());
+        if wanted { Candidate::ask(&**exemplify, slot, event) } else { None }
+    }
+
+    /// Keeps what an accepted event has said of itself.
+    #[inline]
+    pub(super) fn keep(
+        &mut self,
+        row: usize,
+        candidate: Option<Candidate>,
+        value: Amount,
+        context: &Context,
+    ) {
+        if let Some((candidate, known)) = candidate.zip(self.known.as_mut()) {
+            candidate.keep(known.live.exemplars_mut(), row, value, &self.descriptor, context.now());
+        }
     }
 
     /// The one row of an instrument without labels, which counts as changed; made if it is new.
@@ -142,8 +199,8 @@ impl<E, C: Column> Series<E, C> {
             Selectors::Fields(select, order) => {
                 rows_by_fields((&**select, order), known, piece, &mut rows, context);
                 known.live.touch_all(rows.iter(), context.cut());
-                if let Some(idleness) = &mut self.idleness {
-                    idleness.see(rows.iter(), context.now());
+                if let Some(extras) = &mut self.extras {
+                    extras.see(rows.iter(), context.now());
                 }
                 return rows;
             }
@@ -167,8 +224,8 @@ impl<E, C: Column> Series<E, C> {
             }
         }
         known.live.touch_all(rows.iter(), context.cut());
-        if let Some(idleness) = &mut self.idleness {
-            idleness.see(rows.iter(), context.now());
+        if let Some(extras) = &mut self.extras {
+            extras.see(rows.iter(), context.now());
         }
         rows
     }
@@ -194,7 +251,10 @@ impl<E, C: Column> Series<E, C> {
             let index = known.index.as_ref().map_or(0, |index| index.heap_bytes());
             size_of_val(&**known) + size_of_val(&*known.dense) + index + known.live.heap_bytes()
         });
-        self.selectors.heap_bytes() + known
+        let extras = self.extras.as_ref().map_or(0, |extras| {
+            size_of_val(&**extras) + extras.exemplify.as_ref().map_or(0, |ask| size_of_val(&**ask))
+        });
+        self.selectors.heap_bytes() + known + extras
     }
 
     pub(super) fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -8,9 +8,14 @@ use crate::model::snapshot::Kind;
 
 /// The name of a family: that of OpenMetrics, without the suffixes of its samples.
 pub(crate) fn family_name(descriptor: &Descriptor) -> String {
-    let mut name = descriptor.name().as_str().replace('.', "_");
+    dotted_name(descriptor).replace('.', "_")
+}
+
+/// The same for who reads dots: names that are one here are one without dots, too.
+pub(crate) fn dotted_name(descriptor: &Descriptor) -> String {
+    let mut name = descriptor.name().as_str().to_owned();
     let counts = matches!(descriptor.kind(), Kind::Counter | Kind::FloatCounter);
-    if counts && name.len() > TOTAL.len() && name.ends_with(TOTAL) {
+    if counts && name.len() > TOTAL.len() && ends_with_word(&name, "total") {
         name.truncate(name.len() - TOTAL.len());
     }
     if let Some(word) = unit_word(descriptor) {
@@ -50,7 +55,7 @@ pub(crate) fn suffixes(kind: Kind) -> &'static [&'static str] {
 const TOTAL: &str = "_total";
 
 fn ends_with_word(name: &str, word: &str) -> bool {
-    name.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))
+    name.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with(['_', '.']))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod columns;
 mod descriptor;
 mod digest;
 mod exact_sum;
+mod exemplars;
 mod exponential;
 mod exponential_ref;
 mod exponential_scale;
@@ -37,6 +38,14 @@ pub(crate) use self::digest::Digest;
 pub(crate) use self::digest::Digests;
 pub use self::digest::SummaryRef;
 pub use self::exact_sum::ExactSum;
+pub use self::exemplars::Exemplar;
+pub use self::exemplars::ExemplarLabels;
+pub(crate) use self::exemplars::Exemplars;
+#[cfg(feature = "otlp")]
+pub(crate) use self::exemplars::SPAN_ID;
+pub(crate) use self::exemplars::Slot;
+#[cfg(feature = "otlp")]
+pub(crate) use self::exemplars::TRACE_ID;
 pub(crate) use self::exponential::Exponentials;
 pub use self::exponential_ref::ExponentialBuckets;
 pub use self::exponential_ref::ExponentialRef;

@@ -61,7 +61,7 @@ fn a_service_of_any_state_shows_the_pages_beside_its_own() {
     let answer = get(service.address, "/metrics", &["Accept: application/openmetrics-text"]);
     assert_eq!(
         answer.header("content-type"),
-        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores")
     );
     assert!(
         answer.text().contains("events_total{recorder=\"one\"} 1\n") && answer.text().ends_with("# EOF\n")

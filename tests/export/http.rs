@@ -73,11 +73,15 @@ fn metrics_are_served_in_the_format_that_is_asked_for() {
             "text/plain; version=0.0.4; charset=utf-8",
             false,
         ),
-        (OPEN_METRICS, "application/openmetrics-text; version=1.0.0; charset=utf-8", true),
+        (
+            OPEN_METRICS,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+            true,
+        ),
         // Two lines are one header.
         (
             "Accept: text/plain;q=0.1\r\nAccept: application/openmetrics-text",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
             true,
         ),
     ] {

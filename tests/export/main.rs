@@ -12,6 +12,8 @@ mod axum08;
 mod client;
 mod conformance;
 mod console;
+mod escaping;
+mod exemplars;
 mod exporters;
 #[path = "fuzzed.rs"]
 mod fuzz_bodies;

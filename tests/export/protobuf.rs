@@ -25,6 +25,7 @@ use mvx_metrics::RuntimeSnapshot;
 use mvx_metrics::Unit;
 use mvx_metrics::Verdict;
 use mvx_metrics::export::prometheus::Encoder;
+use mvx_metrics::export::prometheus::Escaping;
 use mvx_metrics::export::prometheus::Format;
 use mvx_metrics::export::prometheus::ProtobufEncoder;
 use proptest::prelude::*;
@@ -155,8 +156,12 @@ struct Span {
 }
 
 fn encoded(snapshot: &RuntimeSnapshot) -> Vec<MetricFamily> {
+    escaped(snapshot, Escaping::default())
+}
+
+fn escaped(snapshot: &RuntimeSnapshot, escaping: Escaping) -> Vec<MetricFamily> {
     let mut body = Vec::new();
-    let written = ProtobufEncoder::new().vitals(false).encode(snapshot, &mut body);
+    let written = ProtobufEncoder::new().escaping(escaping).vitals(false).encode(snapshot, &mut body);
     assert_eq!(written.omitted(), []);
     let (mut left, mut families) = (&body[..], Vec::new());
     while !left.is_empty() {
@@ -217,8 +222,12 @@ fn samples(families: &[MetricFamily]) -> BTreeMap<Key, f64> {
 
 /// The same of the text format; of exponential histograms only counts and sums.
 fn expected(snapshot: &RuntimeSnapshot) -> BTreeMap<Key, f64> {
+    in_text(snapshot, Escaping::default())
+}
+
+fn in_text(snapshot: &RuntimeSnapshot, escaping: Escaping) -> BTreeMap<Key, f64> {
     let mut text = String::new();
-    let _ = Encoder::new(Format::Text).vitals(false).encode(snapshot, &mut text);
+    let _ = Encoder::new(Format::Text).escaping(escaping).vitals(false).encode(snapshot, &mut text);
     let exposition = crate::parser::parse(&text).unwrap();
     let samples = exposition.samples.iter().filter(|sample| sample.name != "sizes_bytes_bucket");
     samples
@@ -293,6 +302,34 @@ fn every_sample_is_the_one_of_the_text_format() {
     let of_snapshot = snapshot.families(Fold::Recorder);
     let took = of_snapshot.iter().find(|family| family.descriptor().name().as_str() == "took").unwrap();
     assert_eq!(took.parts()[0].family().series().next().unwrap().started().unix_nanos(), nanos);
+}
+
+#[test]
+fn names_are_those_of_the_text_format_by_every_escaping() {
+    let runtime = running("escaped");
+    let field = Descriptor::builder("custom.one", Kind::Fields).build().unwrap();
+    let recorder = runtime
+        .recorder::<Number>("one")
+        .metric(Custom(field))
+        .counter("document.saves", |c| c.label("user_id", |n| n.0.into()).cardinality(2))
+        .gauge("free_space.left", |g| g.unit(Unit::Bytes).value(|n| Some(n.0)))
+        .histogram("save.took", |h| h.unit(Unit::Seconds).bounds(&[0.5]).value(|n| Some(n.0 as f64)))
+        .average("queue.depth", |a| a.value(|n| Some(n.0 as f64)))
+        .create()
+        .unwrap();
+    (1..5).for_each(|n| recorder.register_event(Number(n)));
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let snapshot = runtime.collect();
+    for (escaping, name, key) in [
+        (Escaping::Underscores, "document_saves_total", "otel_metric_overflow"),
+        (Escaping::AllowUtf8, "document.saves_total", "otel.metric.overflow"),
+        (Escaping::Dots, "document_dot_saves__total", "otel_dot_metric_dot_overflow"),
+        (Escaping::Values, "U__document_2e_saves__total", "U__otel_2e_metric_2e_overflow"),
+    ] {
+        let all = samples(&escaped(&snapshot, escaping));
+        assert_eq!(all, in_text(&snapshot, escaping), "{escaping:?}");
+        assert!(all.keys().any(|(known, labels)| known == name && labels.contains_key(key)), "{all:?}");
+    }
 }
 
 /// Shows one field.

@@ -477,7 +477,10 @@ mod prometheus {
             "--log.level=error",
         ]);
         command
-            .args(["--web.enable-remote-write-receiver", "--enable-feature=native-histograms"])
+            .args([
+                "--web.enable-remote-write-receiver",
+                "--enable-feature=native-histograms,exemplar-storage",
+            ])
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         until("Prometheus is ready", || get(port, "/-/ready").is_some_and(|answer| answer.contains(" 200 ")));
@@ -631,6 +634,76 @@ mod prometheus {
             }
         }
         held.len()
+    }
+
+    /// The exemplars that it holds, each list in the order of time: trace, value, milliseconds.
+    fn exemplars(port: u16) -> BTreeMap<Key, Vec<(String, f64, i64)>> {
+        let query = "/api/v1/query_exemplars?query=%7Bjob%3D%22marked%22%7D&start=0&end=9999999999";
+        let answer = get(port, query).unwrap_or_default();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let series = answer["data"].as_array().cloned().unwrap_or_default();
+        let one = |series: serde_json::Value| {
+            let exemplars = series["exemplars"].as_array().unwrap().iter().map(|exemplar| {
+                let at = (exemplar["timestamp"].as_f64().unwrap() * 1e3).round() as i64;
+                let value = exemplar["value"].as_str().unwrap().parse().unwrap();
+                (exemplar["labels"]["trace_id"].as_str().unwrap().to_owned(), value, at)
+            });
+            (serde_json::from_value(series["seriesLabels"].clone()).unwrap(), exemplars.collect())
+        };
+        series.into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn prometheus_gives_every_exemplar_back_once() {
+        if !is_there() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let _server = start(dir.path(), port);
+        let runtime = running("marked");
+        let exporter = RemoteWriteExporter::builder(&format!("http://127.0.0.1:{port}/api/v1/write"));
+        let kept = pushing(&runtime, exporter.vitals(false).native_histograms(true).build().unwrap());
+        let tell = |n: &Number, labels: &mut mvx_metrics::ExemplarLabels| labels.trace(u128::from(n.0), 0);
+        let recorder = runtime
+            .recorder::<Number>("one")
+            .counter("seen", |c| c.exemplar(tell))
+            .histogram("took", |h| h.bounds(&[4.0, 9.0]).value(|n| Some(n.0)).exemplar(tell))
+            .exponential_histogram("spread", |h| h.value(|n| Some(n.0)).exemplar(tell))
+            .create()
+            .unwrap();
+        // An exemplar of one time after the other: Prometheus keeps one of each millisecond of a series.
+        let mut told: BTreeMap<String, Vec<(String, f64, i64)>> = BTreeMap::new();
+        for number in [3, 5, 7, 60, 1_000] {
+            let before = mvx_metrics::SystemClock::new().now().unix_nanos() / 1_000_000;
+            until("another millisecond", || {
+                mvx_metrics::SystemClock::new().now().unix_nanos() / 1_000_000 > before
+            });
+            recorder.register_event(Number(number));
+            recorder.flush_blocking(PATIENCE).unwrap();
+            runtime.force_flush(PATIENCE).unwrap();
+            let snapshot = kept.latest().unwrap();
+            for family in snapshot.families(Fold::Recorder) {
+                let list = told.entry(family.descriptor().name().to_string()).or_default();
+                for exemplar in family.parts()[0].family().series().next().unwrap().exemplars() {
+                    let at = (exemplar.at().unix_nanos() / 1_000_000) as i64;
+                    let trace = exemplar.labels().get("trace_id").unwrap().to_owned();
+                    let one = (trace, exemplar.value().as_f64(), at);
+                    if !list.contains(&one) {
+                        list.push(one);
+                    }
+                }
+            }
+        }
+        let mut held: BTreeMap<String, Vec<(String, f64, i64)>> = BTreeMap::new();
+        for (labels, exemplars) in exemplars(port) {
+            let name = labels["__name__"].trim_end_matches("_total").trim_end_matches("_bucket");
+            held.entry(name.to_owned()).or_default().extend(exemplars);
+        }
+        held.values_mut().for_each(|list| list.sort_by_key(|(_, _, at)| *at));
+        assert_eq!(held, told);
+        assert_eq!(held.values().map(Vec::len).collect::<Vec<_>>(), [1, 4, 3], "one for each slot");
     }
 
     #[test]

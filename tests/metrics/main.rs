@@ -10,6 +10,7 @@ mod constant_labels;
 mod derive;
 mod derived_metrics;
 mod dynamic_set;
+mod exemplars;
 mod expiry;
 mod exponential;
 mod extremes;

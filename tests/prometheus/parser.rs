@@ -17,6 +17,16 @@ pub struct Sample {
     /// The value as it is written.
     pub text: String,
     pub value: f64,
+    pub exemplar: Option<Exemplar>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[allow(dead_code, reason = "each test of the formats uses a part of it")]
+pub struct Exemplar {
+    pub labels: Vec<(String, String)>,
+    pub value: f64,
+    /// Seconds, as they are written.
+    pub at: String,
 }
 
 #[allow(dead_code, reason = "each test of the formats uses a part of it")]
@@ -53,24 +63,24 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
                 return fail("text behind the end");
             }
         } else if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').ok_or("HELP without a text")?;
+            let (name, help) = family_of(rest)?;
             let help = unescape(help, open)?;
-            if parsed.help.insert(name.to_owned(), help).is_some() {
+            if parsed.help.insert(name, help).is_some() {
                 return fail("a second HELP");
             }
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest.split_once(' ').ok_or("TYPE without a type")?;
+            let (name, kind) = family_of(rest)?;
             let kinds = ["counter", "gauge", "histogram", "summary"];
             let only_open = ["info", "stateset"];
-            if !(kinds.contains(&kind) || open && only_open.contains(&kind)) || !is_name(name) {
-                return fail("no such type, or no name");
+            if !(kinds.contains(&kind) || open && only_open.contains(&kind)) {
+                return fail("no such type");
             }
-            if types.insert(name.to_owned(), kind.to_owned()).is_some() {
+            if types.insert(name.clone(), kind.to_owned()).is_some() {
                 return fail("a second TYPE");
             }
-            name.clone_into(&mut family);
+            family = name;
         } else if let Some(rest) = line.strip_prefix("# UNIT ") {
-            let (name, unit) = rest.split_once(' ').ok_or("UNIT without a unit")?;
+            let (name, unit) = family_of(rest)?;
             if !open || name != family || !name.ends_with(unit) {
                 return fail("a unit that does not fit");
             }
@@ -91,6 +101,10 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
             };
             if !allowed.contains(&suffix) {
                 return fail("a sample that does not belong to its family");
+            }
+            let marked = matches!((kind, suffix), ("counter", "_total") | ("histogram", "_bucket"));
+            if sample.exemplar.is_some() && !(open && marked) {
+                return fail("an exemplar where there is none");
             }
             let mut labels = sample.labels.clone();
             labels.sort();
@@ -116,12 +130,72 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
 
 fn sample(line: &str) -> Result<Sample, String> {
     let end = line.find(['{', ' ']).ok_or("a sample without a value")?;
-    let (name, mut rest) = line.split_at(end);
+    let (name, rest) = line.split_at(end);
+    let (mut labels, rest) = labels(rest)?;
+    let rest = rest.strip_prefix(' ').ok_or("no space before the value")?;
+    let (text, exemplar) = match rest.split_once(" # ") {
+        Some((text, rest)) => (text, Some(exemplar(rest)?)),
+        None => (rest, None),
+    };
+    let value = number(text)?;
+    let name = match labels.first() {
+        Some((key, _)) if key.is_empty() && name.is_empty() => labels.remove(0).1,
+        Some((key, _)) if key.is_empty() => return Err(format!("two names: {line}")),
+        _ if is_name(name) => name.to_owned(),
+        _ => return Err(format!("no name: {name}")),
+    };
+    Ok(Sample { name, labels, text: text.to_owned(), value, exemplar })
+}
+
+fn exemplar(text: &str) -> Result<Exemplar, String> {
+    if !text.starts_with('{') {
+        return Err(format!("an exemplar without labels: {text}"));
+    }
+    let (labels, rest) = labels(text)?;
+    let chars: usize = labels.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum();
+    if chars > 128 {
+        return Err(format!("{chars} characters of labels: {text}"));
+    }
+    let rest = rest.strip_prefix(' ').ok_or("no space before the exemplar's value")?;
+    let (value, at) = rest.split_once(' ').ok_or("an exemplar without a time")?;
+    number(at)?;
+    Ok(Exemplar { labels, value: number(value)?, at: at.to_owned() })
+}
+
+/// Labels in braces, if there are any, and what follows.
+#[allow(clippy::type_complexity, reason = "said once")]
+fn labels(mut rest: &str) -> Result<(Vec<(String, String)>, &str), String> {
     let mut labels = Vec::new();
+    if let Some(after) = rest.strip_prefix("{}") {
+        return Ok((labels, after));
+    }
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside;
         loop {
+            let quoted = match rest.strip_prefix('"') {
+                Some(inside) => {
+                    let (name, after) = quoted(inside)?;
+                    // The name of the metric, which is a key without a value, and the first.
+                    if labels.is_empty() && after.starts_with([',', '}']) {
+                        labels.push((String::new(), name));
+                        rest = &after[1..];
+                        if after.starts_with('}') {
+                            rest = after;
+                            break;
+                        }
+                        continue;
+                    }
+                    rest = after;
+                    Some(name)
+                }
+                None => None,
+            };
             let (key, after) = rest.split_once("=\"").ok_or("a label without a value")?;
+            let key = match quoted {
+                Some(name) if key.is_empty() => name,
+                None if is_name(key) => key.to_owned(),
+                _ => return Err(format!("no key: {key}")),
+            };
             let mut end = None;
             let mut escaped = false;
             for (at, c) in after.char_indices() {
@@ -132,10 +206,7 @@ fn sample(line: &str) -> Result<Sample, String> {
                 escaped = c == '\\' && !escaped;
             }
             let end = end.ok_or("a value without an end")?;
-            if !is_name(key) {
-                return Err(format!("no key: {key}"));
-            }
-            labels.push((key.to_owned(), unescape(&after[..end], true)?));
+            labels.push((key, unescape(&after[..end], true)?));
             rest = &after[end + 1..];
             match rest.chars().next() {
                 Some(',') => rest = &rest[1..],
@@ -145,20 +216,48 @@ fn sample(line: &str) -> Result<Sample, String> {
         }
         rest = &rest[1..];
     }
-    let text = rest.strip_prefix(' ').ok_or("no space before the value")?;
-    let value = match text {
-        "+Inf" => f64::INFINITY,
-        "-Inf" => f64::NEG_INFINITY,
-        "NaN" => f64::NAN,
+    Ok((labels, rest))
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    match text {
+        "+Inf" => Ok(f64::INFINITY),
+        "-Inf" => Ok(f64::NEG_INFINITY),
+        "NaN" => Ok(f64::NAN),
         number if number.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) => {
-            number.parse().map_err(|_| format!("no number: {number}"))?
+            number.parse().map_err(|_| format!("no number: {number}"))
         }
-        other => return Err(format!("no number: {other}")),
-    };
+        other => Err(format!("no number: {other}")),
+    }
+}
+
+/// The name of a family, in quotes where it has to be, and what is said of it.
+fn family_of(rest: &str) -> Result<(String, &str), String> {
+    if let Some(inside) = rest.strip_prefix('"') {
+        let (name, after) = quoted(inside)?;
+        return Ok((name, after.strip_prefix(' ').ok_or("nothing behind a name")?));
+    }
+    let (name, said) = rest.split_once(' ').ok_or("nothing behind a name")?;
     if !is_name(name) {
         return Err(format!("no name: {name}"));
     }
-    Ok(Sample { name: name.to_owned(), labels, text: text.to_owned(), value })
+    Ok((name.to_owned(), said))
+}
+
+/// A name in quotes, which needs them, and what follows.
+fn quoted(inside: &str) -> Result<(String, &str), String> {
+    let mut escaped = false;
+    let end = inside.find(|c| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    let end = end.ok_or("a name without an end")?;
+    let name = unescape(&inside[..end], true)?;
+    if name.is_empty() || is_name(&name) {
+        return Err(format!("quotes without need: {name}"));
+    }
+    Ok((name, &inside[end + 1..]))
 }
 
 fn is_name(name: &str) -> bool {

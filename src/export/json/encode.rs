@@ -258,7 +258,9 @@ fn series(out: &mut String, row: Row<'_>) -> bool {
     out.push_str(r#""labels":"#);
     write::labels(out, row);
     push!(out, r#","started":{},"#, row.series.started().unix_nanos());
-    write::value(out, row.series.value())
+    let shown = write::value(out, row.series.value());
+    write::exemplars(out, row.series);
+    shown
 }
 
 fn comma(out: &mut String, first: &mut bool) {

@@ -6,11 +6,32 @@ use crate::model::snapshot::ExponentialBuckets;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Number;
+use crate::model::snapshot::SeriesRef;
 use crate::model::snapshot::SummaryRef;
 use crate::model::snapshot::ValueRef;
 use std::fmt::Write;
 
-/// Kind and value of a series, the last two fields of its object. False, and nothing written, if there is nothing for this kind.
+/// Another field of the object, if the series has exemplars.
+pub(super) fn exemplars(out: &mut String, series: SeriesRef<'_>) {
+    if series.exemplars().len() == 0 {
+        return;
+    }
+    out.push_str(r#","exemplars":["#);
+    listed(out, series.exemplars(), |out, exemplar| {
+        out.push_str(r#"{"labels":{"#);
+        listed(out, exemplar.labels().iter(), |out, (key, value)| {
+            string(out, key);
+            out.push(':');
+            string(out, value);
+        });
+        out.push_str(r#"},"value":"#);
+        number(out, exemplar.value());
+        push!(out, r#","at":{}}}"#, exemplar.at().unix_nanos());
+    });
+    out.push(']');
+}
+
+/// Kind and value of a series, the last two fields of its object that there always are. False, and nothing written, if there is nothing for this kind.
 pub(super) fn value(out: &mut String, value: ValueRef<'_>) -> bool {
     #[allow(
         unreachable_patterns,

@@ -13,11 +13,14 @@ use crate::export::rows::rows;
 use crate::export::wire::Wire;
 use crate::model::clock::Timestamp;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Exemplar;
 use crate::model::snapshot::ExponentialBuckets;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
 use crate::model::snapshot::Number;
+use crate::model::snapshot::SPAN_ID;
 use crate::model::snapshot::SeriesRef;
+use crate::model::snapshot::TRACE_ID;
 use crate::model::snapshot::ValueRef;
 use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
@@ -408,6 +411,7 @@ fn number_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, number: Numbe
     times(point, since(row, at), 2);
     write_number(point, number);
     attributes(point, 7, row);
+    exemplars(point, 5, row, None);
 }
 
 /// From when to when a total is.
@@ -441,6 +445,7 @@ fn explicit(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: Histog
     point.packed_doubles(7, histogram.bounds().iter().copied());
     attributes(point, 9, row);
     extremes(point, (11, histogram.min()), (12, histogram.max()));
+    exemplars(point, 8, row, None);
 }
 
 fn exponential(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: ExponentialRef<'_>) {
@@ -454,7 +459,40 @@ fn exponential(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, histogram: Exp
     buckets(point, 9, histogram.negative());
     extremes(point, (12, histogram.min()), (13, histogram.max()));
     threshold(point, histogram);
+    exemplars(point, 11, row, None);
 }
+
+/// The exemplars of a series, or those after a time. Ids that are a trace's and a span's go where OTLP has them, other labels beside them.
+fn exemplars(point: &mut Wire<'_>, field: u32, row: Row<'_>, after: Option<Timestamp>) {
+    let new = |exemplar: &&Exemplar| after.is_none_or(|after| exemplar.at() > after);
+    for exemplar in row.series.exemplars().filter(new) {
+        point.nested(field, |message| write_exemplar(message, exemplar));
+    }
+}
+
+fn write_exemplar(message: &mut Wire<'_>, exemplar: &Exemplar) {
+    message.fixed64(2, exemplar.at().unix_nanos());
+    match exemplar.value() {
+        Number::I64(value) => message.sfixed64(6, value),
+        Number::U64(value) => match i64::try_from(value) {
+            Ok(value) => message.sfixed64(6, value),
+            Err(_) => message.double(3, value as f64),
+        },
+        Number::F64(value) => message.double(3, value),
+    }
+    for (key, value) in exemplar.labels().iter() {
+        let id = |digits: usize| u128::from_str_radix(value, 16).ok().filter(|_| value.len() == digits);
+        match (key, id(2 * TRACE_BYTES), id(2 * SPAN_BYTES)) {
+            (TRACE_ID, Some(id), _) => message.bytes(5, &id.to_be_bytes()),
+            (SPAN_ID, _, Some(id)) => message.bytes(4, &(id as u64).to_be_bytes()),
+            _ => key_value(message, 7, key, value),
+        }
+    }
+}
+
+/// The lengths of ids.
+const TRACE_BYTES: usize = 16;
+const SPAN_BYTES: usize = 8;
 
 fn threshold(point: &mut Wire<'_>, histogram: ExponentialRef<'_>) {
     if histogram.zero_threshold() > 0.0 {
@@ -469,11 +507,13 @@ fn write_difference(point: &mut Wire<'_>, row: Row<'_>, between: (Timestamp, Tim
             times(point, between, 2);
             write_number(point, Number::U64(*count));
             attributes(point, 7, row);
+            exemplars(point, 5, row, Some(between.0));
         }
         Value::Sum(sum) => {
             times(point, between, 2);
             write_number(point, Number::F64(*sum));
             attributes(point, 7, row);
+            exemplars(point, 5, row, Some(between.0));
         }
         Value::Histogram { sum, buckets } => {
             times(point, between, 2);
@@ -484,6 +524,7 @@ fn write_difference(point: &mut Wire<'_>, row: Row<'_>, between: (Timestamp, Tim
                 point.packed_doubles(7, histogram.bounds().iter().copied());
             }
             attributes(point, 9, row);
+            exemplars(point, 8, row, Some(between.0));
         }
         Value::Exponential { sum, scale, zeros, positive, negative } => {
             attributes(point, 1, row);
@@ -498,6 +539,7 @@ fn write_difference(point: &mut Wire<'_>, row: Row<'_>, between: (Timestamp, Tim
             if let ValueRef::Exponential(histogram) = row.series.value() {
                 threshold(point, histogram);
             }
+            exemplars(point, 11, row, Some(between.0));
         }
     }
 }

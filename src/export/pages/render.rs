@@ -55,12 +55,12 @@ pub(super) fn render(
     let mut text = String::with_capacity(expected);
     let mut bytes = Vec::new();
     match form.page {
-        Page::Metrics(Exposition::Text(format)) => {
-            let encoder = Encoder::new(format).fold(look.fold).vitals(look.vitals);
+        Page::Metrics(Exposition::Text(format, escaping)) => {
+            let encoder = Encoder::new(format).escaping(escaping).fold(look.fold).vitals(look.vitals);
             let _left_out = encoder.encode(&snapshot, &mut text);
         }
-        Page::Metrics(Exposition::Protobuf) => {
-            let encoder = ProtobufEncoder::new().fold(look.fold).vitals(look.vitals);
+        Page::Metrics(Exposition::Protobuf(escaping)) => {
+            let encoder = ProtobufEncoder::new().escaping(escaping).fold(look.fold).vitals(look.vitals);
             bytes = std::mem::take(&mut text).into_bytes();
             let _left_out = encoder.encode(&snapshot, &mut bytes);
         }

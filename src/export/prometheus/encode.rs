@@ -1,11 +1,14 @@
 //! Snapshots as text.
 
+use crate::export::prometheus::Escaping;
 use crate::export::prometheus::Format;
+use crate::export::prometheus::exemplars::by_bound;
 use crate::export::prometheus::names::Names;
 use crate::export::prometheus::write;
 use crate::export::prometheus::write::push;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Exemplar;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::Number;
 use crate::model::snapshot::SeriesRef;
@@ -52,6 +55,7 @@ use std::fmt::Write;
 #[derive(Clone, Debug)]
 pub struct Encoder {
     format: Format,
+    escaping: Escaping,
     fold: Fold,
     vitals: bool,
 }
@@ -59,7 +63,27 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder for this format, which shows each recorder by itself, and what the runtime says of itself.
     pub fn new(format: Format) -> Self {
-        Self { format, fold: Fold::default(), vitals: true }
+        Self { format, escaping: Escaping::default(), fold: Fold::default(), vitals: true }
+    }
+
+    /// Writes names as this says; with `_` for dots unless it is called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::export::prometheus::{Encoder, Escaping, Format};
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let mut text = String::new();
+    /// let _ = Encoder::new(Format::Text).escaping(Escaping::AllowUtf8).encode(&runtime.collect(), &mut text);
+    /// assert!(text.contains("# TYPE \"mvx.publication.interval_seconds\" gauge"));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    #[must_use]
+    pub fn escaping(mut self, escaping: Escaping) -> Self {
+        self.escaping = escaping;
+        self
     }
 
     /// Shows recorders one by one or folded.
@@ -109,8 +133,13 @@ impl Encoder {
     /// Metrics without series are left out. Costs time in proportion to the samples; allocates a name for each metric, and otherwise
     /// only as `out` grows. It never touches a recorder.
     pub fn encode(&self, snapshot: &RuntimeSnapshot, out: &mut String) -> Encoded {
-        let mut text =
-            Text { format: self.format, out, names: Names::default(), encoded: Encoded::default() };
+        let mut text = Text {
+            format: self.format,
+            escaping: self.escaping,
+            out,
+            names: Names::default(),
+            encoded: Encoded::default(),
+        };
         let vitals = if self.vitals { snapshot.vitals() } else { Vec::new() };
         let mut families: Vec<_> = snapshot.families(self.fold).into_iter().chain(vitals).collect();
         // A metric of the program's goes before one of ours, and takes the name.
@@ -203,6 +232,7 @@ const NEGATIVE: &str = "OpenMetrics has no negative sum of a summary or a histog
 
 struct Text<'a> {
     format: Format,
+    escaping: Escaping,
     out: &'a mut String,
     names: Names,
     encoded: Encoded,
@@ -221,7 +251,7 @@ impl Text<'_> {
             return;
         }
         let descriptor = family.descriptor();
-        let name = prometheus::family_name(descriptor);
+        let name = self.escaping.family(descriptor);
         match descriptor.kind() {
             Kind::Counter | Kind::FloatCounter => self.typed(family, &name, "counter", Self::counter),
             Kind::Gauge | Kind::UpDown => self.typed(family, &name, "gauge", Self::gauge),
@@ -235,7 +265,7 @@ impl Text<'_> {
             Kind::WindowedSummary | Kind::Rate | Kind::Heartbeat => {
                 self.skip(descriptor, UNKNOWN, family.len() as u64)
             }
-            Kind::Fields => self.fields(family, &name),
+            Kind::Fields => self.fields(family),
         }
     }
 
@@ -264,27 +294,22 @@ impl Text<'_> {
         let open = self.format == Format::OpenMetrics;
         // In 0.0.4 a counter's family has the name of its samples.
         let suffix = if kind == "counter" && !open { "_total" } else { "" };
+        let quote = if self.escaping.quotes(name) { "\"" } else { "" };
         if !descriptor.help().is_empty() {
-            push!(self.out, "# HELP {name}{suffix} ");
+            push!(self.out, "# HELP {quote}{name}{suffix}{quote} ");
             write::escaped(self.out, descriptor.help(), open);
             self.out.push('\n');
         }
-        push!(self.out, "# TYPE {name}{suffix} {kind}\n");
+        push!(self.out, "# TYPE {quote}{name}{suffix}{quote} {kind}\n");
         let unit = if open { prometheus::told_unit(name, descriptor) } else { None };
         if let Some(unit) = unit {
-            push!(self.out, "# UNIT {name} {unit}\n");
+            push!(self.out, "# UNIT {quote}{name}{quote} {unit}\n");
         }
     }
 
     /// Name and labels of a sample; its value comes next.
     fn begin(&mut self, name: &str, suffix: &str, row: Row<'_>, extra: Option<(&str, f64)>) {
-        self.encoded.samples += 1;
-        self.out.push_str(name);
-        self.out.push_str(suffix);
-        let mut first = true;
-        for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
-            write::label(self.out, &mut first, key, value);
-        }
+        let mut first = self.named(name, suffix, row);
         if let Some((key, bound)) = extra {
             self.out.push(if first { '{' } else { ',' });
             first = false;
@@ -295,9 +320,49 @@ impl Text<'_> {
         self.out.push_str(if first { " " } else { "} " });
     }
 
+    /// A sample's name, where it goes, and the labels of its series; whether none was written within the braces yet.
+    fn named(&mut self, name: &str, suffix: &str, row: Row<'_>) -> bool {
+        self.encoded.samples += 1;
+        let mut first = !self.escaping.quotes(name);
+        if first {
+            self.out.push_str(name);
+            self.out.push_str(suffix);
+        } else {
+            push!(self.out, "{{\"{name}{suffix}\"");
+        }
+        for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
+            write::label(self.out, &mut first, self.escaping, key, value);
+        }
+        first
+    }
+
     fn sample(&mut self, name: &str, suffix: &str, row: Row<'_>, value: Number) {
         self.begin(name, suffix, row, None);
         write::number(self.out, value);
+        self.out.push('\n');
+    }
+
+    /// One bucket of a histogram, and the observation that leads to somebody's.
+    fn bucket(&mut self, name: &str, row: Row<'_>, bound: f64, below: u64, exemplar: Option<&Exemplar>) {
+        self.begin(name, "_bucket", row, Some(("le", bound)));
+        push!(self.out, "{below}");
+        self.end(exemplar);
+    }
+
+    /// The end of a line, behind its value. Only OpenMetrics has exemplars.
+    fn end(&mut self, exemplar: Option<&Exemplar>) {
+        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+            self.out.push_str(" # ");
+            let mut first = true;
+            for (key, value) in exemplar.labels().iter() {
+                // Keys of an exemplar have no dots.
+                write::label(self.out, &mut first, Escaping::Underscores, key, value);
+            }
+            self.out.push_str(if first { "{} " } else { "} " });
+            write::number(self.out, exemplar.value());
+            self.out.push(' ');
+            write::seconds(self.out, exemplar.at());
+        }
         self.out.push('\n');
     }
 
@@ -315,7 +380,9 @@ impl Text<'_> {
             ValueRef::FloatCounter(sum) => Number::F64(sum),
             _ => return self.skip(descriptor, UNKNOWN, 1),
         };
-        self.sample(name, "_total", row, value);
+        self.begin(name, "_total", row, None);
+        write::number(self.out, value);
+        self.end(row.series.exemplars().next());
         self.created(name, row);
     }
 
@@ -333,11 +400,11 @@ impl Text<'_> {
             return self.skip(descriptor, UNKNOWN, 1);
         };
         let mut count = 0;
+        let mut exemplars = by_bound(row.series);
         let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
         for (bound, below) in bounds.zip(histogram.cumulative()) {
             count = below;
-            self.begin(name, "_bucket", row, Some(("le", bound)));
-            push!(self.out, "{below}\n");
+            self.bucket(name, row, bound, below, exemplars.up_to(bound));
         }
         let rises = histogram.bounds().first().is_none_or(|bound| *bound >= 0.0)
             && histogram.min().is_none_or(|min| min >= 0.0);
@@ -350,10 +417,10 @@ impl Text<'_> {
             return self.skip(descriptor, UNKNOWN, 1);
         };
         let mut count = 0;
+        let mut exemplars = by_bound(row.series);
         super::explicit::each_bound(histogram, |bound, below| {
             count = below;
-            self.begin(name, "_bucket", row, Some(("le", bound)));
-            push!(self.out, "{below}\n");
+            self.bucket(name, row, bound, below, exemplars.up_to(bound));
         });
         let rises = histogram.min().is_none_or(|min| min >= 0.0);
         self.totals(name, row, descriptor, (histogram.sum(), count), rises);
@@ -423,24 +490,20 @@ impl Text<'_> {
     fn state_set(&mut self, family: &ExportedFamily<'_>, name: &str) {
         let kind = if self.format == Format::OpenMetrics { "stateset" } else { "gauge" };
         self.typed(family, name, kind, |text, name, row, descriptor| {
-            let (Some(states), Some(key)) = (row.series.value().states(), descriptor.state_key()) else {
+            let Some(states) = row.series.value().states() else {
                 return text.skip(descriptor, UNKNOWN, 1);
             };
             for (state, on) in states.iter() {
-                text.encoded.samples += 1;
-                text.out.push_str(name);
-                let mut first = true;
-                for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
-                    write::label(text.out, &mut first, key, value);
-                }
-                write::label(text.out, &mut first, key.as_str(), state);
+                // OpenMetrics wants the states by the name of the family.
+                let mut first = text.named(name, "", row);
+                write::written_label(text.out, &mut first, text.escaping, name, state);
                 push!(text.out, "}} {}\n", u8::from(on));
             }
         });
     }
 
     /// A family for each field, in the order of their names.
-    fn fields(&mut self, family: &ExportedFamily<'_>, name: &str) {
+    fn fields(&mut self, family: &ExportedFamily<'_>) {
         let descriptor = family.descriptor();
         let mut fields = BTreeSet::new();
         for series in family.parts().iter().flat_map(|part| part.family().series()) {
@@ -450,7 +513,7 @@ impl Text<'_> {
         }
         for field in fields {
             let of_field = |row: &Row<'_>| row.series.value().field(field.as_str());
-            let name = format!("{name}_{field}");
+            let name = self.escaping.field(descriptor, field.as_str());
             let rows = || {
                 let parts = family.parts().iter();
                 parts.flat_map(|part| part.family().series().map(|series| Row { part, series }))

@@ -11,12 +11,14 @@
 //! | average | `summary` without quantiles | `_sum`, `_count`, in OpenMetrics with `_created` |
 //! | custom fields | a `gauge` for each field | the name, `_` and the field's |
 //!
-//! Dots become `_`, and the unit's word ends the name: `document.save.duration` in seconds is `document_save_duration_seconds`. Integers are
+//! Dots become `_`, unless the reader asks for another [`Escaping`], and the unit's word ends the name: `document.save.duration` in seconds is `document_save_duration_seconds`. Integers are
 //! printed in full, floats with the fewest digits that read back equal. The overflow series has the label `otel_metric_overflow="true"`.
 //! Series stand in the order of the metrics' names, then of the recorders' creation, then of their own, so two encodings of a snapshot are
 //! equal byte for byte.
 
 mod encode;
+mod escaping;
+mod exemplars;
 mod explicit;
 mod format;
 mod names;
@@ -26,6 +28,9 @@ mod write;
 pub use encode::Encoded;
 pub use encode::Encoder;
 pub use encode::Skipped;
+pub use escaping::Escaping;
+#[cfg(feature = "remote-write")]
+pub(in crate::export) use exemplars::by_bound;
 #[cfg(any(feature = "remote-write", feature = "prometheus-client026"))]
 pub(crate) use explicit::each_bound;
 pub use format::Exposition;

@@ -1,6 +1,8 @@
 //! The protobuf format that Prometheus scrapes: `io.prometheus.client.MetricFamily`, each behind its length
 //! (<https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>).
 
+use crate::export::prometheus::Escaping;
+use crate::export::prometheus::exemplars::by_bound;
 use crate::export::prometheus::explicit;
 use crate::export::prometheus::names::Names;
 use crate::export::rows::Row;
@@ -11,6 +13,7 @@ use crate::export::wire::Wire;
 use crate::model::clock::Timestamp;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Exemplar;
 use crate::model::snapshot::ExponentialBuckets;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::HistogramRef;
@@ -23,7 +26,7 @@ use std::borrow::Cow;
 
 /// Writes snapshots in Prometheus's protobuf format, which alone has native histograms.
 ///
-/// Names are those of the text format 0.0.4. Every number is a double there: integers beyond 2^53 are rounded. An exponential histogram is a
+/// Names are those of the text format 0.0.4, or as a reader asks for them by [`escaping`](Self::escaping). Every number is a double there: integers beyond 2^53 are rounded. An exponential histogram is a
 /// native one, exactly, down to the coarsest scale that Prometheus has (-4); a family with a coarser one has explicit buckets. One finer than Prometheus's finest
 /// (8) is merged to that, exactly.
 ///
@@ -50,6 +53,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, Default)]
 pub struct ProtobufEncoder {
     selection: Selection,
+    escaping: Escaping,
 }
 
 /// `MetricType` of the format.
@@ -74,6 +78,27 @@ impl ProtobufEncoder {
         "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
     }
 
+    /// Writes names as this says, by [`Escaping::AllowUtf8`] with their dots; with `_` for dots unless it is called. An info is `.info` then, and the label of a state set
+    /// has no dots: both are counted here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::MetricsRuntime;
+    /// use mvx_metrics::export::prometheus::{Escaping, ProtobufEncoder};
+    ///
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let mut body = Vec::new();
+    /// let _ = ProtobufEncoder::new().escaping(Escaping::AllowUtf8).encode(&runtime.collect(), &mut body);
+    /// assert!(String::from_utf8_lossy(&body).contains("mvx.publication.interval_seconds"));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    #[must_use]
+    pub fn escaping(mut self, escaping: Escaping) -> Self {
+        self.escaping = escaping;
+        self
+    }
+
     /// Shows recorders one by one or folded.
     #[must_use]
     pub fn fold(mut self, fold: Fold) -> Self {
@@ -95,12 +120,12 @@ impl ProtobufEncoder {
         let (mut written, mut names) = (Written::default(), Names::default());
         let numbers = Selection { counted: true, ..self.selection };
         for family in numbers.families(snapshot, &mut written) {
-            let name = prometheus::family_name(family.descriptor());
+            let name = self.escaping.family(family.descriptor());
             if family.descriptor().kind() == Kind::Fields {
-                fields(out, &family, &name, &mut names, &mut written);
+                fields(out, &family, self.escaping, &mut names, &mut written);
             } else if names.take(&name, family.descriptor().kind()) {
                 written.series += family.len() as u64;
-                whole(out, &family, &name);
+                whole(out, &family, &name, self.escaping);
             } else {
                 written.omit(family.descriptor(), TAKEN, family.len() as u64);
             }
@@ -110,7 +135,7 @@ impl ProtobufEncoder {
 }
 
 /// A family of which every series is a metric.
-fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
+fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str, escaping: Escaping) {
     let kind = match family.descriptor().kind() {
         Kind::Counter | Kind::FloatCounter => Type::Counter,
         Kind::Average | Kind::Summary => Type::Summary,
@@ -125,7 +150,7 @@ fn whole(out: &mut Vec<u8>, family: &ExportedFamily<'_>, name: &str) {
         head(message, family.descriptor(), &name, kind);
         for row in rows(family) {
             message.nested(4, |metric| {
-                labels(metric, row);
+                labels(metric, row, escaping);
                 value(metric, row, native);
             });
         }
@@ -141,7 +166,7 @@ pub(in crate::export) fn can_be_native(family: &ExportedFamily<'_>) -> bool {
 fn fields(
     out: &mut Vec<u8>,
     family: &ExportedFamily<'_>,
-    name: &str,
+    escaping: Escaping,
     names: &mut Names,
     written: &mut Written,
 ) {
@@ -152,7 +177,7 @@ fn fields(
     all.sort_unstable();
     all.dedup();
     for field in all {
-        let name = format!("{name}_{field}");
+        let name = escaping.field(family.descriptor(), field);
         let present = || rows(family).filter_map(|row| Some((row, row.series.value().field(field)?)));
         if !names.take(&name, Kind::Gauge) {
             written.omit(family.descriptor(), TAKEN, present().count() as u64);
@@ -163,7 +188,7 @@ fn fields(
             for (row, number) in present() {
                 written.series += 1;
                 message.nested(4, |metric| {
-                    labels(metric, row);
+                    labels(metric, row, escaping);
                     metric.nested(2, |gauge| gauge.double(1, number.as_f64()));
                 });
             }
@@ -188,15 +213,13 @@ fn head(message: &mut Wire<'_>, descriptor: &Descriptor, name: &str, kind: Type)
     }
 }
 
-fn labels(metric: &mut Wire<'_>, row: Row<'_>) {
+fn labels(metric: &mut Wire<'_>, row: Row<'_>, escaping: Escaping) {
+    let mut written = String::new();
     for (key, value) in row.labels() {
+        written.clear();
+        escaping.write(&mut written, key);
         metric.nested(1, |pair| {
-            // Our own key of the overflow series has dots, and no other has.
-            if key.contains('.') {
-                pair.string(1, &key.replace('.', "_"))
-            } else {
-                pair.string(1, key)
-            }
+            pair.string(1, &written);
             pair.string(2, value);
         });
     }
@@ -207,6 +230,9 @@ fn value(metric: &mut Wire<'_>, row: Row<'_>, native: bool) {
     let mut counter = |value: f64| {
         metric.nested(3, |counter| {
             counter.double(1, value);
+            if let Some(one) = row.series.exemplars().next() {
+                counter.nested(2, |message| exemplar(message, one));
+            }
             time(counter, 3, started);
         });
     };
@@ -231,9 +257,9 @@ fn value(metric: &mut Wire<'_>, row: Row<'_>, native: bool) {
             }
             time(summary, 4, started);
         }),
-        ValueRef::Histogram(histogram) => metric.nested(7, |message| classic(message, histogram, started)),
+        ValueRef::Histogram(histogram) => metric.nested(7, |message| classic(message, row, histogram)),
         ValueRef::Exponential(histogram) => {
-            metric.nested(7, |message| exponential(message, histogram, started, native));
+            metric.nested(7, |message| exponential(message, row, histogram, native));
         }
         // A family for each field; and the rest are numbers by now.
         ValueRef::Fields(_) | ValueRef::Timed(_) | ValueRef::Info | ValueRef::StateSet(_) => {}
@@ -248,21 +274,37 @@ fn time(message: &mut Wire<'_>, field: u32, at: Timestamp) {
     });
 }
 
-fn classic(message: &mut Wire<'_>, histogram: HistogramRef<'_>, started: Timestamp) {
+fn classic(message: &mut Wire<'_>, row: Row<'_>, histogram: HistogramRef<'_>) {
     message.uint64(1, histogram.count());
     message.double(2, histogram.sum());
+    let mut exemplars = by_bound(row.series);
     let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
     for (bound, below) in bounds.zip(histogram.cumulative()) {
-        bucket(message, bound, below);
+        bucket(message, bound, below, exemplars.up_to(bound));
     }
-    time(message, 15, started);
+    time(message, 15, row.series.started());
 }
 
-fn bucket(message: &mut Wire<'_>, bound: f64, below: u64) {
+fn bucket(message: &mut Wire<'_>, bound: f64, below: u64, one: Option<&Exemplar>) {
     message.nested(3, |bucket| {
         bucket.uint64(1, below);
         bucket.double(2, bound);
+        if let Some(one) = one {
+            bucket.nested(3, |message| exemplar(message, one));
+        }
     });
+}
+
+/// An observation that leads to where it came from.
+fn exemplar(message: &mut Wire<'_>, exemplar: &Exemplar) {
+    for (key, value) in exemplar.labels().iter() {
+        message.nested(1, |pair| {
+            pair.string(1, key);
+            pair.string(2, value);
+        });
+    }
+    message.double(2, exemplar.value().as_f64());
+    time(message, 3, exemplar.at());
 }
 
 /// The scales that Prometheus calls schemas.
@@ -270,11 +312,15 @@ const COARSEST: i32 = -4;
 pub(in crate::export) const FINEST: i32 = 8;
 
 /// As a native histogram, or with explicit buckets.
-fn exponential(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: Timestamp, native: bool) {
+fn exponential(message: &mut Wire<'_>, row: Row<'_>, histogram: ExponentialRef<'_>, native: bool) {
+    let started = row.series.started();
     message.uint64(1, histogram.count());
     message.double(2, histogram.sum());
     if !native {
-        explicit::each_bound(histogram, |bound, below| bucket(message, bound, below));
+        let mut exemplars = by_bound(row.series);
+        explicit::each_bound(histogram, |bound, below| {
+            bucket(message, bound, below, exemplars.up_to(bound));
+        });
         return time(message, 15, started);
     }
     let histogram = histogram.at_scale(histogram.scale().min(FINEST));
@@ -288,6 +334,9 @@ fn exponential(message: &mut Wire<'_>, histogram: ExponentialRef<'_>, started: T
         span(message, 12, 0, 0);
     }
     time(message, 15, started);
+    for one in row.series.exemplars() {
+        message.nested(16, |message| exemplar(message, one));
+    }
 }
 
 /// So many empty buckets in a row are written as such; more begin another span.

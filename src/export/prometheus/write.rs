@@ -1,5 +1,6 @@
 //! Numbers, labels and texts as the formats write them.
 
+use crate::export::prometheus::Escaping;
 use crate::model::clock::Timestamp;
 use crate::model::snapshot::Number;
 use std::fmt::Write;
@@ -39,16 +40,30 @@ pub(super) fn seconds(out: &mut String, time: Timestamp) {
 }
 
 /// One label; with a comma before it, if it is not the first. A blank value is an absent label.
-pub(super) fn label(out: &mut String, first: &mut bool, key: &str, value: &str) {
+pub(super) fn label(out: &mut String, first: &mut bool, escaping: Escaping, key: &str, value: &str) {
     if value.is_empty() {
         return;
     }
     out.push(if std::mem::take(first) { '{' } else { ',' });
     // Keys of ours have dots; a user's key has none.
-    key.chars().for_each(|c| out.push(if c == '.' { '_' } else { c }));
+    let quoted = escaping.quotes(key);
+    if quoted {
+        out.push('"');
+    }
+    escaping.write(out, key);
+    if quoted {
+        out.push('"');
+    }
     out.push_str("=\"");
     escaped(out, value, true);
     out.push('"');
+}
+
+/// One whose key is written as this escaping has it.
+pub(super) fn written_label(out: &mut String, first: &mut bool, escaping: Escaping, key: &str, value: &str) {
+    // Neither does anything to a key: one has nothing left to do, the other never does.
+    let as_it_is = if escaping == Escaping::AllowUtf8 { escaping } else { Escaping::Underscores };
+    label(out, first, as_it_is, key, value);
 }
 
 /// A text on one line: `\` and line ends escaped, and quotes where they would end it.
@@ -103,10 +118,13 @@ mod tests {
         assert_eq!(written(|out| escaped(out, "\"\\n", false)), "\"\\\\n");
         let labels = written(|out| {
             let mut first = true;
-            label(out, &mut first, "a.b", "\"");
-            label(out, &mut first, "blank", "");
-            label(out, &mut first, "c", "d");
+            label(out, &mut first, Escaping::Underscores, "a.b", "\"");
+            label(out, &mut first, Escaping::Underscores, "blank", "");
+            label(out, &mut first, Escaping::AllowUtf8, "a.b", "c");
+            label(out, &mut first, Escaping::AllowUtf8, "c", "d");
+            written_label(out, &mut first, Escaping::Dots, "a_dot_b__c", "e");
         });
-        assert_eq!(labels, "{a_b=\"\\\"\",c=\"d\"");
+        let expected = "{a_b=\"\\\"\",\"a.b\"=\"c\",c=\"d\",a_dot_b__c=\"e\"";
+        assert_eq!(labels, expected);
     }
 }

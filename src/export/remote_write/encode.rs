@@ -3,6 +3,7 @@
 use crate::export::prometheus::FINEST;
 use crate::export::prometheus::Names;
 use crate::export::prometheus::buckets;
+use crate::export::prometheus::by_bound;
 use crate::export::prometheus::can_be_native;
 use crate::export::prometheus::each_bound;
 use crate::export::prometheus::float;
@@ -14,6 +15,7 @@ use crate::export::wire::Wire;
 use crate::model::clock::Timestamp;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Exemplar;
 use crate::model::snapshot::ExponentialRef;
 use crate::model::snapshot::Kind;
 use crate::model::snapshot::ValueRef;
@@ -26,6 +28,8 @@ pub(super) struct Point {
     pub(super) labels: Box<[u8]>,
     pub(super) value: Value,
     pub(super) started: Timestamp,
+    /// Encoded, with their times in milliseconds, in the order of these.
+    pub(super) exemplars: Vec<(i64, Box<[u8]>)>,
 }
 
 /// What a series has at a time.
@@ -131,23 +135,31 @@ impl<'a> Series<'a> {
         let native = native && can_be_native(family);
         for row in rows(family) {
             match row.series.value() {
-                ValueRef::Counter(count) => self.point(&name, "_total", row, None, count as f64),
-                ValueRef::FloatCounter(sum) => self.point(&name, "_total", row, None, sum),
+                ValueRef::Counter(count) => {
+                    self.marked(&name, "_total", row, None, count as f64, row.series.exemplars().next());
+                }
+                ValueRef::FloatCounter(sum) => {
+                    self.marked(&name, "_total", row, None, sum, row.series.exemplars().next());
+                }
                 ValueRef::Gauge(value) => self.point(&name, "", row, None, value),
                 ValueRef::UpDown(level) => self.point(&name, "", row, None, level as f64),
                 ValueRef::Histogram(histogram) => {
+                    let mut exemplars = by_bound(row.series);
                     let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
                     for (bound, below) in bounds.zip(histogram.cumulative()) {
-                        self.point(&name, "_bucket", row, Some(("le", bound)), below as f64);
+                        let le = Some(("le", bound));
+                        self.marked(&name, "_bucket", row, le, below as f64, exemplars.up_to(bound));
                     }
                     self.totals(&name, row, histogram.sum(), histogram.count());
                 }
                 ValueRef::Exponential(histogram) if native => {
-                    self.whole(&name, "", row, None, Value::native(histogram));
+                    self.whole(&name, "", row, None, (Value::native(histogram), row.series.exemplars()));
                 }
                 ValueRef::Exponential(histogram) => {
+                    let mut exemplars = by_bound(row.series);
                     each_bound(histogram, |bound, below| {
-                        self.point(&name, "_bucket", row, Some(("le", bound)), below as f64);
+                        let le = Some(("le", bound));
+                        self.marked(&name, "_bucket", row, le, below as f64, exemplars.up_to(bound));
                     });
                     self.totals(&name, row, histogram.sum(), histogram.count());
                 }
@@ -218,16 +230,28 @@ impl<'a> Series<'a> {
         bound: Option<(&'static str, f64)>,
         value: f64,
     ) {
-        self.whole(name, suffix, row, bound, Value::Number(value));
+        self.marked(name, suffix, row, bound, value, None);
     }
 
-    fn whole(
+    fn marked(
         &mut self,
         name: &str,
         suffix: &str,
         row: Row<'_>,
         bound: Option<(&'static str, f64)>,
-        value: Value,
+        value: f64,
+        exemplar: Option<&Exemplar>,
+    ) {
+        self.whole(name, suffix, row, bound, (Value::Number(value), exemplar.into_iter()));
+    }
+
+    fn whole<'e>(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        row: Row<'_>,
+        bound: Option<(&'static str, f64)>,
+        (value, exemplars): (Value, impl Iterator<Item = &'e Exemplar>),
     ) {
         let Scratch { name: whole, bound: le, encoded } = &mut self.scratch;
         whole.clear();
@@ -257,8 +281,26 @@ impl<'a> Series<'a> {
             });
         }
         let labels = encoded.as_slice().into();
-        self.points.push(Point { labels, value, started: row.series.started() });
+        let mut exemplars: Vec<_> = exemplars.map(exemplar).collect();
+        exemplars.sort_by_key(|(at, _)| *at);
+        self.points.push(Point { labels, value, started: row.series.started(), exemplars });
     }
+}
+
+/// `prometheus.Exemplar`, and its time.
+fn exemplar(exemplar: &Exemplar) -> (i64, Box<[u8]>) {
+    let at = i64::try_from(exemplar.at().unix_nanos() / 1_000_000).unwrap_or(i64::MAX);
+    let mut encoded = Vec::new();
+    let mut message = Wire::new(&mut encoded);
+    for (key, value) in exemplar.labels().iter() {
+        message.nested(1, |pair| {
+            pair.string(1, key);
+            pair.string(2, value);
+        });
+    }
+    message.double(2, exemplar.value().as_f64());
+    message.uint64(3, at as u64);
+    (at, encoded.into())
 }
 
 /// A label key as Prometheus has it: our own key of the overflow series has dots, and no other has.
@@ -276,13 +318,15 @@ pub(super) struct Sent {
     pub(super) samples: Vec<(Value, i64)>,
     /// Since when it counts; none for one that ends here.
     pub(super) started: Option<Timestamp>,
+    /// Exemplars that the receiver has not seen.
+    pub(super) exemplars: Vec<(i64, Box<[u8]>)>,
 }
 
 /// A request of these series, not yet compressed.
 pub(super) fn request(series: &[Sent], metadata: &[Metadata]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut wire = Wire::new(&mut body);
-    for Sent { labels, samples, .. } in series {
+    for Sent { labels, samples, exemplars, .. } in series {
         wire.nested(1, |message| {
             message.raw(labels);
             for (value, at) in samples {
@@ -296,6 +340,9 @@ pub(super) fn request(series: &[Sent], metadata: &[Metadata]) -> Vec<u8> {
                         histogram.uint64(15, *at as u64);
                     }),
                 }
+            }
+            for (_, encoded) in exemplars {
+                message.nested(3, |exemplar| exemplar.raw(encoded));
             }
         });
     }

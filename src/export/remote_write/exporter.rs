@@ -8,6 +8,7 @@ use crate::export::push::Route;
 use crate::export::push::Target;
 use crate::export::remote_write::encode;
 use crate::export::remote_write::encode::Metadata;
+use crate::export::remote_write::encode::Point;
 use crate::export::remote_write::encode::Sent;
 use crate::export::remote_write::encode::Series;
 use crate::export::remote_write::encode::Value;
@@ -61,11 +62,13 @@ pub struct RemoteWriteExporter {
 }
 
 /// A series that the receiver has.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 struct Known {
     /// Since when it counts.
     started: Timestamp,
     native: bool,
+    /// The time of its newest exemplar, in milliseconds.
+    exemplified: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -271,11 +274,19 @@ impl Exporter for RemoteWriteExporter {
         self.last = at;
         let mut current: Vec<Sent> = Vec::with_capacity(points.len());
         for point in points {
-            let known = Known { started: point.started, native: point.value.is_native() };
-            let before = self.known.get(&point.labels).filter(|before| **before != known);
-            let marker = before.map(|before| (Value::end(before.native), at - 1));
-            let samples = marker.into_iter().chain([(point.value, at)]).collect();
-            current.push(Sent { labels: point.labels, samples, started: Some(point.started) });
+            let Point { labels, value, started, mut exemplars } = point;
+            let before = self.known.get(&labels);
+            // A receiver has no use for those that it has, nor for older ones.
+            exemplars.retain(|(of, _)| before.is_none_or(|before| *of > before.exemplified));
+            // Prometheus drops those of a native histogram that it does not know yet: it reads them first. They come with the next state.
+            if value.is_native() && before.is_none_or(|before| !before.native) {
+                exemplars.clear();
+            }
+            let other =
+                before.filter(|before| (before.started, before.native) != (started, value.is_native()));
+            let marker = other.map(|other| (Value::end(other.native), at - 1));
+            let samples = marker.into_iter().chain([(value, at)]).collect();
+            current.push(Sent { labels, samples, started: Some(started), exemplars });
         }
         let gone = self.gone(&current, at);
         self.send(gone, &[]).await?;
@@ -303,6 +314,7 @@ impl RemoteWriteExporter {
             labels: labels.clone(),
             samples: vec![(Value::end(known.native), at)],
             started: None,
+            exemplars: Vec::new(),
         })
         .collect()
     }
@@ -315,10 +327,15 @@ impl RemoteWriteExporter {
             let body = encode::request(&series, std::mem::take(&mut metadata));
             let answer = self.client.send(message(&body)?).await?;
             answer.judge("the receiver")?;
-            for Sent { labels, samples, started } in std::mem::replace(&mut series, rest) {
+            for Sent { labels, samples, started, exemplars } in std::mem::replace(&mut series, rest) {
                 let native = samples.last().is_some_and(|(value, _)| value.is_native());
                 match started {
-                    Some(started) => drop(self.known.insert(labels, Known { started, native })),
+                    Some(started) => {
+                        let before = self.known.get(&labels).map(|before| before.exemplified);
+                        let newest = exemplars.last().map(|(at, _)| *at).or(before);
+                        let exemplified = newest.unwrap_or(i64::MIN);
+                        self.known.insert(labels, Known { started, native, exemplified });
+                    }
                     None => drop(self.known.remove(&labels)),
                 }
             }

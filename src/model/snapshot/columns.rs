@@ -8,6 +8,7 @@ use crate::model::snapshot::descriptor::Kind;
 use crate::model::snapshot::digest::Digest;
 use crate::model::snapshot::digest::Digests;
 use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::exemplars::Exemplars;
 use crate::model::snapshot::exponential::Exponentials;
 use crate::model::snapshot::family::Family;
 use crate::model::snapshot::histograms::Histograms;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 pub(crate) struct Live<C> {
     pub(super) keys: SeriesKeys,
     pub(super) column: C,
+    pub(super) exemplars: Exemplars,
     changed: Vec<u64>,
     pub(super) overflowed: u64,
     pub(super) saturated: u64,
@@ -100,7 +102,8 @@ pub(crate) struct Mean {
 impl<C: Column> Live<C> {
     pub(crate) fn new(descriptor: &Descriptor, column: C) -> Self {
         let keys = SeriesKeys::new(descriptor.label_keys_shared());
-        Self { keys, column, changed: Vec::new(), overflowed: 0, saturated: 0 }
+        let exemplars = Exemplars::default();
+        Self { keys, column, exemplars, changed: Vec::new(), overflowed: 0, saturated: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -113,13 +116,23 @@ impl<C: Column> Live<C> {
 
     /// What series and values take on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.keys.heap_bytes(true) + self.column.heap_bytes(true) + heap::vec(&self.changed)
+        let values = self.column.heap_bytes(true) + self.exemplars.heap_bytes(true);
+        self.keys.heap_bytes(true) + values + heap::vec(&self.changed)
     }
 
     /// The value column, for a change of a row that [`touch`](Self::touch) has announced.
     #[inline]
     pub(crate) fn column_mut(&mut self) -> &mut C {
         &mut self.column
+    }
+
+    pub(crate) fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
+    }
+
+    /// The exemplars, for a change of a row that [`touch`](Self::touch) has announced.
+    pub(crate) fn exemplars_mut(&mut self) -> &mut Exemplars {
+        &mut self.exemplars
     }
 
     /// Notes that a series changes in cut `cut`.
@@ -169,6 +182,7 @@ impl<C: Column> Live<C> {
         let mut family = Family::new(Arc::clone(descriptor));
         let (stay, leave) = self.keys.split(is_gone);
         let column = self.column.take_out(is_gone);
+        family.exemplars = self.exemplars.take_out(is_gone);
         (self.keys, family.keys) = (stay, leave);
         if let Some(place) = column.within(&mut family.values) {
             *place = column;

@@ -7,6 +7,8 @@ use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::descriptor::Descriptor;
+use crate::model::snapshot::exemplars::Exemplar;
+use crate::model::snapshot::exemplars::Exemplars;
 use crate::model::snapshot::keys::SeriesKeys;
 use crate::model::snapshot::value::ValueRef;
 use std::fmt;
@@ -38,6 +40,7 @@ pub struct Family {
     pub(super) descriptor: Arc<Descriptor>,
     pub(super) keys: SeriesKeys,
     pub(super) values: Values,
+    pub(super) exemplars: Exemplars,
     pub(super) overflowed: u64,
     pub(super) saturated: u64,
     pub(super) faults: u64,
@@ -48,7 +51,8 @@ impl Family {
     pub fn new(descriptor: Arc<Descriptor>) -> Self {
         let keys = SeriesKeys::new(descriptor.label_keys_shared());
         let values = Values::of(&descriptor);
-        Self { descriptor, keys, values, overflowed: 0, saturated: 0, faults: 0 }
+        let exemplars = Exemplars::default();
+        Self { descriptor, keys, values, exemplars, overflowed: 0, saturated: 0, faults: 0 }
     }
 
     /// The metric's name.
@@ -102,9 +106,14 @@ impl Family {
         self.faults
     }
 
+    /// Exemplars that were left out because their labels were no labels, or too long, or their value was not finite.
+    pub fn exemplars_left_out(&self) -> u64 {
+        self.exemplars.left_out()
+    }
+
     /// What it takes on the heap, without what others have as well: its descriptor, and series that it shares with the metric.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.keys.heap_bytes(false) + self.values.heap_bytes(false)
+        self.keys.heap_bytes(false) + self.values.heap_bytes(false) + self.exemplars.heap_bytes(false)
     }
 
     /// What the values of each label take.
@@ -127,6 +136,7 @@ impl Family {
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.values.clear();
+        self.exemplars.clear();
         (self.overflowed, self.saturated, self.faults) = (0, 0, 0);
     }
 }
@@ -181,6 +191,17 @@ impl<'a> SeriesRef<'a> {
         let value = self.family.values.get(self.at, &self.family.descriptor, || self.started());
         // Keys and values always have the same length; the writer sees to it.
         value.unwrap_or(ValueRef::Fields(&[]))
+    }
+
+    /// Observations of its own that lead to where they came from, in the order of their values: of a counter at most one, of a histogram one for each bucket,
+    /// of an exponential histogram up to [`EXPONENTIAL_EXEMPLARS`](crate::limits::EXPONENTIAL_EXEMPLARS), each in another power of two. None, unless the
+    /// metric was told how an event names them.
+    ///
+    /// # Examples
+    ///
+    /// See [`CounterBuilder::exemplar`](crate::CounterBuilder::exemplar).
+    pub fn exemplars(&self) -> impl ExactSizeIterator<Item = &'a Exemplar> + DoubleEndedIterator + use<'a> {
+        self.family.exemplars.of(self.at).iter().map(|(_, exemplar)| exemplar)
     }
 }
 

@@ -121,7 +121,9 @@ impl Folded {
                 self.row_of(other, series, started)
             };
             self.add_value(row, &other.values, series, at);
+            self.family.exemplars.add(row, &other.exemplars, series, &self.shape);
         }
+        self.family.exemplars.leave_out(other.exemplars_left_out());
         self.family.overflowed = self.family.overflowed.saturating_add(other.overflowed);
         self.family.saturated = self.family.saturated.saturating_add(other.saturated);
         self.family.faults = self.family.faults.saturating_add(other.faults);

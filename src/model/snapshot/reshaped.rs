@@ -91,6 +91,7 @@ impl Family {
             }
             coarse.put(series, &buckets, moments.clone());
         }
-        Self { descriptor, values: Values::Histogram(coarse), ..self.clone() }
+        let exemplars = self.exemplars.reshaped(&descriptor);
+        Self { descriptor, values: Values::Histogram(coarse), exemplars, ..self.clone() }
     }
 }

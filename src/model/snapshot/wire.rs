@@ -11,8 +11,10 @@ use crate::model::clock::Timestamp;
 use crate::model::label::LabelSet;
 use crate::model::label::MAX_LABEL_VALUE_BYTES;
 use crate::model::snapshot::descriptor::Descriptor;
+use crate::model::snapshot::exemplars::Exemplar;
 use crate::model::snapshot::family::Family;
 use crate::model::snapshot::wire::shape::Shape;
+use crate::model::snapshot::wire::value::Field;
 use crate::model::snapshot::wire::value::Value;
 use serde::Deserialize;
 use serde::Deserializer;
@@ -31,6 +33,8 @@ struct Written {
     overflow_examples: Vec<Vec<String>>,
     saturated: u64,
     faults: u64,
+    #[serde(default)]
+    exemplars_left_out: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,6 +44,31 @@ struct Series {
     overflow: bool,
     started: u64,
     value: Value,
+    /// What older versions did not have.
+    #[serde(default)]
+    exemplars: Vec<Told>,
+}
+
+/// An exemplar.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    labels: Vec<(String, String)>,
+    value: Field,
+    at: u64,
+}
+
+impl Told {
+    fn of(exemplar: &Exemplar) -> Self {
+        let labels = exemplar.labels().iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Self { labels: labels.collect(), value: Field::of(exemplar.value()), at: exemplar.at().unix_nanos() }
+    }
+
+    fn build(self) -> Result<Exemplar, String> {
+        let pairs = self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let labels = LabelSet::new(pairs).map_err(|error| error.to_string())?;
+        Exemplar::new(labels, self.value.number(), Timestamp::from_unix_nanos(self.at))
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// A family with its descriptor and series, exactly.
@@ -53,6 +82,7 @@ impl Serialize for Family {
                 overflow: overflow == Some(at),
                 started: self.keys.started(at).unix_nanos(),
                 value: Value::of(&self.values, at)?,
+                exemplars: self.exemplars.of(at).iter().map(|(_, exemplar)| Told::of(exemplar)).collect(),
             })
         });
         let written = Written {
@@ -67,6 +97,7 @@ impl Serialize for Family {
                 .collect(),
             saturated: self.saturated,
             faults: self.faults,
+            exemplars_left_out: self.exemplars_left_out(),
         };
         written.serialize(serializer)
     }
@@ -79,8 +110,10 @@ impl<'de> Deserialize<'de> for Family {
         let descriptor = written.metric.build().map_err(D::Error::custom)?;
         let name = descriptor.name().clone();
         let counts = (written.overflowed, written.saturated, written.faults);
-        family(descriptor, written.series, &written.overflow_examples, counts)
-            .map_err(|wrong| D::Error::custom(format!("metric {name}: {wrong}")))
+        let family = family(descriptor, written.series, &written.overflow_examples, counts);
+        let mut family = family.map_err(|wrong| D::Error::custom(format!("metric {name}: {wrong}")))?;
+        family.exemplars.leave_out(written.exemplars_left_out);
+        Ok(family)
     }
 }
 
@@ -96,6 +129,13 @@ fn family(
     for one in series {
         let started = Timestamp::from_unix_nanos(one.started);
         one.value.put(&mut family.values, &family.descriptor)?;
+        let row = family.len();
+        for told in one.exemplars {
+            let exemplar = told.build()?;
+            let slot = family.descriptor.slot_of(exemplar.value().as_f64());
+            let slot = slot.ok_or("an exemplar of a metric that has none")?;
+            family.exemplars.put(row, slot, exemplar, &family.descriptor);
+        }
         if one.overflow {
             if family.keys.overflow().is_some() || !one.labels.is_empty() {
                 return Err("there is one overflow series, and it has no labels".to_owned());

@@ -8,6 +8,7 @@ use crate::model::snapshot::columns::Live;
 use crate::model::snapshot::columns::Mean;
 use crate::model::snapshot::columns::Values;
 use crate::model::snapshot::exact_sum::ExactSum;
+use crate::model::snapshot::exemplars::Exemplar;
 use crate::model::snapshot::family::Family;
 use crate::model::snapshot::histograms::Moments;
 use crate::model::snapshot::states::Present;
@@ -155,6 +156,31 @@ impl<'a> FamilyWriter<'a> {
         });
     }
 
+    /// Gives an exemplar to a counter or a histogram that was stated with these labels; for another one it is a fault. Of several for one bucket the newest stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::{Descriptor, Exemplar, Family, FamilyWriter, Kind, LabelSet, Timestamp};
+    ///
+    /// let mut family = Family::new(Descriptor::builder("hits", Kind::Counter).build()?);
+    /// let exemplar = Exemplar::new(LabelSet::new([("trace_id", "4bf9")])?, 1_u64, Timestamp::from_unix_nanos(7))?;
+    /// let mut writer = FamilyWriter::whole(&mut family);
+    /// writer.counter(&LabelSet::empty(), 3);
+    /// writer.exemplar(&LabelSet::empty(), exemplar.clone());
+    /// drop(writer);
+    /// assert_eq!(family.find(&[]).and_then(|series| series.exemplars().next()), Some(&exemplar));
+    /// # Ok::<(), mvx_metrics::Error>(())
+    /// ```
+    pub fn exemplar(&mut self, labels: &LabelSet, exemplar: Exemplar) {
+        self.begin();
+        let slot = self.family.descriptor.slot_of(exemplar.value().as_f64());
+        match self.rows.get(labels).zip(slot) {
+            Some((row, slot)) => self.family.exemplars.put(*row, slot, exemplar, &self.family.descriptor),
+            None => self.family.faults += 1,
+        }
+    }
+
     /// Brings the family to the state of an instrument: what changed after the cut it holds, in place.
     pub(crate) fn refresh<C: Column>(&mut self, live: &Live<C>) {
         self.written = true;
@@ -169,6 +195,8 @@ impl<'a> FamilyWriter<'a> {
         if let Some(column) = live.column.within(&mut self.family.values) {
             live.rows_changed_after(self.since).for_each(|rows| column.copy(&live.column, rows));
         }
+        let exemplars = &mut self.family.exemplars;
+        live.rows_changed_after(self.since).for_each(|rows| exemplars.copy(&live.exemplars, rows));
         self.family.overflowed = live.overflowed;
         self.family.saturated = live.saturated;
     }

@@ -15,6 +15,7 @@ mod b2;
 mod b20;
 #[cfg(feature = "otlp")]
 pub mod b21;
+mod b22;
 pub mod b23;
 mod b24;
 mod b3;
@@ -23,6 +24,8 @@ mod b5;
 mod b6;
 mod b7;
 mod b8;
+#[cfg(feature = "metrique")]
+mod b9;
 mod bare_queue;
 mod five;
 mod inline;
@@ -146,6 +149,8 @@ pub const ALL: &[(&str, Measure)] = &[
     ("B6", One(b6::measure)),
     ("B7", One(b7::measure)),
     ("B8", One(b8::measure)),
+    #[cfg(feature = "metrique")]
+    ("B9", One(b9::measure)),
     ("B10", Several(b10::measure)),
     ("B11", One(b11::measure)),
     ("B12", One(b12::measure)),
@@ -160,6 +165,7 @@ pub const ALL: &[(&str, Measure)] = &[
     ("B20", One(b20::measure)),
     #[cfg(feature = "otlp")]
     ("B21", One(b21::measure)),
+    ("B22", One(b22::measure)),
     ("B23", One(b23::measure)),
     ("B24", One(b24::counter)),
     ("B24b", One(b24::histogram)),

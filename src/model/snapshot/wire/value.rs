@@ -349,7 +349,7 @@ fn window<T: Held, W>(
 }
 
 impl Field {
-    fn of(number: Number) -> Self {
+    pub(super) fn of(number: Number) -> Self {
         match number {
             Number::U64(value) => Self::U64(value),
             Number::I64(value) => Self::I64(value),
@@ -357,7 +357,7 @@ impl Field {
         }
     }
 
-    fn number(self) -> Number {
+    pub(super) fn number(self) -> Number {
         match self {
             Self::U64(value) => Number::U64(value),
             Self::I64(value) => Number::I64(value),
