@@ -275,9 +275,9 @@ fn the_reference_parser_reads_open_metrics_equal() {
         }
         assert!(found.insert((name.clone(), labels), value).is_none(), "{name} twice");
     }
-    let parsed = parse(&text).unwrap();
-    assert_eq!(found, samples(&parsed));
-    assert_eq!(exemplars, marked(&parsed));
+    let ours = parse(&text).unwrap();
+    assert_eq!(found, samples(&ours));
+    assert_eq!(exemplars, marked(&ours));
     assert!(exemplars.len() > 20, "{}", exemplars.len());
     assert_eq!(kinds.len(), 3, "{kinds:?}");
     assert!(!parsed(text.trim_end_matches("# EOF\n")).status.success(), "it says no to a cut text");
