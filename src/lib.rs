@@ -5,7 +5,7 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(any(feature = "axum08", feature = "prometheus-client026"))]
+#[cfg(any(feature = "axum08", feature = "opentelemetry033", feature = "prometheus-client026"))]
 pub mod bridge;
 #[cfg(any(feature = "export", feature = "sources"))]
 mod edge;
@@ -198,6 +198,7 @@ pub mod _guide {
         #![cfg_attr(feature = "console", doc = include_str!("docs/exporters_console.md"))]
         #![cfg_attr(feature = "statsd", doc = include_str!("docs/exporters_statsd.md"))]
         #![cfg_attr(feature = "otlp", doc = include_str!("docs/exporters_otlp.md"))]
+        #![cfg_attr(feature = "opentelemetry033", doc = include_str!("docs/exporters_opentelemetry.md"))]
         #![cfg_attr(feature = "remote-write", doc = include_str!("docs/exporters_remote_write.md"))]
         #![cfg_attr(feature = "pushgateway", doc = include_str!("docs/exporters_pushgateway.md"))]
     }

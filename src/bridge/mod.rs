@@ -2,5 +2,7 @@
 
 #[cfg(feature = "axum08")]
 pub mod axum08;
+#[cfg(feature = "opentelemetry033")]
+pub mod opentelemetry033;
 #[cfg(feature = "prometheus-client026")]
 pub mod prometheus_client026;

@@ -30,11 +30,13 @@ pub mod remote_write;
 #[cfg(any(
     feature = "json",
     feature = "console",
+    feature = "opentelemetry033",
     feature = "otlp",
     feature = "prometheus",
     feature = "statsd"
 ))]
-mod rows;
+#[allow(dead_code, reason = "each format uses a part of it")]
+pub(crate) mod rows;
 mod schedule;
 #[cfg(feature = "statsd")]
 pub mod statsd;
@@ -53,6 +55,7 @@ pub use memory::NoopExporter;
 #[cfg(any(
     feature = "json",
     feature = "console",
+    feature = "opentelemetry033",
     feature = "otlp",
     feature = "prometheus",
     feature = "statsd"
@@ -61,6 +64,7 @@ pub use rows::Omitted;
 #[cfg(any(
     feature = "json",
     feature = "console",
+    feature = "opentelemetry033",
     feature = "otlp",
     feature = "prometheus",
     feature = "statsd"

@@ -37,7 +37,7 @@ impl Written {
         &self.omitted
     }
 
-    pub(super) fn omit(&mut self, descriptor: &Descriptor, reason: &'static str, series: u64) {
+    pub(crate) fn omit(&mut self, descriptor: &Descriptor, reason: &'static str, series: u64) {
         let metric = descriptor.name().as_str();
         match self.omitted.iter_mut().find(|known| known.metric == metric && known.reason == reason) {
             Some(known) => known.series += series,
@@ -138,23 +138,23 @@ impl Selection {
 
 /// One series, with what it belongs to.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     #[allow(dead_code, reason = "not every format asks row by row")]
     pub(super) descriptor: &'a Descriptor,
     pub(super) part: &'a Part<'a>,
-    pub(super) series: SeriesRef<'a>,
+    pub(crate) series: SeriesRef<'a>,
 }
 
 impl<'a> Row<'a> {
     /// The labels of its part, then its own: no key is among both.
-    pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    pub(crate) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let all = self.part.labels().chain(self.series.labels().iter());
         all.filter(|(_, value)| !value.is_empty())
     }
 }
 
 /// The series of a family, in the order of its parts.
-pub(super) fn rows<'a>(family: &'a ExportedFamily<'_>) -> impl Iterator<Item = Row<'a>> {
+pub(crate) fn rows<'a>(family: &'a ExportedFamily<'_>) -> impl Iterator<Item = Row<'a>> {
     let descriptor = family.descriptor();
     let parts = family.parts().iter();
     parts.flat_map(move |part| part.family().series().map(move |series| Row { descriptor, part, series }))

@@ -25,6 +25,7 @@ mod fuzzed;
 mod grpc;
 mod http;
 mod json;
+mod opentelemetry033;
 mod otlp;
 mod otlp_delta;
 mod otlp_grpc;
