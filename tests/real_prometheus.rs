@@ -608,3 +608,58 @@ fn prometheus_scrapes_the_example_while_it_works_and_holds_exactly_its_values() 
     example.interrupt();
     assert_eq!(example.finish().code, Some(0));
 }
+
+/// It asks for names with dots from 3.0 on; before, it asks for none, and gets `_`.
+#[cfg(feature = "http")]
+#[test]
+fn prometheus_has_the_names_that_it_asks_for() {
+    let Some(prometheus) = program("prometheus") else {
+        return not_checked("Prometheus has the names that it asks for", "apt-get install prometheus");
+    };
+    let version = Command::new(&prometheus).arg("--version").output().unwrap();
+    let version = [version.stdout, version.stderr].concat();
+    let version = String::from_utf8(version).unwrap();
+    let major: u32 = version
+        .split_once("version ")
+        .and_then(|(_, rest)| rest.split_once('.'))
+        .and_then(|(major, _)| major.parse().ok())
+        .expect(&version);
+    let escaping = if major >= 3 { Escaping::AllowUtf8 } else { Escaping::Underscores };
+    if escaping == Escaping::Underscores {
+        not_checked(
+            "Prometheus reads names with dots",
+            "a directory with Prometheus 3 before the others in PATH",
+        );
+    }
+    let runtime = running("names");
+    let recorder = runtime
+        .recorder::<Save>("one")
+        .counter("document.saves", |c| c.label("user_name", |e| e.user.as_str().into()).cardinality(2))
+        .counter("document.written", |c| c.unit(Unit::Bytes).value(|e| Some(e.bytes)))
+        .gauge("last_one", |g| g.value(|e| Some(e.seconds)))
+        .info("build.of_it", |i| i.constant("version", "1.4"))
+        .state_set("breaker.state", &["closed", "open"], |s| s.state(|_| Some("open")))
+        .average("document.size", |a| a.unit(Unit::Bytes).value(|e| Some(e.bytes as f64)))
+        .create()
+        .unwrap();
+    for user in ["ann", "bob", "cid", "dan"] {
+        recorder.register_event(Save { user: user.to_owned(), bytes: 7, seconds: 0.5 });
+    }
+    recorder.flush_blocking(PATIENCE).unwrap();
+    let server =
+        mvx_metrics::http::HttpServer::builder(runtime.reader()).port(0).vitals(false).start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = [("names", "/metrics", server.local_addr().unwrap())];
+    let (_prometheus, port) = scraping(prometheus, dir.path(), &jobs);
+    let mut text = String::new();
+    let _ = Encoder::new(Format::OpenMetrics).escaping(escaping).encode(&runtime.collect(), &mut text);
+    let mut expected = samples(&parse(&text).unwrap());
+    expected.retain(|(name, _), _| !name.starts_with("mvx"));
+    let dotted = expected.keys().filter(|(name, _)| name.contains('.')).count();
+    assert_eq!(dotted > 10, major >= 3, "{expected:#?}");
+    let end = Instant::now() + SERVER_PATIENCE;
+    while held(port, "names") != expected {
+        assert!(Instant::now() < end, "{:#?}\nis not {expected:#?}", held(port, "names"));
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}

@@ -62,7 +62,8 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
         ours.bytes().map(|own| vec![format!("bytes of a scrape: {own} ours, {theirs} the rival's")])
     });
     let [of_client, of_exporter] = remarks;
-    let (of_client, of_exporter) = (of_client?, of_exporter?);
+    let (mut of_client, of_exporter) = (of_client?, of_exporter?);
+    of_client.push(format!("of ours, the collection: {:.2} ms", ours.collection()));
     if !ours.runtime.shutdown(PATIENCE)?.is_complete() {
         return Err("the runtime did not end".into());
     }
@@ -138,6 +139,13 @@ impl Ours {
 
     fn bytes(&self) -> Result<usize, Failure> {
         Ok(self.text()?.len())
+    }
+
+    /// Milliseconds of the part before the text.
+    fn collection(&self) -> f64 {
+        let before = clocks::thread_cpu();
+        drop(black_box(self.runtime.collect()));
+        (clocks::thread_cpu() - before) as f64 / 1e6
     }
 }
 
