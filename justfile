@@ -116,7 +116,7 @@ reliability:
 
 # Whatever a real Prometheus reads and takes, recorded with its version: the one of the path, or that of a directory with `prometheus` and
 # `promtool`, such as an unpacked release or package of a newer one.
-prometheus directory="":
+prometheus *directory:
     PATH="{{ if directory == "" { "" } else { directory + ":" } }}$PATH" ci/record.sh "prometheus{{ if directory == "" { "" } else { "-other" } }}" ci/prometheus.sh
 
 # A soak: 10^8 events with back pressure, then overload, recorders that come and go, and a reader that never comes: no event unaccounted for, memory

@@ -94,9 +94,14 @@ impl<E: 'static> Metric<E> for Counter<E> {
             Sums::Whole(series) => match whole(amount) {
                 Ok(amount) => {
                     let row = series.row(event, context);
-                    let candidate = series.candidate(row, amount as f64, event, context);
+                    if series.has_exemplars() {
+                        let told = (Amount::Unsigned(amount), event);
+                        return series.take_told(row, told, context, |series| {
+                            add_whole(series, row, amount);
+                            Verdict::Accepted
+                        });
+                    }
                     add_whole(series, row, amount);
-                    series.keep(row, candidate, Amount::Unsigned(amount), context);
                     Verdict::Accepted
                 }
                 Err(refusal) => Verdict::Refused(refusal),
@@ -104,12 +109,11 @@ impl<E: 'static> Metric<E> for Counter<E> {
             Sums::Fractional(series) => match fraction(amount) {
                 Ok(()) => {
                     let row = series.row(event, context);
-                    let candidate = series.candidate(row, amount.as_f64(), event, context);
-                    let verdict = add_fraction(series, row, amount);
-                    if verdict == Verdict::Accepted {
-                        series.keep(row, candidate, amount, context);
+                    if series.has_exemplars() {
+                        let add = |series: &mut Series<E, Vec<ExactSum>>| add_fraction(series, row, amount);
+                        return series.take_told(row, (amount, event), context, add);
                     }
-                    verdict
+                    add_fraction(series, row, amount)
                 }
                 Err(refusal) => Verdict::Refused(refusal),
             },

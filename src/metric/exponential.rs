@@ -123,13 +123,17 @@ impl<E: 'static> Metric<E> for ExponentialHistogram<E> {
             Err(refusal) => return Verdict::Refused(refusal),
         };
         let row = self.series.row(event, context);
-        let candidate = self.series.candidate(row, value, event, context);
-        if self.series.column_mut().observe(row, value, |sum| amount.add_to(sum)) {
-            self.series.keep(row, candidate, amount, context);
-            Verdict::Accepted
-        } else {
-            Verdict::Refused(Refusal::OutOfRange)
+        let observe = |series: &mut Series<E, Exponentials>| {
+            if series.column_mut().observe(row, value, |sum| amount.add_to(sum)) {
+                Verdict::Accepted
+            } else {
+                Verdict::Refused(Refusal::OutOfRange)
+            }
+        };
+        if self.series.has_exemplars() {
+            return self.series.take_told(row, (amount, event), context, observe);
         }
+        observe(&mut self.series)
     }
 
     fn reshape(&mut self, descriptor: &Arc<Descriptor>) -> bool {

@@ -141,15 +141,12 @@ impl<E: 'static> Metric<E> for Histogram<E> {
             Err(refusal) => return Verdict::Refused(refusal),
         };
         let row = self.series.row(event, context);
-        let candidate = self.series.candidate(row, value, event, context);
         let bucket = bucket_of(self.intake.descriptor.bounds(), value);
-        let column = self.series.column_mut();
-        if column.observe(row, bucket, value, || value, |sum| amount.add_to(sum)) {
-            self.series.keep(row, candidate, amount, context);
-            Verdict::Accepted
-        } else {
-            Verdict::Refused(Refusal::OutOfRange)
+        if self.series.has_exemplars() {
+            let observe = |series: &mut Series<E, Histograms>| observe(series, row, (bucket, value), amount);
+            return self.series.take_told(row, (amount, event), context, observe);
         }
+        observe(&mut self.series, row, (bucket, value), amount)
     }
 
     fn handle_batch(&mut self, batch: &mut Batch<'_, E>, context: &Context) {
@@ -293,6 +290,20 @@ impl<E> fmt::Debug for Histogram<E> {
             .field("intake", &self.intake)
             .field("series", &self.series)
             .finish_non_exhaustive()
+    }
+}
+
+#[inline(always)]
+fn observe<E>(
+    series: &mut Series<E, Histograms>,
+    row: usize,
+    (bucket, value): (usize, f64),
+    amount: Amount,
+) -> Verdict {
+    if series.column_mut().observe(row, bucket, value, || value, |sum| amount.add_to(sum)) {
+        Verdict::Accepted
+    } else {
+        Verdict::Refused(Refusal::OutOfRange)
     }
 }
 

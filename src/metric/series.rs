@@ -23,6 +23,7 @@ use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Live;
 use crate::model::verdict::Context;
+use crate::model::verdict::Verdict;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,33 +149,31 @@ impl<E, C: Column> Series<E, C> {
         self.extras.as_ref().is_some_and(|extras| extras.exemplify.is_some())
     }
 
-    /// What the event says of itself, if an exemplar is wanted of this value; asked before anything changes.
-    #[inline]
-    pub(super) fn candidate(
-        &self,
+    /// Takes an event of this row, and keeps it as an exemplar if one of its value is wanted. It tells its labels before anything changes.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_told(
+        &mut self,
         row: usize,
-        value: f64,
-        event: &E,
+        (value, event): (Amount, &E),
         context: &Context,
-    ) -> Option<Candidate> {
+        take: impl FnOnce(&mut Self) -> Verdict,
+    ) -> Verdict {
+        let candidate = self.candidate(row, value.as_f64(), event, context);
+        let verdict = take(self);
+        if verdict == Verdict::Accepted {
+            if let Some((candidate, known)) = candidate.zip(self.known.as_mut()) {
+                candidate.keep(known.live.exemplars_mut(), row, value, &self.descriptor, context.now());
+            }
+        }
+        verdict
+    }
+
+    fn candidate(&self, row: usize, value: f64, event: &E, context: &Context) -> Option<Candidate> {
         let exemplify = self.extras.as_ref()?.exemplify.as_ref()?;
         let slot = self.descriptor.slot_of(value)?;
         let wanted = self.known.as_ref()?.live.exemplars().is_wanted(row, slot, context.now());
         if wanted { Candidate::ask(&**exemplify, slot, event) } else { None }
-    }
-
-    /// Keeps what an accepted event has said of itself.
-    #[inline]
-    pub(super) fn keep(
-        &mut self,
-        row: usize,
-        candidate: Option<Candidate>,
-        value: Amount,
-        context: &Context,
-    ) {
-        if let Some((candidate, known)) = candidate.zip(self.known.as_mut()) {
-            candidate.keep(known.live.exemplars_mut(), row, value, &self.descriptor, context.now());
-        }
     }
 
     /// The one row of an instrument without labels, which counts as changed; made if it is new.

@@ -89,7 +89,7 @@ fn shown(snapshot: &RuntimeSnapshot) -> BTreeMap<String, Vec<Shown>> {
     all
 }
 
-const EVENTS: [(f64, u128); 5] = [(0.5, 1 << 80 | 1), (0.25, 2), (1.5, 3), (100.0, 0), (9.0, 5)];
+const EVENTS: [(f64, u128); 5] = [(0.5, 1 << 80 | 1), (0.25, 2), (2.0, 3), (100.0, 0), (9.0, 5)];
 
 #[test]
 fn open_metrics_has_them_behind_the_samples_that_they_are_of_and_0_0_4_has_none() {

@@ -197,6 +197,25 @@ fn an_event_whose_value_is_refused_is_no_exemplar() {
     assert_eq!(["served", "time", "took"].map(refused), [0, 3, 2]);
 }
 
+#[test]
+fn one_that_does_not_fit_into_the_sum_any_more_is_none_either() {
+    let mut runtime = SteppedRuntime::new("docs").unwrap();
+    let recorder = runtime.recorder::<Served>("door").metrics(metrics()).create().unwrap();
+    for trace in 1..=4 {
+        recorder.register_event(Served(0, mvx_metrics::ExactSum::MAX, trace));
+        runtime.settle();
+        runtime.clock().advance(EXEMPLAR_HOLD);
+    }
+    let snapshot = recorder.snapshot();
+    for metric in ["time", "took", "spread"] {
+        let accepted = u128::from(snapshot.metric(metric).unwrap().tally().accepted);
+        let refused = snapshot.metric(metric).unwrap().tally().refused;
+        assert!(refused > 0, "{metric} takes all of it");
+        let told = traces(snapshot.metric(metric).unwrap().family());
+        assert!(told.values().all(|list| list[..] == [(accepted, mvx_metrics::ExactSum::MAX)]), "{told:?}");
+    }
+}
+
 /// Panics when it is told.
 fn touchy(event: &Served, labels: &mut ExemplarLabels) {
     assert!(event.2 != 13, "an exemplar that cannot be told");
