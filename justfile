@@ -10,7 +10,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 quick := "fmt shell clippy doc features examples instructions test-release-noassert loom miri msrv minimal-versions deny"
 
 # What a release passes besides.
-slow := "loom-deep miri-deep tsan asan panic-abort stress one-core budgets"
+slow := "loom-deep miri-deep fuzz tsan asan panic-abort stress one-core budgets"
 
 # How much larger the stress tests are made; tests read it as MVX_SCALE.
 scale := env("MVX_SCALE", "20")
@@ -90,6 +90,10 @@ asan:
 panic-abort:
     ci/record.sh panic-abort ci/panic-abort.sh
 
+# Fuzz targets with round trips against an oracle, MVX_FUZZ_SECONDS each; with names, those alone.
+fuzz *targets:
+    ci/record.sh fuzz ci/fuzz.sh "${MVX_FUZZ_SECONDS:-60}" {{ targets }}
+
 # The oldest compiler that the library promises, for the library alone.
 msrv:
     ci/msrv.sh
@@ -109,6 +113,11 @@ stress:
 # The figures of the reliability bar alone, in the size of `just stress`: some minutes.
 reliability:
     MVX_SCALE={{ scale }} ci/record.sh reliability cargo test --release --test reliability --test signals --test fork --test real_prometheus --test http_storms --test push_receivers
+
+# Whatever a real Prometheus reads and takes, recorded with its version: the one of the path, or that of a directory with `prometheus` and
+# `promtool`, such as an unpacked release or package of a newer one.
+prometheus *directory:
+    PATH="{{ if directory == "" { "" } else { directory + ":" } }}$PATH" ci/record.sh "prometheus{{ if directory == "" { "" } else { "-other" } }}" ci/prometheus.sh
 
 # A soak: 10^8 events with back pressure, then overload, recorders that come and go, and a reader that never comes: no event unaccounted for, memory
 # flat within the run. `MVX_SCALE=20 just soak` makes it 10^9.

@@ -377,8 +377,11 @@ fn dies<R: Receiver>(push: impl FnOnce(&MetricsRuntime, &str, Schedule)) {
     scene.kill();
     let stranger = Stranger::at(port);
     scene.fails();
+    let before = status(&scene.runtime);
     pass(INTERVAL * 5);
     assert!(stranger.end() > 3);
+    let after = status(&scene.runtime);
+    assert!(after.delivered == before.delivered && after.failed > before.failed, "{before:?}, {after:?}");
     scene.start();
     // It is there, and does nothing.
     scene.server.as_ref().unwrap().signal(libc::SIGSTOP);

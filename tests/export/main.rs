@@ -15,6 +15,11 @@ mod console;
 mod escaping;
 mod exemplars;
 mod exporters;
+#[path = "fuzzed.rs"]
+mod fuzz_bodies;
+#[cfg(all(feature = "http", feature = "json", feature = "console", feature = "statsd", unix, not(miri)))]
+#[path = "../fuzzed/mod.rs"]
+mod fuzzed;
 #[cfg(all(feature = "otlp-grpc", not(miri)))]
 #[path = "../push/grpc.rs"]
 mod grpc;

@@ -7,6 +7,7 @@ use crate::support::until;
 use mvx_metrics::Descriptor;
 use mvx_metrics::ErrorKind;
 use mvx_metrics::Family;
+use mvx_metrics::FamilyWriter;
 use mvx_metrics::Fold;
 use mvx_metrics::Kind;
 use mvx_metrics::LabelSet;
@@ -148,4 +149,36 @@ fn what_a_source_may_not_do_is_refused_and_nothing_is_added() {
     let other = Family::new(Descriptor::builder("reads", Kind::Gauge).build().unwrap());
     assert_eq!(snapshot.add(vec![other]).unwrap_err().kind(), ErrorKind::MetricConflict);
     assert_eq!(snapshot.families(Fold::Recorder)[0].parts().len(), 1);
+}
+
+#[test]
+fn families_of_one_name_are_added_together_if_they_state_different_series_of_one_shape() {
+    let runtime = MetricsRuntime::builder("added").build().unwrap();
+    let of = |kind, user: &str| {
+        let mut family = Family::new(Descriptor::builder("shared", kind).label("user").build().unwrap());
+        let labels = LabelSet::new([("user", user)]).unwrap();
+        let mut writer = FamilyWriter::whole(&mut family);
+        if kind == Kind::Gauge {
+            writer.gauge(&labels, 1.0)
+        } else {
+            writer.up_down(&labels, 1)
+        }
+        drop(writer);
+        family
+    };
+    let mut snapshot = runtime.collect();
+    for refused in [
+        vec![of(Kind::Gauge, "a"), of(Kind::UpDown, "b")],
+        vec![of(Kind::Gauge, "a"), of(Kind::Gauge, "b"), of(Kind::Gauge, "a")],
+    ] {
+        let error = snapshot.add(refused).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MetricConflict, "{error}");
+        assert!(error.to_string().contains("shared"), "{error}");
+        assert!(snapshot.families(Fold::Recorder).is_empty());
+    }
+    snapshot.add(vec![of(Kind::Gauge, "a"), of(Kind::Gauge, "b")]).unwrap();
+    // What stands there from before counts as well.
+    assert_eq!(snapshot.add(vec![of(Kind::Gauge, "b")]).unwrap_err().kind(), ErrorKind::MetricConflict);
+    snapshot.add(vec![of(Kind::Gauge, "c")]).unwrap();
+    assert_eq!(snapshot.families(Fold::Recorder)[0].parts().len(), 3);
 }

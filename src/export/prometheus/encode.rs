@@ -139,6 +139,8 @@ impl Encoder {
             out,
             names: Names::default(),
             encoded: Encoded::default(),
+            labels: String::new(),
+            bounds: Vec::new(),
         };
         let vitals = if self.vitals { snapshot.vitals() } else { Vec::new() };
         let mut families: Vec<_> = snapshot.families(self.fold).into_iter().chain(vitals).collect();
@@ -236,6 +238,10 @@ struct Text<'a> {
     out: &'a mut String,
     names: Names,
     encoded: Encoded,
+    /// The labels of the series in hand: it has many lines, and they are the same on each. Open, and blank if there are none.
+    labels: String,
+    /// Bounds as they are written, by their places in a histogram.
+    bounds: Vec<(f64, String)>,
 }
 
 /// What the samples of one series share.
@@ -283,7 +289,9 @@ impl Text<'_> {
         self.head(descriptor, name, kind);
         for part in family.parts() {
             for series in part.family().series() {
-                write(self, name, Row { part, series }, descriptor);
+                let row = Row { part, series };
+                self.enter(name, row);
+                write(self, name, row, descriptor);
             }
         }
     }
@@ -307,44 +315,63 @@ impl Text<'_> {
         }
     }
 
-    /// Name and labels of a sample; its value comes next.
-    fn begin(&mut self, name: &str, suffix: &str, row: Row<'_>, extra: Option<(&str, f64)>) {
-        let mut first = self.named(name, suffix, row);
-        if let Some((key, bound)) = extra {
-            self.out.push(if first { '{' } else { ',' });
-            first = false;
-            push!(self.out, "{key}=\"");
-            write::float(self.out, bound);
-            self.out.push('"');
+    /// Takes a series in hand, whose samples have this name.
+    fn enter(&mut self, name: &str, row: Row<'_>) {
+        self.labels.clear();
+        // A name in quotes stands within the braces, before them.
+        let mut first = !self.escaping.quotes(name);
+        for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
+            write::label(&mut self.labels, &mut first, self.escaping, key, value);
         }
+    }
+
+    /// Name and labels of a sample; its value comes next.
+    fn begin(&mut self, name: &str, suffix: &str) {
+        let first = self.named(name, suffix);
         self.out.push_str(if first { " " } else { "} " });
     }
 
-    /// A sample's name, where it goes, and the labels of its series; whether none was written within the braces yet.
-    fn named(&mut self, name: &str, suffix: &str, row: Row<'_>) -> bool {
-        self.encoded.samples += 1;
-        let mut first = !self.escaping.quotes(name);
-        if first {
-            self.out.push_str(name);
-            self.out.push_str(suffix);
-        } else {
-            push!(self.out, "{{\"{name}{suffix}\"");
+    /// The same with a label that is a number; the one at this place of the series.
+    fn begin_at(&mut self, name: &str, suffix: &str, key: &str, (at, bound): (usize, f64)) {
+        let first = self.named(name, suffix);
+        self.out.push(if first { '{' } else { ',' });
+        self.out.push_str(key);
+        self.out.push_str("=\"");
+        if self.bounds.len() <= at {
+            self.bounds.resize(at + 1, (f64::NAN, String::new()));
         }
-        for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
-            write::label(self.out, &mut first, self.escaping, key, value);
+        if let Some((known, text)) = self.bounds.get_mut(at) {
+            if known.to_bits() != bound.to_bits() {
+                *known = bound;
+                text.clear();
+                write::float(text, bound);
+            }
+            self.out.push_str(text);
         }
-        first
+        self.out.push_str("\"} ");
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, row: Row<'_>, value: Number) {
-        self.begin(name, suffix, row, None);
+    /// A sample's name, where it goes, and the labels of its series; whether none was written within the braces yet.
+    fn named(&mut self, name: &str, suffix: &str) -> bool {
+        self.encoded.samples += 1;
+        let quoted = self.escaping.quotes(name);
+        self.out.push_str(if quoted { "{\"" } else { "" });
+        self.out.push_str(name);
+        self.out.push_str(suffix);
+        self.out.push_str(if quoted { "\"" } else { "" });
+        self.out.push_str(&self.labels);
+        !quoted && self.labels.is_empty()
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, value: Number) {
+        self.begin(name, suffix);
         write::number(self.out, value);
         self.out.push('\n');
     }
 
     /// One bucket of a histogram, and the observation that leads to somebody's.
-    fn bucket(&mut self, name: &str, row: Row<'_>, bound: f64, below: u64, exemplar: Option<&Exemplar>) {
-        self.begin(name, "_bucket", row, Some(("le", bound)));
+    fn bucket(&mut self, name: &str, bound: (usize, f64), below: u64, exemplar: Option<&Exemplar>) {
+        self.begin_at(name, "_bucket", "le", bound);
         push!(self.out, "{below}");
         self.end(exemplar);
     }
@@ -368,7 +395,7 @@ impl Text<'_> {
 
     fn created(&mut self, name: &str, row: Row<'_>) {
         if self.format == Format::OpenMetrics {
-            self.begin(name, "_created", row, None);
+            self.begin(name, "_created");
             write::seconds(self.out, row.series.started());
             self.out.push('\n');
         }
@@ -380,7 +407,7 @@ impl Text<'_> {
             ValueRef::FloatCounter(sum) => Number::F64(sum),
             _ => return self.skip(descriptor, UNKNOWN, 1),
         };
-        self.begin(name, "_total", row, None);
+        self.begin(name, "_total");
         write::number(self.out, value);
         self.end(row.series.exemplars().next());
         self.created(name, row);
@@ -392,7 +419,7 @@ impl Text<'_> {
             ValueRef::UpDown(value) => Number::I64(value),
             _ => return self.skip(descriptor, UNKNOWN, 1),
         };
-        self.sample(name, "", row, value);
+        self.sample(name, "", value);
     }
 
     fn histogram(&mut self, name: &str, row: Row<'_>, descriptor: &Descriptor) {
@@ -402,9 +429,9 @@ impl Text<'_> {
         let mut count = 0;
         let mut exemplars = by_bound(row.series);
         let bounds = histogram.bounds().iter().copied().chain([f64::INFINITY]);
-        for (bound, below) in bounds.zip(histogram.cumulative()) {
+        for (at, (bound, below)) in bounds.zip(histogram.cumulative()).enumerate() {
             count = below;
-            self.bucket(name, row, bound, below, exemplars.up_to(bound));
+            self.bucket(name, (at, bound), below, exemplars.up_to(bound));
         }
         let rises = histogram.bounds().first().is_none_or(|bound| *bound >= 0.0)
             && histogram.min().is_none_or(|min| min >= 0.0);
@@ -417,10 +444,11 @@ impl Text<'_> {
             return self.skip(descriptor, UNKNOWN, 1);
         };
         let mut count = 0;
-        let mut exemplars = by_bound(row.series);
+        let (mut exemplars, mut at) = (by_bound(row.series), 0);
         super::explicit::each_bound(histogram, |bound, below| {
             count = below;
-            self.bucket(name, row, bound, below, exemplars.up_to(bound));
+            self.bucket(name, (at, bound), below, exemplars.up_to(bound));
+            at += 1;
         });
         let rises = histogram.min().is_none_or(|min| min >= 0.0);
         self.totals(name, row, descriptor, (histogram.sum(), count), rises);
@@ -436,8 +464,8 @@ impl Text<'_> {
         rises: bool,
     ) {
         if rises || self.format != Format::OpenMetrics {
-            self.sample(name, "_sum", row, Number::F64(sum));
-            self.sample(name, "_count", row, Number::U64(count));
+            self.sample(name, "_sum", Number::F64(sum));
+            self.sample(name, "_count", Number::U64(count));
         } else {
             self.skip(descriptor, NEGATIVE, 1);
         }
@@ -449,11 +477,11 @@ impl Text<'_> {
             return self.skip(descriptor, UNKNOWN, 1);
         };
         if sum >= 0.0 || self.format != Format::OpenMetrics {
-            self.sample(name, "_sum", row, Number::F64(sum));
+            self.sample(name, "_sum", Number::F64(sum));
         } else {
             self.skip(descriptor, NEGATIVE, 1);
         }
-        self.sample(name, "_count", row, Number::U64(count));
+        self.sample(name, "_count", Number::U64(count));
         self.created(name, row);
     }
 
@@ -461,18 +489,18 @@ impl Text<'_> {
         let Some(summary) = row.series.value().summary() else {
             return self.skip(descriptor, UNKNOWN, 1);
         };
-        for (quantile, value) in summary.quantiles() {
-            self.begin(name, "", row, Some(("quantile", quantile)));
+        for (at, (quantile, value)) in summary.quantiles().enumerate() {
+            self.begin_at(name, "", "quantile", (at, quantile));
             write::float(self.out, value);
             self.out.push('\n');
         }
         let (sum, count) = (summary.total_sum(), summary.total_count());
         if sum >= 0.0 || self.format != Format::OpenMetrics {
-            self.sample(name, "_sum", row, Number::F64(sum));
+            self.sample(name, "_sum", Number::F64(sum));
         } else {
             self.skip(descriptor, NEGATIVE, 1);
         }
-        self.sample(name, "_count", row, Number::U64(count));
+        self.sample(name, "_count", Number::U64(count));
         self.created(name, row);
     }
 
@@ -480,9 +508,9 @@ impl Text<'_> {
     fn info(&mut self, family: &ExportedFamily<'_>, name: &str) {
         let open = self.format == Format::OpenMetrics;
         let named = if open { name.to_owned() } else { format!("{name}_info") };
-        self.typed(family, &named, if open { "info" } else { "gauge" }, |text, name, row, _| {
+        self.typed(family, &named, if open { "info" } else { "gauge" }, |text, name, _, _| {
             let suffix = if text.format == Format::OpenMetrics { "_info" } else { "" };
-            text.sample(name, suffix, row, Number::U64(1));
+            text.sample(name, suffix, Number::U64(1));
         });
     }
 
@@ -495,7 +523,7 @@ impl Text<'_> {
             };
             for (state, on) in states.iter() {
                 // OpenMetrics wants the states by the name of the family.
-                let mut first = text.named(name, "", row);
+                let mut first = text.named(name, "");
                 write::written_label(text.out, &mut first, text.escaping, name, state);
                 push!(text.out, "}} {}\n", u8::from(on));
             }
@@ -526,7 +554,8 @@ impl Text<'_> {
             self.head(descriptor, &name, "gauge");
             for row in rows() {
                 if let Some(value) = of_field(&row) {
-                    self.sample(&name, "", row, value);
+                    self.enter(&name, row);
+                    self.sample(&name, "", value);
                 }
             }
         }

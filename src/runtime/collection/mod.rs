@@ -19,6 +19,7 @@ use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::label::LabelSet;
 use crate::model::snapshot::Family;
+use crate::model::snapshot::SeriesRef;
 use crate::recorder::catalogue::refuse_twice;
 use crate::recorder::groups::Retired;
 use crate::recorder::hosted::Hosted;
@@ -32,6 +33,7 @@ use crate::runtime::followers::ExporterStatus;
 use crate::sync::fetch;
 use crate::sync::fetch_all;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -250,8 +252,8 @@ impl RuntimeSnapshot {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::MetricConflict`] if one of them differs in shape from a metric of its name, or has a label of the key of one of the
-    /// runtime's constant labels; nothing is added then.
+    /// [`ErrorKind::MetricConflict`] if one of them differs in shape from a metric of its name, states a series that another one of its name or a
+    /// source has stated, or has a label of the key of one of the runtime's constant labels; nothing is added then.
     ///
     /// # Examples
     ///
@@ -279,9 +281,39 @@ impl RuntimeSnapshot {
             }
         }
         families.iter().try_for_each(|family| refuse_twice(&self.constant_labels, family.descriptor()))?;
+        for (at, here) in families.iter().enumerate() {
+            let others = families.iter().take(at).chain(self.read.iter().flat_map(|given| given.iter()));
+            others
+                .filter(|there| there.name() == here.name())
+                .try_for_each(|there| refuse_stated(there, here))?;
+        }
         self.read.push(Arc::new(families));
         Ok(())
     }
+}
+
+/// Refuses a family of the same name that differs in shape, or has a series of the other one's.
+fn refuse_stated(there: &Family, here: &Family) -> Result<(), Error> {
+    let stated: HashSet<_> = there.series().map(by_labels).collect();
+    let why = match there.descriptor().differences(here.descriptor()) {
+        Some(differences) => differences,
+        None if here.series().map(by_labels).any(|series| stated.contains(&series)) => {
+            "a series of it is stated twice".to_owned()
+        }
+        None => return Ok(()),
+    };
+    let message = format!(
+        "the family {} cannot be added to another of that name: {why}; give it another name, or other labels",
+        here.name()
+    );
+    Err(Error::new(ErrorKind::MetricConflict, message))
+}
+
+/// What tells a series from others of its family.
+fn by_labels(series: SeriesRef<'_>) -> (bool, Vec<(&str, &str)>) {
+    let mut labels: Vec<_> = series.labels().iter().collect();
+    labels.sort_unstable();
+    (series.is_overflow(), labels)
 }
 
 impl fmt::Debug for RuntimeSnapshot {

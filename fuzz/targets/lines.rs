@@ -1,0 +1,14 @@
+//! F6: the lines of StatsD, of the console and of JSON.
+#![no_main]
+
+#[path = "../../tests/fuzzed/mod.rs"]
+#[allow(dead_code, reason = "the other targets use the rest")]
+mod fuzzed;
+#[path = "../../tests/prometheus/parser.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod parser;
+#[path = "../../tests/statsd/receiver.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod receiver;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzed::lines::check(data));

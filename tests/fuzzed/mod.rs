@@ -1,0 +1,12 @@
+//! Round trips of any bytes, each against an oracle of its own: the bodies of the targets in `fuzz/`, and of quick tests that need no fuzzer.
+//!
+//! A body panics when something is wrong. It takes whatever stands beside it, the parser and the receiver of the tests, from the
+//! root of the program.
+
+pub mod input;
+pub mod model;
+
+pub mod exposition;
+pub mod lines;
+pub mod names;
+pub mod requests;
