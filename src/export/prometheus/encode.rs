@@ -372,7 +372,7 @@ impl Text<'_> {
     /// One bucket of a histogram, and the observation that leads to somebody's.
     fn bucket(&mut self, name: &str, bound: (usize, f64), below: u64, exemplar: Option<&Exemplar>) {
         self.begin_at(name, "_bucket", "le", bound);
-        push!(self.out, "{below}");
+        write::integer(self.out, below);
         self.end(exemplar);
     }
 
