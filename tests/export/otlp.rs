@@ -589,6 +589,46 @@ fn a_connection_is_kept_and_one_that_the_server_has_closed_is_made_again_without
 }
 
 #[test]
+fn a_kept_connection_that_is_broken_off_with_a_request_unread_is_no_failure_either() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}{PATH}", listener.local_addr().unwrap());
+    let built = OtlpExporter::builder().endpoint(&address).build().unwrap();
+    let (runtime, _) = pushing("broken", built, quick());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let taken = answer("200 OK", "", b"");
+            for round in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let mut request = Vec::new();
+                let whole = |request: &[u8]| {
+                    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+                    let (head, _) = text.split_once("\r\n\r\n")?;
+                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+                    let head = request.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+                    Some(request.len() >= head + length.trim().parse::<usize>().unwrap())
+                };
+                while whole(&request) != Some(true) {
+                    let mut some = [0; 4_096];
+                    let read = stream.read(&mut some).unwrap();
+                    assert_ne!(read, 0);
+                    request.extend_from_slice(&some[..read]);
+                }
+                std::io::Write::write_all(&mut stream, &taken).unwrap();
+                if round == 0 {
+                    // The next request is there, and stays unread: whoever closes now resets the connection.
+                    stream.peek(&mut [0]).unwrap();
+                }
+            }
+        });
+        runtime.force_flush(PATIENCE).unwrap();
+        runtime.force_flush(PATIENCE).unwrap();
+    });
+    let well = status(&runtime);
+    assert_eq!((well.delivered, well.attempts, well.failed), (2, 2, 0));
+}
+
+#[test]
 fn a_receiver_that_hangs_costs_its_time_out_and_one_that_comes_late_gets_the_whole_state() {
     let server = Server::start();
     server.reply([Reply::Hang, Reply::Hang]);

@@ -18,6 +18,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use std::io;
 use std::time::Duration;
 use std::time::SystemTime;
 use tokio::io::AsyncRead;
@@ -132,7 +133,10 @@ impl Client {
 
     async fn exchange(&mut self, mut sender: Sender, request: Request<Full<Bytes>>) -> Result<Answer, Lost> {
         let lost = |cause: hyper::Error| Lost {
-            before: cause.is_canceled() || cause.is_closed() || cause.is_incomplete_message(),
+            before: cause.is_canceled()
+                || cause.is_closed()
+                || cause.is_incomplete_message()
+                || is_reset(&cause),
             error: self.way.broken(&cause).with_source(cause),
         };
         let response = sender.send_request(request).await.map_err(lost)?;
@@ -149,6 +153,13 @@ impl Client {
             body,
         })
     }
+}
+
+/// Whether the other side's machine has broken the connection off, as it does where a server closes one with a request unread.
+fn is_reset(cause: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(cause).and_then(|source| source.downcast_ref::<io::Error>());
+    let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted, io::ErrorKind::BrokenPipe];
+    cause.is_some_and(|cause| kinds.contains(&cause.kind()))
 }
 
 /// HTTP/1.1 over a stream, to whoever is at its end.
