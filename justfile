@@ -130,9 +130,9 @@ one-core:
     ci/record.sh one-core taskset -c 0 cargo test --release --lib --tests
     MVX_SCALE=10 ci/record.sh one-core-races taskset -c 0 cargo test --release --test stop_race
 
-# The budget table against the rivals. Arguments are passed on, for example `just rivals --json`.
+# The budget table against the rivals, every row of it. Arguments are passed on, for example `just rivals --json`.
 rivals *arguments:
-    cargo run --release -p rivals -- {{ arguments }}
+    cargo run --release -p rivals --features otlp,metrique -- {{ arguments }}
 
 # The cost curves of the docs, drawn anew: a minute.
 curves:
@@ -140,8 +140,8 @@ curves:
 
 # The budget table on all cores and on one, recorded.
 budgets:
-    ci/record.sh budgets cargo run --release -p rivals
-    ci/record.sh budgets-one-core taskset -c 0 cargo run --release -p rivals
+    ci/record.sh budgets cargo run --release -p rivals --features otlp,metrique
+    ci/record.sh budgets-one-core taskset -c 0 cargo run --release -p rivals --features otlp,metrique
 
 # How soon events are seen while a million series are scraped, plain and compressed, recorded.
 scrape-latency:
