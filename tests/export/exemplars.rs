@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A value, and the trace that it is of; 0 for none.
-struct Served(f64, u128);
+pub struct Served(f64, u128);
 
 impl MetricEvent for Served {
     fn event_type(&self) -> &'static str {
@@ -51,28 +51,28 @@ fn tell(event: &Served, labels: &mut ExemplarLabels) {
     }
 }
 
-fn recorder(runtime: &MetricsRuntime, id: &str) -> Recorder<Served> {
+pub fn recorder(runtime: &MetricsRuntime, id: &str) -> Recorder<Served> {
     runtime
         .recorder::<Served>(id)
         .counter("served", |c| c.exemplar(tell))
         .counter("time", |c| c.value(|e| Some(e.0)).exemplar(tell))
-        .histogram("took", |h| h.bounds(&[1.0, 2.0]).value(|e| Some(e.0)).exemplar(tell))
+        .histogram("lasted", |h| h.bounds(&[1.0, 2.0]).value(|e| Some(e.0)).exemplar(tell))
         .exponential_histogram("spread", |h| h.value(|e| Some(e.0)).exemplar(tell))
         .gauge("level", |g| g.value(|e| Some(e.0)))
         .create()
         .unwrap()
 }
 
-fn record(recorder: &Recorder<Served>, events: &[(f64, u128)]) {
+pub fn record(recorder: &Recorder<Served>, events: &[(f64, u128)]) {
     events.iter().for_each(|event| recorder.register_event(Served(event.0, event.1)));
     recorder.flush_blocking(PATIENCE).unwrap();
 }
 
 /// An exemplar as it is compared: labels, value, nanoseconds.
-type Shown = (BTreeMap<String, String>, f64, u64);
+pub type Shown = (BTreeMap<String, String>, f64, u64);
 
 /// Every exemplar of a snapshot by its metric.
-fn shown(snapshot: &RuntimeSnapshot) -> BTreeMap<String, Vec<Shown>> {
+pub fn shown(snapshot: &RuntimeSnapshot) -> BTreeMap<String, Vec<Shown>> {
     let mut all = BTreeMap::new();
     for family in snapshot.families(Fold::Recorder) {
         let series = family.parts().iter().flat_map(|part| part.family().series());
@@ -89,7 +89,7 @@ fn shown(snapshot: &RuntimeSnapshot) -> BTreeMap<String, Vec<Shown>> {
     all
 }
 
-const EVENTS: [(f64, u128); 5] = [(0.5, 1 << 80 | 1), (0.25, 2), (2.0, 3), (100.0, 0), (9.0, 5)];
+pub const EVENTS: [(f64, u128); 5] = [(0.5, 1 << 80 | 1), (0.25, 2), (2.0, 3), (100.0, 0), (9.0, 5)];
 
 #[test]
 fn open_metrics_has_them_behind_the_samples_that_they_are_of_and_0_0_4_has_none() {
@@ -116,7 +116,7 @@ fn open_metrics_has_them_behind_the_samples_that_they_are_of_and_0_0_4_has_none(
         read.entry(name).or_default().push((exemplar.labels.into_iter().collect(), exemplar.value, at));
     }
     assert_eq!(read, shown(&snapshot));
-    assert_eq!(read["took"].len(), 3);
+    assert_eq!(read["lasted"].len(), 3);
     let of_counter = "served_total{recorder=\"door\"} 5 # {note=\"\\\"é\\\\\\n\",span_id=\"0000000000000001\",\
                       trace_id=\"00000000000100000000000000000001\"} 1 ";
     assert!(text.contains(of_counter), "{text}");
@@ -247,8 +247,7 @@ fn json_has_them_and_series_without_any_have_no_such_field() {
 }
 
 /// The exemplars of an OTLP request, with their ids as labels.
-fn told(received: &Received) -> BTreeMap<String, Vec<Shown>> {
-    let request = ExportMetricsServiceRequest::decode(&received.body[..]).unwrap();
+pub fn told(request: &ExportMetricsServiceRequest) -> BTreeMap<String, Vec<Shown>> {
     let mut all = BTreeMap::new();
     for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
         let exemplars: Vec<Told> = match metric.data.clone().unwrap() {
@@ -282,6 +281,10 @@ fn told(received: &Received) -> BTreeMap<String, Vec<Shown>> {
     all
 }
 
+fn request(received: &Received) -> ExportMetricsServiceRequest {
+    ExportMetricsServiceRequest::decode(&received.body[..]).unwrap()
+}
+
 fn quick() -> Schedule {
     Schedule::on_demand().timeout(PATIENCE).retry_pause(Duration::from_millis(1))
 }
@@ -298,11 +301,11 @@ fn otlp_has_them_with_their_ids_as_ids_and_differences_tell_each_once() {
         record(&door, &EVENTS);
         runtime.force_flush(PATIENCE).unwrap();
         let all = shown(&runtime.collect());
-        assert_eq!(told(&server.take()[0]), all);
+        assert_eq!(told(&request(&server.take()[0])), all);
         // What is new is in a bucket that had none, so that it is no exemplar of others.
         record(&door, &[(-3.0, 0), (0.0078125, 7)]);
         runtime.force_flush(PATIENCE).unwrap();
-        let (second, now) = (told(&server.take()[0]), shown(&runtime.collect()));
+        let (second, now) = (told(&request(&server.take()[0])), shown(&runtime.collect()));
         if temporality == Temporality::Cumulative {
             assert_eq!(second, now);
         } else {

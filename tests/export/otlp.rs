@@ -731,6 +731,8 @@ fn what_cannot_be_sent_to_or_said_is_refused() {
 #[cfg(target_os = "linux")]
 mod others {
     use super::*;
+    use opentelemetry_proto::tonic::metrics::v1::Exemplar;
+    use opentelemetry_proto::tonic::metrics::v1::exemplar::Value as ExemplarValue;
     use serde_json::Value as Json;
     use serde_json::json;
     use std::io::Write;
@@ -782,6 +784,16 @@ mod others {
             Point::AsInt(value) => (json!("as_int"), json!(value)),
             Point::AsDouble(value) => (json!("as_double"), json!(value.to_bits())),
         };
+        let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let exemplar = |told: &Exemplar| {
+            let (of, number) = match told.value.as_ref().unwrap() {
+                ExemplarValue::AsInt(value) => (json!("as_int"), json!(value)),
+                ExemplarValue::AsDouble(value) => (json!("as_double"), json!(value.to_bits())),
+            };
+            let ids = [hex(&told.span_id), hex(&told.trace_id)];
+            json!([pairs(&told.filtered_attributes), told.time_unix_nano, of, number, ids])
+        };
+        let told = |exemplars: &[Exemplar]| exemplars.iter().map(exemplar).collect::<Vec<_>>();
         let mut all = Vec::new();
         let scopes = request.resource_metrics.iter().flat_map(|one| &one.scope_metrics);
         for metric in scopes.flat_map(|scope| &scope.metrics) {
@@ -798,7 +810,8 @@ mod others {
                 Data::Sum(sum) => sum.data_points.iter().for_each(|p| {
                     let (of, number) = number(&p.value);
                     let times = [p.start_time_unix_nano, p.time_unix_nano];
-                    let values = json!([sum.aggregation_temporality, sum.is_monotonic, of, number]);
+                    let head = (sum.aggregation_temporality, sum.is_monotonic);
+                    let values = json!([head.0, head.1, of, number, told(&p.exemplars)]);
                     enter("sum", &p.attributes, times, values);
                 }),
                 Data::Histogram(histogram) => histogram.data_points.iter().for_each(|p| {
@@ -810,7 +823,8 @@ mod others {
                         p.bucket_counts,
                         bounds,
                         bits(p.min),
-                        bits(p.max)
+                        bits(p.max),
+                        told(&p.exemplars)
                     ]);
                     enter("histogram", &p.attributes, [p.start_time_unix_nano, p.time_unix_nano], values);
                 }),
@@ -828,7 +842,8 @@ mod others {
                         run(&p.positive),
                         run(&p.negative),
                         bits(p.min),
-                        bits(p.max)
+                        bits(p.max),
+                        told(&p.exemplars)
                     ]);
                     let times = [p.start_time_unix_nano, p.time_unix_nano];
                     enter("exponential_histogram", &p.attributes, times, values);
@@ -883,9 +898,13 @@ mod others {
             let built = builder.vitals(false).compression(compression).build().unwrap();
             let (runtime, kept) = pushing("others", built, quick());
             everything(&runtime);
+            let marked = crate::exemplars::recorder(&runtime, "marked");
+            crate::exemplars::record(&marked, &crate::exemplars::EVENTS);
             runtime.force_flush(PATIENCE).unwrap();
             let forwarded = sink.wait_for(1).remove(0);
             let request = decoded(&forwarded);
+            let exemplars = crate::exemplars::shown(&kept.latest().unwrap());
+            assert_eq!(crate::exemplars::told(&request), exemplars);
             assert_eq!(points(std::slice::from_ref(&request)), expected(&kept.latest().unwrap()));
             let read = by_python(&plain(&forwarded));
             assert!(read.len() > 25, "{}", read.len());

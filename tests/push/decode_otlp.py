@@ -22,13 +22,24 @@ def buckets(point, field):
     return [run.offset, list(run.bucket_counts)]
 
 
+def exemplars(point):
+    told = []
+    for exemplar in point.exemplars:
+        attributes = [[pair.key, pair.value.string_value] for pair in exemplar.filtered_attributes]
+        of = exemplar.WhichOneof("value")
+        number = exemplar.as_int if of == "as_int" else bits(exemplar.as_double)
+        ids = [exemplar.span_id.hex(), exemplar.trace_id.hex()]
+        told.append([attributes, exemplar.time_unix_nano, of, number, ids])
+    return told
+
+
 def values(kind, data, point):
     if kind in ("gauge", "sum"):
         of = point.WhichOneof("value")
         number = point.as_int if of == "as_int" else bits(point.as_double)
         if kind == "gauge":
             return [of, number]
-        return [data.aggregation_temporality, data.is_monotonic, of, number]
+        return [data.aggregation_temporality, data.is_monotonic, of, number, exemplars(point)]
     if kind == "histogram":
         return [
             data.aggregation_temporality,
@@ -38,6 +49,7 @@ def values(kind, data, point):
             [bits(bound) for bound in point.explicit_bounds],
             optional(point, "min"),
             optional(point, "max"),
+            exemplars(point),
         ]
     if kind == "exponential_histogram":
         return [
@@ -51,6 +63,7 @@ def values(kind, data, point):
             buckets(point, "negative"),
             optional(point, "min"),
             optional(point, "max"),
+            exemplars(point),
         ]
     quantiles = [[bits(q.quantile), bits(q.value)] for q in point.quantile_values]
     return [point.count, bits(point.sum), quantiles]
