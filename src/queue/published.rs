@@ -243,33 +243,30 @@ impl<T> fmt::Debug for Published<T> {
 /// Address and count in one word: only where user addresses have 48 bits and heaps do not tag them.
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(target_os = "android")))]
 mod word {
-    use crate::sync::atomic::AtomicPtr;
+    use crate::sync::atomic::AtomicUsize;
     use crate::sync::atomic::Ordering;
     use crate::sync::seeded;
+    use std::marker::PhantomData;
     use std::ptr::NonNull;
 
     const SHIFT: u32 = 48;
     const ADDRESS: usize = (1 << SHIFT) - 1;
 
-    pub(super) struct Word<N>(AtomicPtr<N>);
+    /// An integer, not a pointer: an exchange compares addresses alone, so with a pointer a reader that was late could put one to a node that is gone in the
+    /// place of one to a node that has its address since. The provenance of every node that is put in is exposed, and taken up again by whoever reads its address.
+    pub(super) struct Word<N>(AtomicUsize, PhantomData<*mut N>);
 
     impl<N> Word<N> {
         pub(super) fn new(node: NonNull<N>) -> Self {
-            Self(AtomicPtr::new(checked(node)))
+            Self(AtomicUsize::new(checked(node)), PhantomData)
         }
 
         /// Takes one reference: the node and how many are taken now.
         #[inline]
         pub(super) fn take_one(&self) -> (NonNull<N>, usize) {
-            let mut seen = self.0.load(Ordering::Relaxed);
-            loop {
-                let next = seen.map_addr(|address| address.wrapping_add(1 << SHIFT));
-                // Acquire: pairs with the release of `swap`, so the node's content is visible.
-                match self.0.compare_exchange_weak(seen, next, Ordering::Acquire, Ordering::Relaxed) {
-                    Ok(_) => return (node(next), taken(next)),
-                    Err(now) => seen = now,
-                }
-            }
+            // Acquire: pairs with the release of `swap`, so the node's content is visible.
+            let before = self.0.fetch_add(1 << SHIFT, Ordering::Acquire);
+            (node(before), taken(before) + 1)
         }
 
         /// Puts another node in: the old one and how many of its references were taken.
@@ -283,10 +280,10 @@ mod word {
         pub(super) fn give_many(&self, held: NonNull<N>, many: usize) -> bool {
             let mut seen = self.0.load(Ordering::Relaxed);
             loop {
-                if (node(seen) != held || taken(seen) < many) && !seeded("refill_blindly") {
+                if (node::<N>(seen) != held || taken(seen) < many) && !seeded("refill_blindly") {
                     return false;
                 }
-                let next = seen.map_addr(|address| address.wrapping_sub(many << SHIFT));
+                let next = seen.wrapping_sub(many << SHIFT);
                 match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
                     Ok(_) => return true,
                     Err(now) => seen = now,
@@ -303,24 +300,25 @@ mod word {
 
     /// The node's word with nothing taken. No allocator of these targets gives an address beyond 48 bits unless a program asks
     /// the kernel for one; taking such an address apart would be unsound, so the process ends instead.
-    fn checked<N>(node: NonNull<N>) -> *mut N {
-        if node.as_ptr().addr() & !ADDRESS != 0 {
+    fn checked<N>(node: NonNull<N>) -> usize {
+        let address = node.as_ptr().expose_provenance();
+        if address & !ADDRESS != 0 {
             // tidy: allow(words): there is no caller to return an error to that could still be sound
             std::process::abort();
         }
-        node.as_ptr()
+        address
     }
 
     #[inline]
-    fn node<N>(word: *mut N) -> NonNull<N> {
-        let node = word.map_addr(|address| address & ADDRESS);
+    fn node<N>(word: usize) -> NonNull<N> {
+        let node = std::ptr::with_exposed_provenance_mut(word & ADDRESS);
         // SAFETY: every word was made from a `NonNull` whose address has only those bits.
         unsafe { NonNull::new_unchecked(node) }
     }
 
     #[inline]
-    fn taken<N>(word: *mut N) -> usize {
-        word.addr() >> SHIFT
+    fn taken(word: usize) -> usize {
+        word >> SHIFT
     }
 }
 
