@@ -160,6 +160,10 @@ impl<E: 'static> Metric<E> for Histogram<E> {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
+    fn fetch(&self, step: usize) {
+        self.series.fetch(step);
+    }
+
     fn heap_bytes(&self) -> usize {
         let edges = self.edges.as_ref().map_or(0, |edges| edges.heap_bytes());
         self.intake.heap_bytes() + self.series.heap_bytes() + edges

@@ -130,6 +130,9 @@ pub const MAX_PANIC_BYTES: usize = 256;
 /// the same look at an idle recorder serves both.
 pub const LOSS_QUIET: Duration = RELEASE_AFTER;
 
+/// Recorders whose memory the worker asks for ahead of their turns.
+pub(crate) const AHEAD: usize = 8;
+
 /// The least time between two publications of one recorder that inspection logs.
 pub const INSPECTION_INTERVAL: Duration = Duration::from_secs(1);
 
