@@ -154,8 +154,9 @@ pub const PUBLISH_LATEST: Duration = Duration::from_micros(200);
 /// How many times its own duration a publication pass is put off: nine keep it to a tenth of the worker's time.
 pub const PUBLISH_PAUSE: u32 = 9;
 
-/// How long a nap of the worker lasts at most; commands end it earlier, events wait for it.
-pub const NAP: Duration = Duration::from_micros(400);
+/// How long a nap of the worker lasts at most; commands end it earlier, events wait for it. With what systems add to a timer (50 µs
+/// on Linux) it is half a millisecond.
+pub const NAP: Duration = Duration::from_micros(450);
 
 /// Naps without anything to do before the worker sleeps.
 pub const NAPS: u32 = 16;
