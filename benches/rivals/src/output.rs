@@ -107,7 +107,7 @@ pub fn read(object: &Value) -> Result<Vec<Row>, Failure> {
 
 fn read_row(row: &Value) -> Option<Row> {
     let text = |key: &str| Some(row[key].as_str()?.to_owned());
-    let figures = |key: &str| row[key].as_array()?.iter().map(Value::as_f64).collect();
+    let figures = |key: &str| row[key].as_array()?.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>();
     let number = |key: &str| usize::try_from(row[key].as_u64()?).ok();
     let readings = [Reading::Ratio, Reading::OursAlone, Reading::Median];
     Some(Row {
