@@ -49,7 +49,7 @@ pub(super) enum Selectors<E> {
     /// One closure per label, in the order of the descriptor's keys.
     Each(Box<[Box<dyn Select<E>>]>),
     /// One closure for all labels, and the fields in the order of the descriptor's keys.
-    Fields(Box<dyn SelectFields<E>>, Box<[usize]>),
+    Fields(Box<(Box<dyn SelectFields<E>>, Box<[usize]>)>),
 }
 
 impl<E> Selectors<E> {
@@ -60,7 +60,10 @@ impl<E> Selectors<E> {
                 size_of_val(&**selectors)
                     + selectors.iter().map(|select| size_of_val(&**select)).sum::<usize>()
             }
-            Self::Fields(select, order) => size_of_val(&**select) + size_of_val(&**order),
+            Self::Fields(both) => {
+                let (select, order) = &**both;
+                size_of_val(&**both) + size_of_val(&**select) + size_of_val(&**order)
+            }
         }
     }
 
@@ -68,8 +71,8 @@ impl<E> Selectors<E> {
     pub(super) fn texts(&self, event: &E) -> Vec<String> {
         match self {
             Self::Each(selectors) => selectors.iter().map(|select| select.one(event).to_string()).collect(),
-            Self::Fields(select, order) => {
-                let mut texts = Vec::new();
+            Self::Fields(both) => {
+                let ((select, order), mut texts) = (&**both, Vec::new());
                 select.with_labels(event, &mut |fields| {
                     let fields = order.iter().filter_map(|position| fields.get(*position));
                     texts = fields.map(|label| label.to_string()).collect();
@@ -129,7 +132,7 @@ impl<E, C: Column> Series<E, C> {
         let known = Known::made(&mut self.known, &self.descriptor);
         let row = match &self.selectors {
             Selectors::Each(selectors) => known.row_by(selectors, event, context),
-            Selectors::Fields(select, order) => known.row_by_fields(&**select, order, event, context),
+            Selectors::Fields(both) => known.row_by_fields(&*both.0, &both.1, event, context),
         };
         known.live.touch(row, context.cut());
         if let Some(extras) = &mut self.extras {
@@ -195,8 +198,8 @@ impl<E, C: Column> Series<E, C> {
         let known = Known::made(&mut self.known, &self.descriptor);
         let selectors = match &self.selectors {
             Selectors::Each(selectors) => &**selectors,
-            Selectors::Fields(select, order) => {
-                rows_by_fields((&**select, order), known, piece, &mut rows, context);
+            Selectors::Fields(both) => {
+                rows_by_fields((&*both.0, &both.1), known, piece, &mut rows, context);
                 known.live.touch_all(rows.iter(), context.cut());
                 if let Some(extras) = &mut self.extras {
                     extras.see(rows.iter(), context.now());
