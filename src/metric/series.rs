@@ -44,12 +44,15 @@ pub(super) struct Extras<E> {
     exemplify: Option<Box<dyn Exemplify<E>>>,
 }
 
+/// A closure for all labels, and the order of its fields.
+type InOrder<E> = (Box<dyn SelectFields<E>>, Box<[usize]>);
+
 /// How an event names its series.
 pub(super) enum Selectors<E> {
     /// One closure per label, in the order of the descriptor's keys.
     Each(Box<[Box<dyn Select<E>>]>),
     /// One closure for all labels, and the fields in the order of the descriptor's keys.
-    Fields(Box<(Box<dyn SelectFields<E>>, Box<[usize]>)>),
+    Fields(Box<InOrder<E>>),
 }
 
 impl<E> Selectors<E> {

@@ -96,6 +96,7 @@ enum Queue<'q, E> {
 struct Seat<E, A> {
     cursor: Cursor,
     /// What the consumer has taken out of a queue under a lock, if it is one.
+    #[allow(clippy::box_collection, reason = "one word, because most queues are no such")]
     hand: Option<Box<VecDeque<E>>>,
     actor: A,
 }
