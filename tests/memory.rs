@@ -128,13 +128,18 @@ fn the_report_agrees_with_the_allocator_for_every_kind_of_recorder_at_work_and_a
     const STEADY: usize = 5;
     let _alone = alone();
     let at_first = live();
-    let runtimes: Vec<_> =
-        SHAPES.into_iter().enumerate().map(|(name, shape)| filled(name, shape, MANY)).collect();
+    let at_rest = |runtime: &MetricsRuntime| runtime.memory().recorders.iter().all(|row| row.queue == 0);
+    let fill = |(name, shape)| {
+        let filled = filled(name, shape, MANY);
+        // What it gives back is not to be given back while the next is looked at.
+        until("the queues give their memory back", || name >= STEADY || at_rest(&filled.0));
+        filled
+    };
+    let runtimes: Vec<_> = SHAPES.into_iter().enumerate().map(fill).collect();
     for (name, (_, reported, allocated)) in runtimes.iter().enumerate().take(STEADY) {
         assert_close(*reported, *allocated, &format!("shape {name} at work"));
     }
-    let at_rest = |runtime: &MetricsRuntime| runtime.memory().recorders.iter().all(|row| row.queue == 0);
-    until("the queues give their memory back", || runtimes.iter().all(|(runtime, ..)| at_rest(runtime)));
+    until("all queues give their memory back", || runtimes.iter().all(|(runtime, ..)| at_rest(runtime)));
     let (all_before, mut all_reported) = (live(), 0);
     for (name, (runtime, ..)) in runtimes.into_iter().enumerate() {
         let memory = runtime.memory();
@@ -180,9 +185,9 @@ fn the_report_names_metrics_and_labels_and_works_before_the_start_and_after_the_
     assert!(runtime.memory().total() > used.bytes);
 }
 
-/// What a recorder of a counter and a histogram of 14 buckets takes, never used and at rest. The budget B15 asks for 1,024 and 2,048 bytes; until
-/// it holds, what was reached is kept.
-const REACHED: (usize, usize) = (2_700, 3_800);
+/// What a recorder of a counter and a histogram of 14 buckets takes, never used and at rest, without its place in the registry. The budget B15 asks for
+/// 1,024 and 2,048 bytes with it; until both hold, what was reached is kept.
+const REACHED: (usize, usize) = (950, 2_350);
 
 #[test]
 fn a_recorder_takes_no_more_than_was_reached_unused_and_at_rest() {

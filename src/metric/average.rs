@@ -73,7 +73,7 @@ impl<E: 'static> Metric<E> for Average<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     #[inline]

@@ -82,7 +82,9 @@ type TypedSet<E> = (Box<dyn SelectFields<E>>, &'static [&'static str]);
 /// What every instrument knows beside its series.
 pub(super) struct Intake<E> {
     pub(super) descriptor: Arc<Descriptor>,
-    pub(super) interests: Interests,
+    /// The event types wanted, if not all are; asked for once, so kept out of the way.
+    #[allow(clippy::box_collection, reason = "a thin pointer: most metrics want all of them")]
+    wanted: Option<Box<Vec<&'static str>>>,
     keep: Option<Box<dyn Keep<E>>>,
     value: Option<Box<dyn Read<E>>>,
 }
@@ -324,14 +326,18 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
             Some((select, keys)) if !keys.is_empty() => {
                 let mut order: Vec<usize> = (0..keys.len()).collect();
                 order.sort_by_key(|position| keys.get(*position));
-                Selectors::Fields(select, order.into())
+                Selectors::Fields(Box::new((select, order.into())))
             }
             _ => {
                 self.labels.sort_by(|(left, _), (right, _)| left.cmp(right));
                 Selectors::Each(self.labels.into_iter().map(|(_, select)| select).collect())
             }
         };
-        let intake = Intake { descriptor, interests: self.interests, keep, value: self.value };
+        let wanted = match self.interests {
+            Interests::All => None,
+            Interests::Only(wanted) => Some(Box::new(wanted)),
+        };
+        let intake = Intake { descriptor, wanted, keep, value: self.value };
         Ok(Parts { intake, selectors, expiry: self.expiry, exemplify: self.exemplify })
     }
 }
@@ -347,12 +353,13 @@ impl<E> Parts<E> {
 impl<E> Intake<E> {
     /// What it takes on the heap, without its descriptor.
     pub(super) fn heap_bytes(&self) -> usize {
-        let wanted = match &self.interests {
-            Interests::Only(wanted) => heap::vec(wanted),
-            Interests::All => 0,
-        };
+        let wanted = self.wanted.as_ref().map_or(0, |wanted| size_of_val(&**wanted) + heap::vec(wanted));
         let keep = self.keep.as_ref().map_or(0, |keep| size_of_val(&**keep));
         wanted + keep + self.value.as_ref().map_or(0, |value| size_of_val(&**value))
+    }
+
+    pub(super) fn interests(&self) -> Interests {
+        self.wanted.as_ref().map_or(Interests::All, |wanted| Interests::Only(wanted.to_vec()))
     }
 
     /// What an event brings, or nothing if it is to be ignored; `otherwise` where no value selector was given.

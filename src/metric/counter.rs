@@ -86,7 +86,7 @@ impl<E: 'static> Metric<E> for Counter<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     #[inline]

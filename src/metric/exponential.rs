@@ -112,7 +112,7 @@ impl<E: 'static> Metric<E> for ExponentialHistogram<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     #[inline]

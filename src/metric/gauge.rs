@@ -107,7 +107,7 @@ impl<E: 'static> Metric<E> for Gauge<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     #[inline]

@@ -82,7 +82,7 @@ impl<E: 'static> Metric<E> for Heartbeat<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {

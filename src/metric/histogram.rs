@@ -141,7 +141,7 @@ impl<E: 'static> Metric<E> for Histogram<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     #[inline]

@@ -124,7 +124,7 @@ impl<E: 'static> Metric<E> for Info<E> {
 
     fn interests(&self) -> Interests {
         // What is constant costs no event anything.
-        if self.told_keys.is_empty() { Interests::Only(Vec::new()) } else { self.intake.interests.clone() }
+        if self.told_keys.is_empty() { Interests::Only(Vec::new()) } else { self.intake.interests() }
     }
 
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {

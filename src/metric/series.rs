@@ -48,12 +48,15 @@ pub(super) struct Extras<E> {
     exemplify: Option<Box<dyn Exemplify<E>>>,
 }
 
+/// A closure for all labels, and the order of its fields.
+type InOrder<E> = (Box<dyn SelectFields<E>>, Box<[usize]>);
+
 /// How an event names its series.
 pub(super) enum Selectors<E> {
     /// One closure per label, in the order of the descriptor's keys.
     Each(Box<[Box<dyn Select<E>>]>),
     /// One closure for all labels, and the fields in the order of the descriptor's keys.
-    Fields(Box<dyn SelectFields<E>>, Box<[usize]>),
+    Fields(Box<InOrder<E>>),
 }
 
 impl<E> Selectors<E> {
@@ -64,7 +67,10 @@ impl<E> Selectors<E> {
                 size_of_val(&**selectors)
                     + selectors.iter().map(|select| size_of_val(&**select)).sum::<usize>()
             }
-            Self::Fields(select, order) => size_of_val(&**select) + size_of_val(&**order),
+            Self::Fields(both) => {
+                let (select, order) = &**both;
+                size_of_val(&**both) + size_of_val(&**select) + size_of_val(&**order)
+            }
         }
     }
 
@@ -72,8 +78,8 @@ impl<E> Selectors<E> {
     pub(super) fn texts(&self, event: &E) -> Vec<String> {
         match self {
             Self::Each(selectors) => selectors.iter().map(|select| select.one(event).to_string()).collect(),
-            Self::Fields(select, order) => {
-                let mut texts = Vec::new();
+            Self::Fields(both) => {
+                let ((select, order), mut texts) = (&**both, Vec::new());
                 select.with_labels(event, &mut |fields| {
                     let fields = order.iter().filter_map(|position| fields.get(*position));
                     texts = fields.map(|label| label.to_string()).collect();
@@ -133,7 +139,7 @@ impl<E, C: Column> Series<E, C> {
         let known = Known::made(&mut self.known, &self.descriptor);
         let row = match &self.selectors {
             Selectors::Each(selectors) => known.row_by(selectors, event, context),
-            Selectors::Fields(select, order) => known.row_by_fields(&**select, order, event, context),
+            Selectors::Fields(both) => known.row_by_fields(&*both.0, &both.1, event, context),
         };
         known.live.touch(row, context.cut());
         if let Some(extras) = &mut self.extras {
@@ -206,8 +212,8 @@ impl<E, C: Column> Series<E, C> {
                 places.rows.clear();
                 rows_by_each(selectors, known, piece, &mut places.rows, context);
             }
-            Selectors::Fields(select, order) => {
-                rows_by_fields((&**select, order), known, piece, places, context);
+            Selectors::Fields(both) => {
+                rows_by_fields((&*both.0, &both.1), known, piece, places, context);
             }
         }
         let rows = &places.rows;

@@ -95,7 +95,7 @@ impl<E: 'static> Metric<E> for Summary<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     #[inline]

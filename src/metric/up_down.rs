@@ -82,7 +82,7 @@ impl<E: 'static> Metric<E> for UpDown<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     #[inline]

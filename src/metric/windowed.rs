@@ -165,7 +165,7 @@ impl<E: 'static> Metric<E> for WindowedSummary<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {
@@ -209,7 +209,7 @@ impl<E: 'static> Metric<E> for RateMeter<E> {
     }
 
     fn interests(&self) -> Interests {
-        self.intake.interests.clone()
+        self.intake.interests()
     }
 
     fn handle_event(&mut self, event: &E, context: &Context) -> Verdict {

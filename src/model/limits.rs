@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Different lists of metrics of which what recorders show before their first event is kept once for all of them.
+pub const SHARED_FIRST_CUTS: usize = 64;
+
 /// Pending events of a recorder whose builder names no capacity.
 pub const DEFAULT_CAPACITY: u32 = 8_192;
 

@@ -37,7 +37,6 @@ use crate::queue::segment::block_bytes;
 use crate::queue::segment::free_block;
 use crate::queue::word::Reading;
 use crate::queue::word::Word;
-use crate::sync::OwnLine;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::AtomicUsize;
@@ -61,35 +60,52 @@ pub(crate) enum Refused {
     Closed,
 }
 
-pub(crate) struct Ring<E> {
-    door: OwnLine<Door>,
-    commit: OwnLine<AtomicU64>,
-    lanes: [Lane<E>; 2],
-    capacity: u64,
-    mask: u64,
-    /// How far the consumer got without being able to commit, in a queue that was abandoned under its hands.
-    beyond: AtomicU64,
-}
-
-struct Door {
+/// The producers' half of a ring: what they write, and next to it what they read for every event.
+///
+/// Whoever owns both halves puts at least a pair of cache lines of other words between them: what the consumer writes then slows no producer. The words of
+/// a half may share lines, as they are written by the same threads or by nobody; so a half needs no alignment, which would cost more memory than it takes.
+#[repr(C)]
+pub(crate) struct Door<E> {
     word: Word,
     /// A position below which there is room, as far as somebody has looked: spares producers the consumer's cache line.
     limit: AtomicU64,
     born: Birth,
+    capacity: u32,
+    mask: u32,
+    lanes: [Lane<E>; 2],
+    /// What blocks and tables of both lanes take. Kept apart, because they may be freed under anybody who walked them to find out. Whoever
+    /// allocates adds before it stamps, so before the consumer can free.
+    bytes: AtomicUsize,
 }
+
+/// The consumer's half of a ring: committed positions, and ABANDONED. Its own place is a [`Cursor`].
+pub(crate) struct Commit(AtomicU64);
+
+/// A ring, seen by whoever has both of its halves.
+pub(crate) struct Ring<'q, E> {
+    door: &'q Door<E>,
+    commit: &'q Commit,
+}
+
+impl<E> Clone for Ring<'_, E> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Ring<'_, E> {}
 
 struct Lane<E> {
     /// The position of the lane's first slot. Written while the lane is not in use.
     base: AtomicU64,
     first: BlockCell<E>,
     table: AtomicPtr<BlockCell<E>>,
-    /// What blocks and table take. Kept apart, because they may be freed under anybody who walked them to find out. Whoever
-    /// allocates adds before it stamps, so before the consumer can free.
-    bytes: AtomicUsize,
 }
 
 /// What a producer must know of the lane in use to find a slot.
 struct Aim<'a, E> {
+    door: &'a Door<E>,
     lane: &'a Lane<E>,
     base: u64,
     /// Null where nobody needed it yet, as far as this producer saw.
@@ -100,40 +116,68 @@ struct Aim<'a, E> {
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
     head: u64,
-    /// Events from the head on whose stamps `run` has seen: as many as `finish` may end.
-    ready: u64,
-    lane: usize,
     /// The block number from which a spare block has not been placed yet.
     spare_from: u64,
+    /// Events from the head on whose stamps `run` has seen: as many as `finish` may end. A run lies in one block.
+    ready: u32,
+    lane: u32,
 }
 
 // SAFETY: S1: every event is moved in by one thread and read by one thread, with a release/acquire pair in between; that is
 // sending, so `E: Send` is what it takes.
-unsafe impl<E: Send> Send for Ring<E> {}
+unsafe impl<E: Send> Send for Door<E> {}
 
-// SAFETY: as above; `&Ring` lets threads send events to the consumer and never share one.
-unsafe impl<E: Send> Sync for Ring<E> {}
+// SAFETY: as above; `&Door` lets threads send events to the consumer and never share one.
+unsafe impl<E: Send> Sync for Door<E> {}
 
-impl<E> Ring<E> {
+impl Commit {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl<E> Door<E> {
     pub(crate) fn new(capacity: u64) -> Self {
         // S2: one block more than the capacity can touch. Seeded: without it.
         let spare = u64::from(!seeded("table_without_spare"));
         let blocks = (capacity.div_ceil(LARGE) + spare).next_power_of_two();
         Self {
-            door: OwnLine(Door { word: Word::new(), limit: AtomicU64::new(capacity), born: Birth::here() }),
-            commit: OwnLine(AtomicU64::new(0)),
+            word: Word::new(),
+            limit: AtomicU64::new(capacity),
+            born: Birth::here(),
+            // `MAX_CAPACITY` is far below what 32 bits hold.
+            capacity: capacity as u32,
+            mask: (blocks - 1) as u32,
             lanes: [Lane::empty(), Lane::empty()],
-            capacity,
-            mask: blocks - 1,
-            beyond: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
         }
+    }
+
+    pub(crate) fn born(&self) -> &Birth {
+        &self.born
+    }
+
+    fn mask(&self) -> u64 {
+        u64::from(self.mask)
+    }
+
+    /// Bytes of blocks and tables now allocated; a figure for reports, exact when no producer is in flight.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl<'q, E> Ring<'q, E> {
+    #[inline(always)]
+    pub(crate) fn of(door: &'q Door<E>, commit: &'q Commit) -> Self {
+        Self { door, commit }
     }
 
     /// Hands one event over; `Ok(true)` makes the caller schedule the recorder. In a forked child the door is shut.
     ///
     /// A refusal for `Full` means that `capacity` events were pending when the commit word was read.
     #[inline(always)]
-    pub(crate) fn push(&self, event: E) -> Result<bool, (Refused, E)> {
+    pub(crate) fn push(self, event: E) -> Result<bool, (Refused, E)> {
         // By a bit: a branch of its own would split the way, and the event would go by memory on it.
         let mut seen = self.door.word.read().shut_if(self.door.born.elsewhere());
         let mut lost = false;
@@ -166,23 +210,23 @@ impl<E> Ring<E> {
     /// this call's own latency, some microseconds in one of several hundred calls of producers that meet.
     #[cold]
     #[inline(never)]
-    fn step_aside(&self, again: bool) -> Reading {
+    fn step_aside(self, again: bool) -> Reading {
         pause(PAUSES << u32::from(again));
         self.door.word.read()
     }
 
     /// Whether the next push is to schedule the recorder: for tests.
     #[cfg(all(test, not(mvx_loom)))]
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(self) -> bool {
         self.door.word.read().is_idle()
     }
 
     /// The first half of a push: for tests of producers that are suspended between the two.
     #[cfg(all(test, not(mvx_loom)))]
-    pub(crate) fn begin_push(&self) -> Begun {
+    pub(crate) fn begin_push(self) -> Begun {
         loop {
             let seen = self.door.word.read();
-            assert!(!seen.is_closed() && (seen.position() < self.committed() + self.capacity), "no place");
+            assert!(!seen.is_closed() && (seen.position() < self.committed() + self.capacity()), "no place");
             if self.door.word.reserve(seen).is_ok() {
                 return Begun(seen);
             }
@@ -191,20 +235,20 @@ impl<E> Ring<E> {
 
     /// The second half; true makes the caller schedule the recorder.
     #[cfg(all(test, not(mvx_loom)))]
-    pub(crate) fn end_push(&self, Begun(seen): Begun, event: E) -> bool {
+    pub(crate) fn end_push(self, Begun(seen): Begun, event: E) -> bool {
         self.write(self.aim(seen), seen.position(), event);
         seen.is_idle()
     }
 
     /// Hands over as many events from the front of `events` as there is room for, with one reservation.
-    pub(crate) fn push_many(&self, events: &mut Vec<E>) -> (usize, bool, Option<Refused>) {
+    pub(crate) fn push_many(self, events: &mut Vec<E>) -> (usize, bool, Option<Refused>) {
         let mut seen = self.door.word.read();
         let (count, refused) = loop {
             if seen.is_closed() {
                 return (0, false, Some(Refused::Closed));
             }
             let committed = self.committed();
-            let room = (committed + self.capacity).saturating_sub(seen.position());
+            let room = (committed + self.capacity()).saturating_sub(seen.position());
             let count = room.min(events.len() as u64);
             if count == 0 {
                 return (0, false, (!events.is_empty()).then_some(Refused::Full));
@@ -224,9 +268,9 @@ impl<E> Ring<E> {
     /// The slow half of the capacity check: reads the consumer's word and lifts the limit. False when the queue is full.
     #[cold]
     #[inline(never)]
-    fn find_room(&self, seen: Reading) -> bool {
+    fn find_room(self, seen: Reading) -> bool {
         // `seen` was read before the commit word, so at this load at least `position - committed` events are pending.
-        let limit = self.committed() + self.capacity;
+        let limit = self.committed() + self.capacity();
         if seen.position() >= limit {
             return false;
         }
@@ -241,15 +285,20 @@ impl<E> Ring<E> {
     /// Done before the exchange, because no load can pass it and the slot's address waits for these. It is good after an exchange
     /// of `seen`: a lane is switched and freed only from its own word, and never twice at one position.
     #[inline(always)]
-    fn aim(&self, seen: Reading) -> Aim<'_, E> {
+    fn aim(self, seen: Reading) -> Aim<'q, E> {
         // A branch, not an index: it is predicted, so the loads from the lane need not wait for the word.
-        let lane = if seen.lane() == 0 { &self.lanes[0] } else { self.second_lane() };
-        Aim { lane, base: lane.base.load(Ordering::Relaxed), table: lane.table.load(Ordering::Acquire) }
+        let lane = if seen.lane() == 0 { &self.door.lanes[0] } else { self.second_lane() };
+        Aim {
+            door: self.door,
+            lane,
+            base: lane.base.load(Ordering::Relaxed),
+            table: lane.table.load(Ordering::Acquire),
+        }
     }
 
     #[inline(always)]
-    fn write(&self, aim: Aim<'_, E>, position: u64, event: E) {
-        let slot = aim.slot_for_write(position, self.mask);
+    fn write(self, aim: Aim<'_, E>, position: u64, event: E) {
+        let slot = aim.slot_for_write(position);
         // SAFETY: the reading that was aimed by was exchanged for a word with this position taken, so it is this call's alone. The
         // slot's earlier position was committed, by the capacity check, and with that the consumer was done with it (S2).
         unsafe { Slot::write(slot, position, event) };
@@ -257,49 +306,52 @@ impl<E> Ring<E> {
 
     /// Apart only so that the compiler keeps the branch in `write`.
     #[inline(never)]
-    fn second_lane(&self) -> &Lane<E> {
-        &self.lanes[1]
+    fn second_lane(self) -> &'q Lane<E> {
+        &self.door.lanes[1]
     }
 
-    pub(crate) fn word(&self) -> &Word {
+    pub(crate) fn word(self) -> &'q Word {
         &self.door.word
     }
 
-    pub(crate) fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(self) -> u64 {
         self.door.word.read().position()
     }
 
-    pub(crate) fn committed(&self) -> u64 {
-        self.commit.load(Ordering::Acquire) >> 1
+    pub(crate) fn committed(self) -> u64 {
+        self.commit.0.load(Ordering::Acquire) >> 1
     }
 
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
+    pub(crate) fn capacity(self) -> u64 {
+        u64::from(self.door.capacity)
     }
 
     /// Whether the watchdog gave the rest of this queue up.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.commit.load(Ordering::Acquire) & ABANDONED != 0
+    pub(crate) fn is_abandoned(self) -> bool {
+        self.commit.0.load(Ordering::Acquire) & ABANDONED != 0
     }
 
     /// Gives everything not yet committed up, for ever; the number of positions committed until then, or `None` if it was
     /// abandoned before. Decided on the word by which the consumer commits: a batch is on one side or the other.
-    pub(crate) fn abandon(&self) -> Option<u64> {
-        let old = self.commit.fetch_or(ABANDONED, Ordering::AcqRel);
+    pub(crate) fn abandon(self) -> Option<u64> {
+        let old = self.commit.0.fetch_or(ABANDONED, Ordering::AcqRel);
         (old & ABANDONED == 0).then_some(old >> 1)
     }
 
     /// Up to `limit` events that stand ready, in order, in one stretch of memory; empty when the next slot has no stamp.
-    pub(crate) fn run<'a>(&'a self, cursor: &'a mut Cursor, limit: u64) -> Run<'a, E> {
+    pub(crate) fn run<'a>(self, cursor: &'a mut Cursor, limit: u64) -> Run<'a, E>
+    where
+        'q: 'a,
+    {
         let run = self.look(cursor, limit);
-        cursor.ready = run.len() as u64;
+        cursor.ready = run.len() as u32;
         run
     }
 
-    fn look(&self, cursor: &Cursor, limit: u64) -> Run<'_, E> {
-        let lane = &self.lanes[cursor.lane];
+    fn look(self, cursor: &Cursor, limit: u64) -> Run<'q, E> {
+        let lane = &self.door.lanes[cursor.lane as usize];
         let relative = cursor.head - lane.base.load(Ordering::Relaxed);
-        let (block, offset, slots) = lane.block_of(relative, self.mask);
+        let (block, offset, slots) = lane.block_of(relative, self.door.mask());
         let block = block.map_or(ptr::null_mut(), BlockCell::get);
         if block.is_null() {
             return Run::empty();
@@ -333,10 +385,10 @@ impl<E> Ring<E> {
     }
 
     /// Asks for the slot at the cursor.
-    pub(crate) fn fetch(&self, cursor: &Cursor) {
-        let lane = &self.lanes[cursor.lane];
+    pub(crate) fn fetch(self, cursor: &Cursor) {
+        let lane = &self.door.lanes[cursor.lane as usize];
         let relative = cursor.head - lane.base.load(Ordering::Relaxed);
-        let (block, offset, _) = lane.block_of(relative, self.mask);
+        let (block, offset, _) = lane.block_of(relative, self.door.mask());
         // There may be none: an address is all that is made of it.
         fetch_for_write(
             block.map_or(ptr::null_mut(), BlockCell::get).wrapping_add(offset as usize).cast_const(),
@@ -344,25 +396,25 @@ impl<E> Ring<E> {
     }
 
     /// The consumer's position: everything before it was finished.
-    pub(crate) fn head(&self, cursor: &Cursor) -> u64 {
+    pub(crate) fn head(self, cursor: &Cursor) -> u64 {
         cursor.head
     }
 
     /// Whether the event at the cursor stands ready.
-    pub(crate) fn is_ready(&self, cursor: &Cursor) -> bool {
+    pub(crate) fn is_ready(self, cursor: &Cursor) -> bool {
         self.look(cursor, 1).len() == 1
     }
 
     /// Ends the first `count` events of the last run (at most all of them): drops them, takes emptied blocks out and commits. `Err` when the queue was
     /// abandoned meanwhile: then they are the watchdog's in the books.
-    pub(crate) fn finish(&self, cursor: &mut Cursor, count: u64) -> Result<(), Abandoned> {
-        let count = count.min(cursor.ready);
-        cursor.ready -= count;
-        let lane = &self.lanes[cursor.lane];
+    pub(crate) fn finish(self, cursor: &mut Cursor, count: u64) -> Result<(), Abandoned> {
+        let count = count.min(u64::from(cursor.ready));
+        cursor.ready -= count as u32;
+        let lane = &self.door.lanes[cursor.lane as usize];
         let base = lane.base.load(Ordering::Relaxed);
         if count > 0 {
             // A run lies in one block.
-            let (block, offset, _) = lane.block_of(cursor.head - base, self.mask);
+            let (block, offset, _) = lane.block_of(cursor.head - base, self.door.mask());
             let block = block.map_or(ptr::null_mut(), BlockCell::get);
             debug_assert!(!block.is_null(), "a finished event has a block");
             for index in offset..offset + count {
@@ -377,50 +429,42 @@ impl<E> Ring<E> {
             }
         }
         let (old, new) = (cursor.head, cursor.head + count);
-        lane.retire(old - base, new - base, self.mask, || self.accepted() - base, &mut cursor.spare_from);
+        lane.retire(self.door, (old - base, new - base), || self.accepted() - base, &mut cursor.spare_from);
         cursor.head = new;
-        let committed = self.publish_commit(old, new);
-        if committed.is_err() {
-            self.beyond.store(new, Ordering::Release);
-        }
-        committed
+        self.publish_commit(old, new)
     }
 
-    fn publish_commit(&self, old: u64, new: u64) -> Result<(), Abandoned> {
+    fn publish_commit(self, old: u64, new: u64) -> Result<(), Abandoned> {
         if seeded("commit_by_store") {
             // Seeded: a batch that was given up in between is counted a second time.
-            let abandoned = self.commit.load(Ordering::Acquire) & ABANDONED;
-            self.commit.store(new << 1 | abandoned, Ordering::Release);
+            let abandoned = self.commit.0.load(Ordering::Acquire) & ABANDONED;
+            self.commit.0.store(new << 1 | abandoned, Ordering::Release);
             return Ok(());
         }
         self.commit
+            .0
             .compare_exchange(old << 1, new << 1, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
             .map_err(|_| Abandoned)
     }
 
     /// Frees the memory of an idle queue; false if it is not idle (or if there is nothing to free).
-    pub(crate) fn release(&self, cursor: &mut Cursor) -> bool {
-        let old = &self.lanes[cursor.lane];
+    pub(crate) fn release(self, cursor: &mut Cursor) -> bool {
+        let old = &self.door.lanes[cursor.lane as usize];
         if cursor.head == old.base.load(Ordering::Relaxed) || self.is_abandoned() {
             return false;
         }
-        let other = 1 - cursor.lane;
+        let other = 1 - cursor.lane as usize;
         // The other lane is not in use (S3), so this races with nobody; the switch releases it to the producers.
-        self.lanes[other].base.store(cursor.head, Ordering::Relaxed);
+        self.door.lanes[other].base.store(cursor.head, Ordering::Relaxed);
         if !self.door.word.switch_lane(cursor.head) {
             return false;
         }
         // SAFETY: S3: every position was committed and the word now sends producers to the other lane.
-        unsafe { old.free(self.mask) };
-        cursor.lane = other;
+        unsafe { old.free(self.door) };
+        cursor.lane = other as u32;
         cursor.spare_from = 0;
         true
-    }
-
-    /// Bytes of blocks and tables now allocated; a figure for reports, exact when no producer is in flight.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.bytes.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -433,29 +477,35 @@ pub(crate) struct Begun(Reading);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Abandoned;
 
-impl<E> Drop for Ring<E> {
-    fn drop(&mut self) {
-        // `&mut self`: no producer or consumer is left. What is stamped and was not consumed is dropped here; a position that
-        // was reserved and never stamped cannot exist, because its producer would hold the queue.
-        let consumed = self.committed().max(self.beyond.load(Ordering::Acquire));
-        let lane = &self.lanes[self.door.word.read().lane()];
+impl<E> Ring<'_, E> {
+    /// Drops every event that is still there, and frees all memory.
+    ///
+    /// # Safety
+    ///
+    /// Both halves are the caller's alone, as in a destructor, and are not used again.
+    pub(crate) unsafe fn end(self, cursor: &Cursor) {
+        // No producer or consumer is left. What is stamped and was not consumed is dropped here; a position that
+        // was reserved and never stamped cannot exist, because its producer would hold the queue. The cursor, because a consumer under
+        // whose hands the queue was abandoned came further than it could commit.
+        let consumed = cursor.head;
+        let (lane, mask) = (&self.door.lanes[self.door.word.read().lane()], self.door.mask());
         let base = lane.base.load(Ordering::Relaxed);
         for position in consumed..self.accepted() {
-            let (block, offset, _) = lane.block_of(position - base, self.mask);
+            let (block, offset, _) = lane.block_of(position - base, mask);
             let block = block.map_or(ptr::null_mut(), BlockCell::get);
             if block.is_null() {
                 continue;
             }
-            // SAFETY: in bounds; exclusive, as above.
+            // SAFETY: in bounds; exclusive, by the caller's promise.
             let slot = unsafe { &*block.add(offset as usize) };
             if slot.holds(position) {
-                // SAFETY: the stamp says that the event is there, and `&mut self` that it is ours.
+                // SAFETY: the stamp says that the event is there, and the caller that it is ours.
                 unsafe { drop_in_slot(slot.event_mut()) };
             }
         }
-        for lane in &self.lanes {
+        for lane in &self.door.lanes {
             // SAFETY: exclusive, and every event was dropped above or by the consumer.
-            unsafe { lane.free(self.mask) };
+            unsafe { lane.free(self.door) };
         }
     }
 }
@@ -488,18 +538,17 @@ impl<E> Aim<'_, E> {
 
     /// For a position that was reserved after the aim was taken.
     #[inline(always)]
-    fn slot_for_write(&self, position: u64, mask: u64) -> *const Slot<E> {
-        let lane = self.lane;
+    fn slot_for_write(&self, position: u64) -> *const Slot<E> {
+        let (lane, mask, bytes) = (self.lane, self.door.mask(), &self.door.bytes);
         let relative = position - self.base;
         let (block, offset) = if relative < SMALL {
-            (lane.first.get_or_allocate(SMALL, &lane.bytes), relative)
+            (lane.first.get_or_allocate(SMALL, bytes), relative)
         } else {
             let number = (relative - SMALL) / LARGE;
-            let table = if self.table.is_null() { lane.allocate_table(mask) } else { self.table };
+            let table = if self.table.is_null() { lane.allocate_table(self.door) } else { self.table };
             // SAFETY: the table has `mask + 1` cells and lives as long as a producer uses the lane (S3).
             let cell = |number: u64| unsafe { &*table.add((number & mask) as usize) };
-            let (block, offset) =
-                (cell(number).get_or_allocate(LARGE, &lane.bytes), (relative - SMALL) % LARGE);
+            let (block, offset) = (cell(number).get_or_allocate(LARGE, bytes), (relative - SMALL) % LARGE);
             // Left out of the models, whose executions the look at the next block would multiply.
             if !cfg!(all(test, mvx_loom)) {
                 let ahead = offset + Self::AHEAD;
@@ -516,22 +565,18 @@ impl<E> Aim<'_, E> {
 
 impl<E> Lane<E> {
     fn empty() -> Self {
-        Self {
-            base: AtomicU64::new(0),
-            first: BlockCell::empty(),
-            table: AtomicPtr::new(ptr::null_mut()),
-            bytes: AtomicUsize::new(0),
-        }
+        Self { base: AtomicU64::new(0), first: BlockCell::empty(), table: AtomicPtr::new(ptr::null_mut()) }
     }
 
     #[cold]
     #[inline(never)]
-    fn allocate_table(&self, mask: u64) -> *mut BlockCell<E> {
+    fn allocate_table(&self, door: &Door<E>) -> *mut BlockCell<E> {
+        let mask = door.mask();
         let fresh: Box<[BlockCell<E>]> = (0..=mask).map(|_| BlockCell::empty()).collect();
         let fresh = Box::into_raw(fresh).cast::<BlockCell<E>>();
         match self.table.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
-                self.bytes.fetch_add((mask as usize + 1) * size_of::<BlockCell<E>>(), Ordering::Relaxed);
+                door.bytes.fetch_add(table_bytes::<E>(mask), Ordering::Relaxed);
                 fresh
             }
             Err(winner) => {
@@ -563,7 +608,14 @@ impl<E> Lane<E> {
     }
 
     /// Takes out the blocks that lie wholly in `from..to` or end there, and places them ahead of the producers.
-    fn retire(&self, from: u64, to: u64, mask: u64, accepted: impl Fn() -> u64, spare_from: &mut u64) {
+    fn retire(
+        &self,
+        door: &Door<E>,
+        (from, to): (u64, u64),
+        accepted: impl Fn() -> u64,
+        spare_from: &mut u64,
+    ) {
+        let mask = door.mask();
         // The small first block stays in its place until the lane is released: a few hundred bytes.
         if to < SMALL + LARGE || (to - SMALL) / LARGE == (from.max(SMALL) - SMALL) / LARGE {
             return;
@@ -585,7 +637,7 @@ impl<E> Lane<E> {
             }
         }
         *spare_from = place;
-        self.bytes.fetch_sub(block_bytes::<E>(LARGE), Ordering::Relaxed);
+        door.bytes.fetch_sub(block_bytes::<E>(LARGE), Ordering::Relaxed);
         // SAFETY: taken out above with every event consumed (S2); no place ahead is free, so nobody else has it.
         unsafe { free_block(block, LARGE) };
     }
@@ -595,10 +647,13 @@ impl<E> Lane<E> {
     /// # Safety
     ///
     /// Nobody else uses the lane, and it holds no live event.
-    unsafe fn free(&self, mask: u64) {
-        self.bytes.store(0, Ordering::Relaxed);
+    unsafe fn free(&self, door: &Door<E>) {
+        let mask = door.mask();
+        // What is freed, and no more: producers may have begun to fill the other lane.
+        let freed = |bytes| door.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let first = self.first.take();
         if !first.is_null() {
+            freed(block_bytes::<E>(SMALL));
             // SAFETY: by the caller's promise; first blocks have SMALL slots.
             unsafe { free_block(first, SMALL) };
         }
@@ -610,13 +665,20 @@ impl<E> Lane<E> {
             // SAFETY: in bounds, and the table is still allocated.
             let block = unsafe { (*table.add(index as usize)).take() };
             if !block.is_null() {
+                freed(block_bytes::<E>(LARGE));
                 // SAFETY: by the caller's promise; blocks of a table have LARGE slots.
                 unsafe { free_block(block, LARGE) };
             }
         }
+        freed(table_bytes::<E>(mask));
         // SAFETY: taken out of the lane above, its cells are empty.
         unsafe { free_table(table, mask) };
     }
+}
+
+/// What a table takes.
+fn table_bytes<E>(mask: u64) -> usize {
+    (mask as usize + 1) * size_of::<BlockCell<E>>()
 }
 
 /// # Safety

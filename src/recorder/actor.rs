@@ -37,6 +37,7 @@ use crate::recorder::report;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
 use crate::recorder::view::MetricCut;
+use crate::recorder::view::MetricCuts;
 use crate::sync::fetch_all;
 use std::any::TypeId;
 use std::sync::Arc;
@@ -45,86 +46,138 @@ use std::time::Duration;
 /// A chunk that took no longer than this may be twice as long next time.
 const QUICK_CHUNK: Duration = Duration::from_micros(100);
 
+/// As many as there are in a turn.
+const MOST_IN_CHUNK: u8 = limits::TURN_EVENTS as u8;
+
+const _: () = assert!(limits::TURN_EVENTS <= 127, "a chunk is doubled in eight bits");
+
 mod changes;
 
 pub(crate) struct Actor<E> {
     slots: Vec<Slot<E>>,
-    /// What removed metrics leave behind, if their series were kept.
-    kept: Vec<MetricCut>,
-    /// Rises when metrics come or go.
-    composition: u64,
-    observers: Observers<E>,
-    hooks: Hooks,
+    /// What most recorders do without.
+    extras: Option<Box<Extras<E>>>,
+    dispatched: u64,
+    /// Publications so far; the next cut has the number after it.
+    version: u64,
+    /// The time of the last cut; that of no later one is before it.
+    published_at: Timestamp,
+    /// The cut before the last: refreshed in place if no reader holds it any more.
+    spare: Option<Shared<Cut>>,
+    last_turn: Timestamp,
+    /// Starts run, of as many as have begun; those beyond them are due.
+    started: u32,
+    /// Events in the next chunk: grows while chunks are quick, so that slow metrics are found one event at a time.
+    chunk: u8,
     /// The hook that is due or under way.
     hook: Option<Phase>,
     launched: bool,
     /// Whether a start was begun: only then is there something for the stop hook to close.
     began: bool,
-    /// Starts run; those begun beyond them are due.
-    started: u64,
     /// Between the end of a start and the end of its stop: only then are events dispatched.
     open: bool,
-    /// Of a start that failed: the events up to this number are not to be dispatched. 0 when that is over.
-    doomed: u64,
-    /// How it ended, until the turn that takes note.
-    hook_ended: Option<Result<(), Error>>,
-    dispatched: u64,
-    /// Publications so far; the next cut has the number after it.
-    version: u64,
     dirty: bool,
-    /// The time of the last cut; that of no later one is before it.
-    published_at: Timestamp,
     /// Whether the worker was told that there is something to publish.
     told: bool,
-    /// The cut before the last: refreshed in place if no reader holds it any more.
-    spare: Option<Shared<Cut>>,
     /// Whether the last publication was the first after a rest.
     rested: bool,
-    /// Events in the next chunk: grows while chunks are quick, so that slow metrics are found one event at a time.
-    chunk: u64,
-    last_turn: Timestamp,
     /// Whether the worker was told that there is memory to release.
     fed: bool,
     /// What is owed to those who wait in the mailbox.
     owes: Owes,
-    /// How the stop that was just completed ended.
-    stop_result: Option<Result<(), Error>>,
-    /// When a publication was last told to inspection.
-    inspected: Option<Timestamp>,
+}
+
+/// What an actor has of observers, hooks, changes of its metrics, and failures. Made with the first of these.
+struct Extras<E> {
+    observers: Observers<E>,
+    hooks: Hooks,
+    /// What removed metrics leave behind, if their series were kept.
+    kept: Vec<MetricCut>,
+    /// Rises when metrics come or go.
+    composition: u32,
+    /// Of a start that failed: the events up to this number are not to be dispatched. 0 when that is over.
+    doomed: u64,
+    /// How it ended, until the turn that takes note.
+    hook_ended: Option<Result<(), Error>>,
+    /// The error of the stop that was just completed.
+    stop_error: Option<Error>,
+    /// When a publication was last told to inspection, if any is.
+    inspected: Timestamp,
+}
+
+impl<E: MetricEvent> Default for Extras<E> {
+    fn default() -> Self {
+        Self {
+            observers: Observers::new(),
+            hooks: Hooks::none(),
+            kept: Vec::new(),
+            composition: 0,
+            doomed: 0,
+            hook_ended: None,
+            stop_error: None,
+            inspected: Timestamp::default(),
+        }
+    }
 }
 
 /// What is the user's of a recorder, for whoever drops it.
 pub(crate) type Remains<E> = (Vec<Slot<E>>, Observers<E>, Hooks);
 
 impl<E: MetricEvent> Actor<E> {
-    pub(crate) fn new(slots: Vec<Slot<E>>, observers: Observers<E>, hooks: Hooks) -> Self {
+    pub(crate) fn new(mut slots: Vec<Slot<E>>, observers: Observers<E>, hooks: Hooks) -> Self {
+        slots.shrink_to_fit();
+        let wanted = !observers.is_empty() || hooks.are_any();
+        let extras = wanted.then(|| Box::new(Extras { observers, hooks, ..Extras::default() }));
         Self {
             slots,
-            kept: Vec::new(),
-            composition: 0,
-            observers,
-            hooks,
+            extras,
+            started: 0,
+            dispatched: 0,
+            version: 0,
+            published_at: Timestamp::default(),
+            spare: None,
+            last_turn: Timestamp::default(),
+            chunk: 1,
             hook: None,
             launched: false,
             began: false,
-            started: 0,
             open: false,
-            doomed: 0,
-            hook_ended: None,
-            dispatched: 0,
-            version: 0,
             dirty: false,
-            published_at: Timestamp::default(),
             told: false,
-            spare: None,
             rested: false,
-            chunk: 1,
-            last_turn: Timestamp::default(),
             fed: false,
             owes: Owes::default(),
-            stop_result: None,
-            inspected: None,
         }
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot<E>] {
+        &self.slots
+    }
+
+    fn extras(&mut self) -> &mut Extras<E> {
+        self.extras.get_or_insert_default()
+    }
+
+    fn kept(&self) -> &[MetricCut] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.kept)
+    }
+
+    fn composition(&self) -> u32 {
+        self.extras.as_ref().map_or(0, |extras| extras.composition)
+    }
+
+    /// Metrics have come or gone.
+    fn recompose(&mut self) {
+        let extras = self.extras();
+        extras.composition = extras.composition.wrapping_add(1);
+    }
+
+    fn is_doomed(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.doomed > 0)
+    }
+
+    fn has_hook(&self, phase: Phase) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.hooks.has(phase))
     }
 
     /// Gives up everything that is the user's, when nothing comes any more: a metric, an observer or a hook may hold a handle of this very
@@ -133,30 +186,34 @@ impl<E: MetricEvent> Actor<E> {
         // What was published last stays.
         self.dirty = false;
         self.spare = None;
-        self.kept = Vec::new();
-        let hooks = Hooks { on_starting: None, on_stopped: None, deadline: None };
-        (
-            std::mem::take(&mut self.slots),
-            std::mem::replace(&mut self.observers, Observers::new()),
-            std::mem::replace(&mut self.hooks, hooks),
-        )
+        let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
+        (std::mem::take(&mut self.slots), extras.observers, extras.hooks)
     }
 
     /// What the actor has on the heap, without its metrics, what they own, and cuts.
     pub(crate) fn heap_bytes(&self) -> usize {
-        heap::vec(&self.slots) + heap::vec(&self.kept) + self.observers.heap_bytes() + self.hooks.heap_bytes()
+        let extras = self.extras.as_ref().map_or(0, |extras| {
+            let own = extras.observers.heap_bytes() + extras.hooks.heap_bytes();
+            size_of_val(&**extras) + heap::vec(&extras.kept) + own
+        });
+        heap::vec(&self.slots) + extras
     }
 
-    /// What readers see before the first event.
-    pub(crate) fn first_cut(&self, identity: &Arc<Identity>, now: Timestamp) -> Cut {
-        let metrics = self.slots.iter().map(first_shown).chain(self.kept.iter().cloned()).collect();
+    /// What readers see before the first event: of `shown`, what recorders of equal metrics have in common, if they have.
+    pub(crate) fn first_cut(
+        &self,
+        identity: &Arc<Identity>,
+        shown: Option<Arc<[MetricCut]>>,
+        now: Timestamp,
+    ) -> Cut {
+        let own = || self.slots.iter().map(first_shown).chain(self.kept().iter().cloned());
         Cut {
             identity: Arc::clone(identity),
             version: 0,
             sequence: 0,
             taken_at: now,
-            metrics,
-            composition: self.composition,
+            metrics: shown.map_or_else(|| own().collect(), MetricCuts::Shared),
+            composition: self.composition(),
             quarantined_observers: 0,
         }
     }
@@ -174,7 +231,7 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn advance(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Next {
-        if let Some(result) = self.hook_ended.take() {
+        if let Some(result) = self.extras.as_mut().and_then(|extras| extras.hook_ended.take()) {
             self.end_hook(core, result);
         }
         if self.hook.is_some() && self.launched {
@@ -186,12 +243,13 @@ impl<E: MetricEvent> Actor<E> {
             return Next::Hook(phase);
         }
         let drained = match self.discard(core, consumer) {
-            Drained::Empty if self.open && self.doomed == 0 => self.drain(core, consumer, desk),
+            Drained::Empty if self.open && !self.is_doomed() => self.drain(core, consumer, desk),
             Drained::Empty if core.queue.is_abandoned() => Drained::Abandoned,
             // Events of a start that is not over wait; what came for one not seen yet is found when the queue does not rest.
             other => other,
         };
-        report::turn_made(core, &mut self.slots, &mut self.observers, desk.now);
+        let observers = self.extras.as_mut().map(|extras| &mut extras.observers);
+        report::turn_made(core, &mut self.slots, observers, desk.now);
         self.answer(core, consumer, desk.now);
         if let Some(phase) = self.hook {
             self.launched = true;
@@ -232,7 +290,7 @@ impl<E: MetricEvent> Actor<E> {
         self.began = true;
         self.dirty = true;
         self.reinstate_all();
-        if self.hooks.on_starting.is_some() {
+        if self.has_hook(Phase::Starting) {
             self.hook = Some(Phase::Starting);
         } else {
             self.end_start(core, Ok(()));
@@ -243,7 +301,7 @@ impl<E: MetricEvent> Actor<E> {
         match &result {
             Ok(()) => core.end_start(),
             Err(error) => {
-                self.doomed = core.fail(error.clone());
+                self.extras().doomed = core.fail(error.clone());
                 core.turn_away();
             }
         }
@@ -254,7 +312,7 @@ impl<E: MetricEvent> Actor<E> {
             Err(error) => IncidentKind::RecorderStartFailed { error: error.clone() },
         });
         answer_starts(core, &result);
-        if result.is_err() && self.hooks.on_stopped.is_some() {
+        if result.is_err() && self.has_hook(Phase::Stopped) {
             // Whatever a failed start has opened is to be closed, too.
             self.hook = Some(Phase::Stopped);
         }
@@ -281,15 +339,18 @@ impl<E: MetricEvent> Actor<E> {
             Ok(()) => IncidentKind::RecorderStopped { accounts: core.accounts_now() },
             Err(error) => IncidentKind::RecorderStopFailed { error: error.clone() },
         });
-        self.stop_result = Some(result);
+        match result {
+            Err(error) => self.extras().stop_error = Some(error),
+            Ok(()) => self.extras.iter_mut().for_each(|extras| extras.stop_error = None),
+        }
     }
 
     /// Drops what was accepted for a start that failed, undispatched and counted; not what came for a later start.
     fn discard(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>) -> Drained {
-        while self.doomed > 0 {
-            let left = self.doomed.saturating_sub(consumer.settled());
+        while let Some(extras) = self.extras.as_mut().filter(|extras| extras.doomed > 0) {
+            let left = extras.doomed.saturating_sub(consumer.settled());
             if left == 0 {
-                self.doomed = 0;
+                extras.doomed = 0;
                 break;
             }
             let count = consumer.run(limits::TURN_EVENTS.min(left)).len() as u64;
@@ -309,7 +370,8 @@ impl<E: MetricEvent> Actor<E> {
 
     /// The future of a hook, and how long it may take.
     pub(crate) fn make_hook(&mut self, phase: Phase) -> Option<(HookFuture, Duration)> {
-        Some((self.hooks.make(phase)?, self.hooks.deadline()))
+        let hooks = &mut self.extras.as_mut()?.hooks;
+        Some((hooks.make(phase)?, hooks.deadline()))
     }
 
     fn drain(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>, desk: &mut Desk) -> Drained {
@@ -319,7 +381,7 @@ impl<E: MetricEvent> Actor<E> {
         let started = desk.now;
         let (mut done, mut timed) = (0, 0);
         loop {
-            let mut limit = self.chunk;
+            let mut limit = u64::from(self.chunk);
             if is_dynamic::<E>() {
                 // An event may be the first of its metric, which was posted before it.
                 limit = consumer.run(limit).len() as u64;
@@ -333,7 +395,7 @@ impl<E: MetricEvent> Actor<E> {
                 return Drained::Empty;
             }
             let context = Context::new(desk.now, self.version + 1);
-            if self.observers.is_empty() {
+            if self.extras.as_ref().is_none_or(|extras| extras.observers.is_empty()) {
                 let mut scratch = Scratch::default();
                 for (index, slot) in self.slots.iter_mut().enumerate() {
                     core.calls.at(Call::Metric(index));
@@ -370,6 +432,7 @@ impl<E: MetricEvent> Actor<E> {
 
     /// Event by event instead of metric by metric, because observers see changes in the order of events.
     fn dispatch_observed(&mut self, core: &Core<E>, run: &Run<'_, E>, context: &Context) {
+        let Some(extras) = &mut self.extras else { return };
         for (index, event) in run.iter().enumerate() {
             let one = run.only(index);
             let sequence = self.dispatched + index as u64 + 1;
@@ -379,7 +442,7 @@ impl<E: MetricEvent> Actor<E> {
                 slot.handle(&one, &mut Scratch::default(), context);
                 if slot.tally.accepted != before {
                     core.calls.at(Call::Observer);
-                    self.observers.tell(&Change::new(slot, event, sequence));
+                    extras.observers.tell(&Change::new(slot, event, sequence));
                 }
             }
         }
@@ -391,24 +454,27 @@ impl<E: MetricEvent> Actor<E> {
         for command in commands {
             match command {
                 Command::Observe { id, observer, done } => {
-                    self.observers.add(id, observer);
+                    self.extras().observers.add(id, observer);
                     done.complete(Ok(()));
                 }
                 Command::Unobserve { id, done } => {
-                    let removed = self.observers.remove(id);
+                    let removed = self.extras.as_mut().and_then(|extras| extras.observers.remove(id));
                     // If it was quarantined, one fewer is.
                     self.dirty |= removed.is_some();
                     let unknown = || Quarantined::Observer(id).unknown();
                     done.complete(removed.as_ref().map(|_| ()).ok_or_else(unknown));
                     crate::queue::drop_quietly(removed);
                 }
-                Command::Unsubscribe { id } => crate::queue::drop_quietly(self.observers.remove(id)),
+                Command::Unsubscribe { id } => {
+                    let removed = self.extras.as_mut().and_then(|extras| extras.observers.remove(id));
+                    crate::queue::drop_quietly(removed);
+                }
                 Command::Reinstate { whom, done } => done.complete(self.reinstate(&whom)),
                 change @ (Command::Register { .. } | Command::Replace { .. } | Command::Remove { .. }) => {
                     self.change(core, change, now);
                 }
                 Command::Start { done, asked } => self.start(core, done, asked),
-                Command::HookDone { result } => self.hook_ended = Some(result),
+                Command::HookDone { result } => self.extras().hook_ended = Some(result),
                 // Noted by the mailbox itself.
                 Command::Flush { .. } | Command::Stop { .. } | Command::Room { .. } => {}
             }
@@ -421,7 +487,9 @@ impl<E: MetricEvent> Actor<E> {
                 let slot = self.slots.iter_mut().find(|slot| slot.descriptor().name() == &**name);
                 slot.map(|slot| slot.reinstate(self.version + 1)).is_some()
             }
-            Quarantined::Observer(id) => self.observers.reinstate(*id),
+            Quarantined::Observer(id) => {
+                self.extras.as_mut().is_some_and(|extras| extras.observers.reinstate(*id))
+            }
         };
         self.dirty |= found;
         if found { Ok(()) } else { Err(whom.unknown()) }
@@ -431,7 +499,7 @@ impl<E: MetricEvent> Actor<E> {
     fn reinstate_all(&mut self) {
         let cut = self.version + 1;
         self.slots.iter_mut().for_each(|slot| slot.reinstate(cut));
-        self.observers.reinstate_all();
+        self.extras.iter_mut().for_each(|extras| extras.observers.reinstate_all());
     }
 
     /// Ends the flushes whose events are settled, and the stop if everything is.
@@ -447,7 +515,7 @@ impl<E: MetricEvent> Actor<E> {
             self.owes.room = false;
         }
         if closed && all && core.state.get() == RecorderState::Stopping {
-            if self.began && self.hooks.on_stopped.is_some() {
+            if self.began && self.has_hook(Phase::Stopped) {
                 self.hook = Some(Phase::Stopped);
             } else {
                 self.end_stop(core, Ok(()));
@@ -473,7 +541,8 @@ impl<E: MetricEvent> Actor<E> {
             done.complete(if self.dirty { core.flushed_or_lost() } else { Ok(()) });
         }
         if !stops.is_empty() {
-            let result = self.stop_result.take().unwrap_or(Ok(()));
+            let error = self.extras.as_mut().and_then(|extras| extras.stop_error.take());
+            let result = error.map_or(Ok(()), Err);
             stops.into_iter().for_each(|done| done.complete(result.clone()));
         }
     }
@@ -525,7 +594,9 @@ impl<E: MetricEvent> Actor<E> {
             self.spare = Some(last);
         }
         report::quarantined(core, &mut self.slots);
-        report::published(core, &mut self.inspected, self.published_at, (self.version, self.dispatched));
+        let (now, what) = (self.published_at, (self.version, self.dispatched));
+        let extras = &mut self.extras;
+        report::published(core, move || &mut extras.get_or_insert_default().inspected, now, what);
     }
 
     /// Notes what the actor has in memory, its spare cut included: the one of before the rest, then one that is like the published.
@@ -545,7 +616,8 @@ impl<E: MetricEvent> Actor<E> {
         let now = now.max(self.published_at);
         self.published_at = now;
         let mut spare = self.spare.take();
-        let same = |cut: &&mut Cut| cut.composition == self.composition;
+        let composition = self.composition();
+        let same = |cut: &&mut Cut| cut.composition == composition;
         let next = match spare.as_mut().and_then(Shared::get_mut).filter(same) {
             Some(cut) => {
                 self.refresh(core, cut, now);
@@ -555,7 +627,7 @@ impl<E: MetricEvent> Actor<E> {
         };
         // Some reader still holds the old one, it has other metrics, or there is none yet: a new one, written from scratch.
         next.unwrap_or_else(|| {
-            let mut cut = self.first_cut(core.identity_arc(), now);
+            let mut cut = self.first_cut(core.identity_arc(), None, now);
             self.refresh(core, &mut cut, now);
             Shared::new(cut)
         })
@@ -567,7 +639,7 @@ impl<E: MetricEvent> Actor<E> {
         cut.version = self.version;
         cut.sequence = self.dispatched;
         cut.taken_at = now;
-        for (index, (slot, metric)) in self.slots.iter_mut().zip(&mut cut.metrics).enumerate() {
+        for (index, (slot, metric)) in self.slots.iter_mut().zip(cut.metrics.own()).enumerate() {
             if slot.changed_at > since {
                 core.calls.at(Call::Snapshot(index));
                 let series = metric.family.len();
@@ -580,7 +652,7 @@ impl<E: MetricEvent> Actor<E> {
             metric.quarantined = slot.quarantined;
         }
         core.calls.at(Call::Commands);
-        cut.quarantined_observers = self.observers.quarantined();
+        cut.quarantined_observers = self.extras.as_ref().map_or(0, |extras| extras.observers.quarantined());
     }
 
     /// See [`Hosted::fetch`](crate::recorder::hosted::Hosted::fetch); the steps after that of the recorder itself.
@@ -615,6 +687,7 @@ impl<E: MetricEvent> Actor<E> {
         self.fed = core.look_when_idle(before);
         self.spare = None;
         core.memory.note(self.heap_bytes(), false);
+        core.mailbox().release();
         consumer.release();
         !self.fed
     }
@@ -656,15 +729,15 @@ enum Drained {
 }
 
 /// A metric before its first event.
-fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
+pub(crate) fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
     let (tally, quarantined) = (slot.tally, slot.quarantined);
     MetricCut { family: slot.at_first(), tally, quarantined, removed: false, metric_bytes: slot.own_bytes() }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.
-fn next_chunk(chunk: u64, took: Duration) -> u64 {
+fn next_chunk(chunk: u8, took: Duration) -> u8 {
     if took <= QUICK_CHUNK {
-        (chunk * 2).min(limits::TURN_EVENTS)
+        (chunk * 2).min(MOST_IN_CHUNK)
     } else if took >= limits::TURN_TIME {
         1
     } else {

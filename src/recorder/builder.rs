@@ -493,8 +493,8 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
             return Err(Error::forked());
         }
         let entity = match self.entity {
-            Some(entity) => RecorderId::new(&entity)?.as_str().into(),
-            None => id.shared(),
+            Some(entity) if entity != self.id => Some(RecorderId::new(&entity)?.shared()),
+            _ => None,
         };
         let group = self.group.map(|name| home.hub().groups.name(&name)).transpose()?;
         let constant = self.constant_labels.iter().map(|(key, value)| (key.as_str(), value));
@@ -503,7 +503,7 @@ impl<E: MetricEvent, H> RecorderBuilder<E, H> {
             home.hub().catalogue.check_constant(&constant_labels)?;
         }
         let epoch = home.next_epoch();
-        let identity = Arc::new(Identity { id, entity, epoch, group, constant_labels });
+        let identity = Arc::new(Identity::new(id, epoch, (entity, group), constant_labels));
         slots.iter().try_for_each(|slot| identity.check_labels(slot.descriptor()))?;
         for slot in &mut slots {
             if let Some(known) = home.hub().catalogue.known(slot.descriptor()) {

@@ -10,6 +10,7 @@ use crate::recorder::hooks::BoxError;
 use crate::recorder::hooks::HookFuture;
 use crate::recorder::hooks::Phase;
 use crate::recorder::hosted::Hosted;
+use crate::sync::atomic::AtomicU8;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
 use std::fmt;
@@ -71,13 +72,28 @@ pub(crate) struct Calls {
     what: AtomicU64,
     /// The start of its turn, in nanoseconds; a turn has a bound, so a call that is stuck began hardly later.
     since: AtomicU64,
-    /// The hook between its launch and its end, whether or not it is being polled: 0 for none.
-    hook: AtomicU64,
+}
+
+/// The hook between its launch and its end, whether or not it is being polled.
+#[derive(Debug, Default)]
+pub(crate) struct HookUnderWay(AtomicU8);
+
+impl HookUnderWay {
+    pub(crate) fn set(&self, phase: Option<Phase>) {
+        self.0.store(phase.map_or(0, |phase| code(Call::Hook(phase)) as u8), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Option<Phase> {
+        match call_of(u64::from(self.0.load(Ordering::Relaxed))) {
+            Some(Call::Hook(phase)) => Some(phase),
+            _ => None,
+        }
+    }
 }
 
 impl Calls {
     pub(crate) fn new() -> Self {
-        Self { what: AtomicU64::new(0), since: AtomicU64::new(0), hook: AtomicU64::new(0) }
+        Self { what: AtomicU64::new(0), since: AtomicU64::new(0) }
     }
 
     /// User code may run from now on.
@@ -93,22 +109,6 @@ impl Calls {
 
     pub(crate) fn leave(&self) {
         self.what.store(0, Ordering::Relaxed);
-    }
-
-    pub(crate) fn hook_launched(&self, phase: Phase) {
-        self.hook.store(code(Call::Hook(phase)), Ordering::Relaxed);
-    }
-
-    pub(crate) fn hook_ended(&self) {
-        self.hook.store(0, Ordering::Relaxed);
-    }
-
-    /// The hook under way.
-    pub(crate) fn hook(&self) -> Option<Phase> {
-        match call_of(self.hook.load(Ordering::Relaxed)) {
-            Some(Call::Hook(phase)) => Some(phase),
-            _ => None,
-        }
     }
 
     /// The call under way, and since when; a call that begins or ends meanwhile may be missed.
@@ -208,8 +208,11 @@ mod tests {
             assert_eq!(calls.now(), Some((call, Timestamp::from_unix_nanos(9))));
         }
         calls.leave();
-        assert_eq!((calls.now(), calls.hook()), (None, None));
-        calls.hook_launched(Phase::Stopped);
-        assert_eq!(calls.hook(), Some(Phase::Stopped));
+        let hook = HookUnderWay::default();
+        assert_eq!((calls.now(), hook.get()), (None, None));
+        hook.set(Some(Phase::Stopped));
+        assert_eq!(hook.get(), Some(Phase::Stopped));
+        hook.set(None);
+        assert_eq!(hook.get(), None);
     }
 }

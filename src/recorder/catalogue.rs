@@ -2,12 +2,17 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
+use crate::model::event::MetricEvent;
 use crate::model::heap;
 use crate::model::label::LabelSet;
+use crate::model::limits;
 use crate::model::name::MetricName;
 use crate::model::name::RecorderId;
 use crate::model::prometheus;
 use crate::model::snapshot::Descriptor;
+use crate::recorder::actor::first_shown;
+use crate::recorder::dispatch::Slot;
+use crate::recorder::view::MetricCut;
 use crate::sync::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -20,6 +25,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(crate) struct Catalogue {
     names: Mutex<Names>,
+    /// What recorders of the same metrics show before their first event.
+    first_shown: Mutex<Vec<Arc<[MetricCut]>>>,
 }
 
 #[derive(Default)]
@@ -102,7 +109,10 @@ impl Catalogue {
         let written = heap::map(names.written.capacity(), size_of::<(String, MetricName)>());
         let descriptors = names.metrics.values().map(|entry| entry.descriptor.heap_bytes());
         let texts = names.written.keys().map(String::capacity);
-        metrics + written + descriptors.sum::<usize>() + texts.sum::<usize>()
+        let named = metrics + written + descriptors.sum::<usize>() + texts.sum::<usize>();
+        drop(names);
+        let first = self.first_shown.lock();
+        named + heap::vec(&first) + first.iter().map(|shown| heap::arc(&**shown)).sum::<usize>()
     }
 
     /// The descriptor of this metric that is known already, if the two are equal in all: whoever shows many recorders then meets one in all of them.
@@ -110,6 +120,30 @@ impl Catalogue {
         let names = self.names.lock();
         let known = &names.metrics.get(descriptor.name())?.descriptor;
         (**known == *descriptor).then(|| Arc::clone(known))
+    }
+
+    /// What recorders of equal metrics show before their first event, if these show nothing but what they are.
+    pub(crate) fn shown_at_first<E: MetricEvent>(&self, slots: &[Slot<E>]) -> Option<Arc<[MetricCut]>> {
+        if !slots.iter().all(Slot::shows_nothing_at_first) {
+            return None;
+        }
+        let alike = |slot: &Slot<E>, shown: &MetricCut| {
+            Arc::ptr_eq(slot.descriptor(), shown.family.descriptor())
+                && slot.own_bytes() == shown.metric_bytes
+        };
+        let is_known = |shown: &Arc<[MetricCut]>| {
+            shown.len() == slots.len() && slots.iter().zip(&**shown).all(|(slot, shown)| alike(slot, shown))
+        };
+        let mut recent = self.first_shown.lock();
+        if let Some(at) = recent.iter().position(is_known) {
+            // Those that are asked for stay, and are found soon.
+            recent.swap(at, at / 2);
+            return recent.get(at / 2).cloned();
+        }
+        let fresh: Arc<[MetricCut]> = slots.iter().map(first_shown).collect();
+        recent.truncate(limits::SHARED_FIRST_CUTS - 1);
+        recent.push(Arc::clone(&fresh));
+        Some(fresh)
     }
 
     /// Declares metrics of `owner`, together with what `enter` does: all of it, or nothing and the first conflict or failure.

@@ -10,6 +10,7 @@ use crate::model::error::ErrorKind;
 use crate::model::event::MetricEvent;
 use crate::model::heap;
 use crate::model::incident::IncidentKind;
+use crate::model::incident::Loss;
 use crate::model::limits;
 use crate::queue::HandOff;
 use crate::queue::Handed;
@@ -23,6 +24,7 @@ use crate::queue::ring::Refused;
 use crate::recorder::actor::Actor;
 use crate::recorder::calls::Call;
 use crate::recorder::calls::Calls;
+use crate::recorder::calls::HookUnderWay;
 use crate::recorder::calls::UserCall;
 use crate::recorder::calls::Watched;
 use crate::recorder::catalogue::Owner;
@@ -37,6 +39,7 @@ use crate::recorder::hub::Hub;
 use crate::recorder::identity::Identity;
 use crate::recorder::journal::LoggedFrom;
 use crate::recorder::journal::Untold;
+use crate::recorder::loss::Look;
 use crate::recorder::loss::LossWatch;
 use crate::recorder::mailbox::Asked;
 use crate::recorder::mailbox::Command;
@@ -58,11 +61,14 @@ use crate::recorder::view::Cut;
 use crate::recorder::view::Snapshot;
 use crate::sync::Mutex;
 use crate::sync::MutexGuard;
+use crate::sync::OnNeed;
+use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
 use crate::sync::fetch_all;
 use crate::sync::own_thread;
 use std::any::Any;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Makes a command of metrics.
@@ -71,29 +77,54 @@ pub(crate) type Ask<E> = fn(Vec<Slot<E>>, Completer) -> Command<E>;
 /// A recorder in its allocation, with the link by which it stands on its worker's ready list.
 pub(crate) type CoreNode<E> = Node<Core<E>, dyn Hosted>;
 
-/// What handles, worker and registry share. The actor sits inside the hand-off's seat.
+/// What handles, worker and registry share. The actor sits inside the hand-off's seat, and what is [`Common`] stands between the halves of the queue.
+///
+/// In this order in memory: what producers write, what is seldom written, what the worker writes, what readers write.
+#[repr(C)]
 pub(crate) struct Core<E> {
-    pub(crate) queue: HandOff<E, Actor<E>>,
+    pub(crate) queue: HandOff<E, Actor<E>, Common<E>>,
+    pub(crate) calls: Calls,
+    /// What the actor has on the heap, as it last said.
+    pub(crate) memory: ActorBytes,
     pub(crate) cut: Published<Cut>,
-    pub(crate) state: StateCell,
-    identity: Arc<Identity>,
+}
+
+/// What is read by many and seldom written.
+pub(crate) struct Common<E> {
     pub(super) hub: Arc<Hub>,
+    identity: Arc<Identity>,
     mailbox: Mutex<Mailbox<E>>,
     door: Mutex<Door>,
     refusals: Refusals,
+    rare: OnNeed<Rare>,
+    /// Starts begun. Raised before the door opens, so whoever finds an event of a start finds the start.
+    begun: AtomicU64,
+    pub(crate) state: StateCell,
+    /// Whether somebody removes it.
+    leaving: AtomicBool,
+    has_stop_hook: bool,
+    hook: HookUnderWay,
+    pub(crate) logged_from: LoggedFrom,
+}
+
+/// What of most recorders never happens. Whoever reads it and finds nothing reads zeros.
+#[derive(Default)]
+struct Rare {
     given_up: GivenUp,
     observer_ids: AtomicU64,
     /// Committed without having been dispatched: accepted for a start that failed.
     discarded: AtomicU64,
     last_error: Mutex<Option<Error>>,
-    /// Starts begun. Raised before the door opens, so whoever finds an event of a start finds the start.
-    begun: AtomicU64,
-    pub(crate) calls: Calls,
-    has_stop_hook: bool,
-    pub(crate) losses: LossWatch,
-    pub(crate) logged_from: LoggedFrom,
-    /// What the actor has on the heap, as it last said.
-    pub(crate) memory: ActorBytes,
+    losses: LossWatch,
+}
+
+impl<E> Deref for Core<E> {
+    type Target = Common<E>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Common<E> {
+        self.queue.between()
+    }
 }
 
 /// Held while the door and the state that tells of it change together: a stop and a start at once leave them agreed.
@@ -133,28 +164,28 @@ impl<E: MetricEvent> Core<E> {
     ) -> Self {
         let has_stop_hook = hooks.on_stopped.is_some();
         let actor = Actor::new(slots, observers, hooks);
-        let cut = actor.first_cut(&identity, now);
+        let cut = actor.first_cut(&identity, hub.catalogue.shown_at_first(actor.slots()), now);
         let memory = ActorBytes::default();
         memory.note(actor.heap_bytes(), false);
-        Self {
-            queue: HandOff::new(kind, capacity, actor),
-            cut: Published::new(Shared::new(cut)),
-            state: StateCell::new(),
-            identity,
+        let common = Common {
             hub,
+            identity,
             mailbox: Mutex::new(Mailbox::new()),
             door: Mutex::new(Door::default()),
             refusals: Refusals::default(),
-            given_up: GivenUp::default(),
-            observer_ids: AtomicU64::new(0),
-            discarded: AtomicU64::new(0),
-            last_error: Mutex::new(None),
+            rare: OnNeed::new(),
             begun: AtomicU64::new(0),
-            calls: Calls::new(),
+            state: StateCell::new(),
+            leaving: AtomicBool::new(false),
             has_stop_hook,
-            losses: LossWatch::new(),
+            hook: HookUnderWay::default(),
             logged_from,
+        };
+        Self {
+            queue: HandOff::around(common, kind, capacity, actor),
+            calls: Calls::new(),
             memory,
+            cut: Published::new(Shared::new(cut)),
         }
     }
 
@@ -202,8 +233,10 @@ impl<E: MetricEvent> Core<E> {
     }
 
     /// How many starts were begun: what the actor has not run yet of them is due.
-    pub(crate) fn starts_begun(&self) -> u64 {
-        self.begun.load(Ordering::Acquire)
+    ///
+    /// They are compared for equality alone, so that as many bits as a recorder can be started between two looks are enough.
+    pub(crate) fn starts_begun(&self) -> u32 {
+        self.begun.load(Ordering::Acquire) as u32
     }
 
     /// Ends a start. Stopped meanwhile? Then the state stays, and the stop goes on: what was accepted is dispatched first.
@@ -220,7 +253,7 @@ impl<E: MetricEvent> Core<E> {
         };
         let failed = self.state.pass(RecorderState::Stopping, RecorderState::Failed);
         if failed {
-            *self.last_error.lock() = Some(error.clone());
+            *self.rare.make().last_error.lock() = Some(error.clone());
         }
         failed
     }
@@ -228,7 +261,7 @@ impl<E: MetricEvent> Core<E> {
     /// Shuts the door after a failed start, and says how many events were accepted before: none of them is to be dispatched.
     pub(crate) fn fail(&self, error: Error) -> u64 {
         let _door = self.door.lock();
-        *self.last_error.lock() = Some(error);
+        *self.rare.make().last_error.lock() = Some(error);
         // Before the door shuts: whoever is refused is told the right reason.
         self.state.set(RecorderState::Failed);
         let _ = self.queue.close();
@@ -250,16 +283,16 @@ impl<E: MetricEvent> Core<E> {
 
     pub(crate) fn next_observer_id(&self) -> ObserverId {
         // Odd numbers: the builder has given the even ones.
-        ObserverId(self.observer_ids.fetch_add(2, Ordering::Relaxed) + 1)
+        ObserverId(self.rare.make().observer_ids.fetch_add(2, Ordering::Relaxed) + 1)
     }
 
     /// Counts events that were committed without having been dispatched; after their commit, so that no reading has them twice.
     pub(crate) fn count_discarded(&self, count: u64) {
-        self.discarded.fetch_add(count, Ordering::Release);
+        self.rare.make().discarded.fetch_add(count, Ordering::Release);
     }
 
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.last_error.lock().clone()
+        self.rare.get()?.last_error.lock().clone()
     }
 
     /// What a command gets that nobody will obey.
@@ -271,9 +304,11 @@ impl<E: MetricEvent> Core<E> {
 
     pub(crate) fn accounts_now(&self) -> Accounts {
         // What settles events is read before what accepts them, so accepted >= processed + dropped in every reading.
-        let deadline = self.given_up.deadline.load(Ordering::Acquire);
-        let removed = self.given_up.removed.load(Ordering::Acquire);
-        let discarded = self.discarded.load(Ordering::Acquire);
+        let (deadline, removed, discarded) = self.rare.get().map_or((0, 0, 0), |rare| {
+            let deadline = rare.given_up.deadline.load(Ordering::Acquire);
+            let removed = rare.given_up.removed.load(Ordering::Acquire);
+            (deadline, removed, rare.discarded.load(Ordering::Acquire))
+        });
         let counts = self.queue.counts();
         let rejected = Rejected {
             full: self.refusals.full.load(Ordering::Acquire),
@@ -450,7 +485,7 @@ impl<E: MetricEvent> Asks<E> for Arc<CoreNode<E>> {
 
     /// The end of a hook: the recorder stands on no list and is not idle, so whoever ends the hook schedules it.
     fn unpark(&self, command: Command<E>) {
-        self.calls.hook_ended();
+        self.hook.set(None);
         // Nothing is ever spent by the end of a hook.
         if self.mailbox.lock().put(command, &mut Spent::new()).is_err() {
             return;
@@ -562,14 +597,18 @@ impl<E: MetricEvent> Core<E> {
         let Some(committed) = self.queue.abandon() else { return 0 };
         let counts = self.queue.counts();
         let given_up = counts.accepted - committed - counts.evicted;
-        let counter = match reason {
-            Abandonment::Deadline => &self.given_up.deadline,
-            Abandonment::Removed | Abandonment::WorkerLost => &self.given_up.removed,
-        };
-        counter.store(given_up, Ordering::Release);
+        if given_up > 0 {
+            let to = &self.rare.make().given_up;
+            let counter = match reason {
+                Abandonment::Deadline => &to.deadline,
+                Abandonment::Removed | Abandonment::WorkerLost => &to.removed,
+            };
+            counter.store(given_up, Ordering::Release);
+        }
         if reason == Abandonment::WorkerLost {
             let message = "the worker was lost by a panic outside of metrics and hooks; build another runtime, and mend what panicked (its clock?)";
-            *self.last_error.lock() = Some(Error::new(ErrorKind::WorkerLost, message).with_pending(given_up));
+            *self.rare.make().last_error.lock() =
+                Some(Error::new(ErrorKind::WorkerLost, message).with_pending(given_up));
         }
         self.state.set(match reason {
             Abandonment::WorkerLost => RecorderState::Failed,
@@ -640,7 +679,8 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 
     fn memory(&self) -> RecorderMemory {
         let snapshot = self.snapshot();
-        let own = heap::arc(self) + self.identity.heap_bytes();
+        let rare = self.rare.get().map_or(0, size_of_val);
+        let own = heap::arc(self) + self.identity.heap_bytes() + rare + self.queue.box_bytes();
         if self.hub.is_forked() {
             // Locks may be held for ever.
             return memory::of(&snapshot, own, 0, &self.memory, None);
@@ -670,7 +710,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         self.calls.enter(Call::Hook(phase), clock.now());
         let made = self.queue.sit(|_, actor| actor.make_hook(phase)).flatten();
         self.calls.leave();
-        self.calls.hook_launched(phase);
+        self.hook.set(Some(phase));
         let node = Arc::clone(&self);
         let done = Box::new(move |result| node.unpark(Command::HookDone { result }));
         match (made, self.hub.executor().map(Arc::clone)) {
@@ -706,7 +746,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
     fn owed_hook(&self) -> Option<Phase> {
         let stops =
             self.state.get() == RecorderState::Stopping && self.has_stop_hook && self.starts_begun() > 0;
-        self.calls.hook().or(stops.then_some(Phase::Stopped))
+        self.hook.get().or(stops.then_some(Phase::Stopped))
     }
 
     fn lost(&self) -> Option<Error> {
@@ -725,6 +765,10 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
             self.let_go();
         }
         over
+    }
+
+    fn begin_leaving(&self) -> bool {
+        !self.leaving.swap(true, Ordering::AcqRel)
     }
 
     fn is_gone(&self) -> bool {
@@ -805,6 +849,26 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 }
 
 impl<E: MetricEvent> Core<E> {
+    /// What there is to report of losses, in order.
+    pub(crate) fn losses(
+        &self,
+        accounts: &Accounts,
+        now: Timestamp,
+        look: Look,
+    ) -> [Option<IncidentKind>; 2] {
+        let lost = Loss { rejected: accounts.rejected, dropped: accounts.dropped };
+        match self.rare.get() {
+            // Nothing is lost, and nothing ever was.
+            None if lost.total() == 0 => [None, None],
+            _ => self.rare.make().losses.look(lost, now, look),
+        }
+    }
+
+    /// Whether a loss is under way, so that somebody has to come and look again.
+    pub(crate) fn is_losing(&self) -> bool {
+        self.rare.get().is_some_and(|rare| rare.losses.is_under_way())
+    }
+
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
     }

@@ -19,6 +19,7 @@ use crate::queue::run::Run;
 use crate::recorder::report::LastWords;
 use crate::recorder::shapes::Shapes;
 use crate::sync::fetch_all;
+use std::any::Any;
 use std::sync::Arc;
 
 /// A metric in its recorder: routed, counted, and out of the way once it has panicked.
@@ -30,8 +31,8 @@ pub(crate) struct Slot<E> {
     /// `None` only while the slot is dropped.
     metric: Option<Box<dyn Metric<E>>>,
     descriptor: Arc<Descriptor>,
-    /// One flag per variant; `None` shows every event.
-    route: Option<Box<[bool]>>,
+    /// What most metrics do without.
+    seldom: Option<Box<Seldom>>,
     pub(crate) tally: Tally,
     pub(crate) quarantined: bool,
     /// The number of the cut in which the last change is first seen.
@@ -40,8 +41,14 @@ pub(crate) struct Slot<E> {
     hidden: bool,
     /// Whether series of it expire.
     pub(crate) expires: bool,
+}
+
+#[derive(Default)]
+struct Seldom {
+    /// One flag per variant; `None` shows every event.
+    route: Option<Box<[bool]>>,
     /// Of the panic that put it into quarantine, until it is told.
-    pub(crate) last_words: LastWords,
+    last_words: LastWords,
 }
 
 impl<E: MetricEvent> Slot<E> {
@@ -52,18 +59,18 @@ impl<E: MetricEvent> Slot<E> {
         let mut slot = Self {
             descriptor: Arc::clone(metric.descriptor()),
             metric: None,
-            route: None,
+            seldom: None,
             tally: Tally::default(),
             quarantined: false,
             changed_at: 0,
             hidden: false,
             expires: metric.expiry().is_some(),
-            last_words: LastWords::default(),
         };
         let interests = metric.interests();
         // Owned by the slot before anything can fail: the slot knows how to drop it.
         slot.metric = Some(Box::new(metric));
-        slot.route = route_of::<E>(&slot.descriptor, &interests)?;
+        let route = route_of::<E>(&slot.descriptor, &interests)?;
+        slot.seldom = route.map(|route| Box::new(Seldom { route: Some(route), ..Seldom::default() }));
         Ok(slot)
     }
 
@@ -95,7 +102,22 @@ impl<E: MetricEvent> Slot<E> {
     /// What the metric's box and its route take: all that is known without asking the metric, which is the user's code.
     pub(crate) fn own_bytes(&self) -> usize {
         let metric = self.metric.as_ref().map_or(0, |metric| size_of_val(&**metric));
-        metric + self.route.as_ref().map_or(0, |route| size_of_val(&**route))
+        let route = self.route().map_or(0, size_of_val);
+        metric + route + self.seldom.as_ref().map_or(0, |seldom| size_of_val(&**seldom))
+    }
+
+    #[inline]
+    fn route(&self) -> Option<&[bool]> {
+        self.seldom.as_ref()?.route.as_deref()
+    }
+
+    fn hear(&mut self, payload: &(dyn Any + Send)) {
+        self.seldom.get_or_insert_default().last_words.hear(payload);
+    }
+
+    /// What it said when it was put into quarantine, for the first who asks.
+    pub(crate) fn take_last_words(&mut self) -> Option<Box<str>> {
+        self.seldom.as_mut()?.last_words.take()
     }
 
     /// Asks for the memory of the metric, one step of its pointers at a time; see [`Metric::fetch`].
@@ -121,7 +143,7 @@ impl<E: MetricEvent> Slot<E> {
         let asked = call_user(|| metric.reshape(wanted).then(|| Arc::clone(metric.descriptor())));
         asked.unwrap_or_else(|payload| {
             self.quarantined = true;
-            self.last_words.hear(&*payload);
+            self.hear(&*payload);
             crate::queue::drop_quietly(payload);
             None
         })
@@ -130,7 +152,7 @@ impl<E: MetricEvent> Slot<E> {
     /// Shows a batch to the metric; true if it changed. The `scratch` is of these very events.
     pub(crate) fn handle(&mut self, events: &Run<'_, E>, scratch: &mut Scratch, context: &Context) -> bool {
         let before = self.tally;
-        if self.route.is_none() {
+        if self.route().is_none() {
             self.show(*events, Batch::all(*events).with(scratch), None, context);
         } else {
             self.handle_routed(events, scratch, context);
@@ -146,7 +168,7 @@ impl<E: MetricEvent> Slot<E> {
         for start in (0..events.len()).step_by(PIECE) {
             let part = events.part(start, PIECE);
             let (mut shown, mut next) = (0, 0);
-            let route = self.route.as_deref().unwrap_or_default();
+            let route = self.route().unwrap_or_default();
             let routed = call_user(|| {
                 for event in part.iter() {
                     shown |= u64::from(route.get(event.variant_index()).copied().unwrap_or(true)) << next;
@@ -185,7 +207,7 @@ impl<E: MetricEvent> Slot<E> {
             self.tally.quarantined += (all - seen).saturating_sub(1);
             self.quarantined = true;
             self.changed_at = context.cut();
-            self.last_words.hear(&*payload);
+            self.hear(&*payload);
             crate::queue::drop_quietly(payload);
         }
         // A metric that put another batch into this one's place must not break the law either.
@@ -201,6 +223,11 @@ impl<E: MetricEvent> Slot<E> {
     pub(crate) fn at_first(&self) -> Family {
         let shown = self.metric.as_ref().and_then(|metric| metric.at_first());
         shown.unwrap_or_else(|| Family::new(Arc::clone(self.descriptor())))
+    }
+
+    /// Whether there is nothing to see of it before its first event but what it is.
+    pub(crate) fn shows_nothing_at_first(&self) -> bool {
+        !self.quarantined && self.metric.as_ref().is_none_or(|metric| metric.at_first().is_none())
     }
 
     /// The metric's state as a family of its own; empty if the metric panics over it.
@@ -226,7 +253,7 @@ impl<E: MetricEvent> Slot<E> {
             Err(payload) => {
                 self.quarantined = true;
                 self.changed_at = context.cut();
-                self.last_words.hear(&*payload);
+                self.hear(&*payload);
                 crate::queue::drop_quietly(payload);
                 None
             }
@@ -256,7 +283,7 @@ impl<E: MetricEvent> Slot<E> {
             // Not what it had written by then; the cut before this one is brought to the same by the next refresh.
             *family = Family::new(Arc::clone(&self.descriptor));
             self.changed_at = cut;
-            self.last_words.hear(&*payload);
+            self.hear(&*payload);
             crate::queue::drop_quietly(payload);
         }
     }
@@ -587,7 +614,8 @@ mod tests {
                 let descriptor =
                     Descriptor::builder("liar", crate::model::snapshot::Kind::Counter).build().unwrap();
                 let mut slot = Slot::new(Liar { descriptor, lie }).unwrap();
-                slot.route = route.then(|| Box::from([true, true]));
+                slot.seldom =
+                    route.then(|| Box::new(Seldom { route: Some([true, true].into()), ..Seldom::default() }));
                 let events: Vec<Step> =
                     (0..10).map(|number| Step { number, variant: 1, fails: None }).collect();
                 slot.handle(

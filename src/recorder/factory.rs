@@ -47,7 +47,7 @@ impl<'a> NewRecorder<'a> {
 
     /// The entity it measures.
     pub fn entity(&self) -> &'a str {
-        &self.identity.entity
+        self.identity.entity()
     }
 
     /// Whether it takes events of type `E`.
@@ -81,7 +81,7 @@ impl RecorderChange<'_> {
 
     /// The entity that the recorder measures.
     pub fn entity(&self) -> &str {
-        &self.identity.entity
+        self.identity.entity()
     }
 
     /// The name of the metric that changed.

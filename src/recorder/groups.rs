@@ -142,10 +142,10 @@ impl Retired {
     /// Keeps what a recorder has counted.
     pub(crate) fn keep_recorder(&mut self, last: &Snapshot, limit: usize) {
         let identity = &last.cut.identity;
-        for metric in &last.cut.metrics {
+        for metric in last.cut.metrics.iter() {
             self.keep(identity, &metric.family, last.cut.taken_at, limit);
         }
-        let group = self.accounts.entry(identity.group.clone()).or_default();
+        let group = self.accounts.entry(identity.group().cloned()).or_default();
         group.recorders = group.recorders.saturating_add(1);
         group.accounts = group.accounts.plus(last.accounts);
     }
@@ -168,7 +168,7 @@ impl Retired {
         if last.is_empty() || !Folded::keeps(last.descriptor().kind()) {
             return;
         }
-        let key = (last.name().clone(), of.group.clone());
+        let key = (last.name().clone(), of.group().cloned());
         let kept = self
             .families
             .entry(key)

@@ -475,7 +475,7 @@ impl<E: MetricEvent> Recorder<E> {
 
     /// The entity that the recorder measures.
     pub fn entity(&self) -> &str {
-        &self.node.identity().entity
+        self.node.identity().entity()
     }
 
     /// How many events may be pending.

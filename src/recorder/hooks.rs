@@ -54,6 +54,18 @@ impl Hooks {
         Self { on_starting: None, on_stopped: None, deadline: None }
     }
 
+    /// Whether there is anything in here.
+    pub(crate) const fn are_any(&self) -> bool {
+        self.on_starting.is_some() || self.on_stopped.is_some() || self.deadline.is_some()
+    }
+
+    pub(crate) const fn has(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Starting => self.on_starting.is_some(),
+            Phase::Stopped => self.on_stopped.is_some(),
+        }
+    }
+
     /// What they take on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         let hooks = [&self.on_starting, &self.on_stopped].into_iter().flatten();

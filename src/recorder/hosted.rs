@@ -99,6 +99,9 @@ pub(crate) trait Hosted: Send + Sync {
     /// Gives the memory of the queue back if it has been idle since `before`; false if the worker is to ask again later.
     fn release(&self, before: Timestamp) -> bool;
 
+    /// Somebody is about to remove it: true for the first who is.
+    fn begin_leaving(&self) -> bool;
+
     /// Whether it was retired and holds no event: nothing comes of it any more.
     fn is_gone(&self) -> bool;
 

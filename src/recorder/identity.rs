@@ -41,27 +41,65 @@ pub struct Epoch {
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: RecorderId,
-    pub(crate) entity: Arc<str>,
     pub(crate) epoch: Epoch,
-    /// The group that it is exported with, if its builder named one.
-    pub(crate) group: Option<Arc<str>>,
-    /// Labels of every series that the recorder has, kept once.
-    pub(crate) constant_labels: LabelSet,
+    /// What most recorders do without.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug)]
+struct More {
+    entity: Option<Arc<str>>,
+    group: Option<Arc<str>>,
+    constant_labels: LabelSet,
 }
 
 impl Identity {
-    /// What it takes on the heap.
+    /// Without an entity, that is the id.
+    pub(crate) fn new(
+        id: RecorderId,
+        epoch: Epoch,
+        (entity, group): (Option<Arc<str>>, Option<Arc<str>>),
+        constant_labels: LabelSet,
+    ) -> Self {
+        let is_more = entity.is_some() || group.is_some() || constant_labels != LabelSet::empty();
+        let more = is_more.then(|| Box::new(More { entity, group, constant_labels }));
+        Self { id, epoch, more }
+    }
+
+    /// The same with other constant labels.
+    pub(crate) fn with_constant(&self, constant_labels: LabelSet) -> Self {
+        let entity = self.more.as_ref().and_then(|more| more.entity.clone());
+        Self::new(self.id.clone(), self.epoch, (entity, self.group().cloned()), constant_labels)
+    }
+
+    pub(crate) fn entity(&self) -> &str {
+        self.more.as_ref().and_then(|more| more.entity.as_deref()).unwrap_or(self.id.as_str())
+    }
+
+    /// The group that it is exported with, if its builder named one.
+    pub(crate) fn group(&self) -> Option<&Arc<str>> {
+        self.more.as_ref()?.group.as_ref()
+    }
+
+    /// Labels of every series that the recorder has, kept once.
+    pub(crate) fn constant_labels(&self) -> &LabelSet {
+        static NONE: LabelSet = LabelSet::empty();
+        self.more.as_ref().map_or(&NONE, |more| &more.constant_labels)
+    }
+
+    /// What it takes on the heap. The group's name is the runtime's.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let id = heap::arc(self.id.as_str());
-        // The entity is mostly the id itself.
-        let entity = if std::ptr::eq(self.id.as_str(), &*self.entity) { 0 } else { heap::arc(&*self.entity) };
-        heap::arc(self) + id + entity + self.constant_labels.heap_bytes()
+        let more = self.more.as_ref().map_or(0, |more| {
+            let entity = more.entity.as_deref().map_or(0, heap::arc);
+            size_of_val(&**more) + entity + more.constant_labels.heap_bytes()
+        });
+        heap::arc(self) + heap::arc(self.id.as_str()) + more
     }
 
     /// Refuses a metric that has a label of its own by the key of a constant one.
     pub(crate) fn check_labels(&self, descriptor: &Descriptor) -> Result<(), Error> {
         let own = descriptor.label_keys();
-        let twice = self.constant_labels.iter().find(|(key, _)| own.iter().any(|own| own.as_str() == *key));
+        let twice = self.constant_labels().iter().find(|(key, _)| own.iter().any(|own| own.as_str() == *key));
         match twice {
             None => Ok(()),
             Some((key, _)) => {

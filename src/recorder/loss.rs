@@ -3,7 +3,6 @@
 //! Nobody who offers an event takes part in it. Whoever looks reads the accounts: the worker at the end of a turn and when it
 //! finds the recorder idle, and the one who retires the recorder for the last time.
 
-use crate::model::accounts::Accounts;
 use crate::model::clock::Timestamp;
 use crate::model::incident::IncidentKind;
 use crate::model::incident::Loss;
@@ -16,11 +15,11 @@ use crate::sync::atomic::Ordering;
 const UNDER_WAY: u64 = u64::MAX;
 
 /// One recorder's watch over its losses.
+#[derive(Default)]
 pub(crate) struct LossWatch {
     /// The number of events ever lost at which there is nothing to report. A hint by which most looks end without the lock.
     calm: AtomicU64,
-    /// `None` until the first loss, so that recorders which lose nothing pay nothing.
-    episode: Mutex<Option<Box<Episode>>>,
+    episode: Mutex<Episode>,
 }
 
 #[derive(Default)]
@@ -45,23 +44,17 @@ pub(crate) enum Look {
 }
 
 impl LossWatch {
-    pub(crate) fn new() -> Self {
-        Self { calm: AtomicU64::new(0), episode: Mutex::new(None) }
-    }
-
     /// Whether a loss is under way, so that somebody has to come and look again.
     pub(crate) fn is_under_way(&self) -> bool {
         self.calm.load(Ordering::Acquire) == UNDER_WAY
     }
 
     /// What there is to report, in order.
-    pub(crate) fn look(&self, accounts: &Accounts, now: Timestamp, look: Look) -> [Option<IncidentKind>; 2] {
-        let lost = Loss { rejected: accounts.rejected, dropped: accounts.dropped };
+    pub(crate) fn look(&self, lost: Loss, now: Timestamp, look: Look) -> [Option<IncidentKind>; 2] {
         if self.calm.load(Ordering::Acquire) == lost.total() {
             return [None, None];
         }
         let mut episode = self.episode.lock();
-        let episode = episode.get_or_insert_with(Box::default);
         if episode.over {
             return [None, None];
         }
@@ -115,7 +108,7 @@ mod tests {
     fn say(watch: &LossWatch, full: u64, evicted: u64, millis: u64, look: Look) -> Vec<String> {
         let rejected = Rejected { full, ..Rejected::default() };
         let dropped = Dropped { evicted, ..Dropped::default() };
-        let said = watch.look(&Accounts::new(1_000, rejected, 0, dropped), at(millis), look);
+        let said = watch.look(Loss { rejected, dropped }, at(millis), look);
         let say = |kind| match kind {
             IncidentKind::LossBegan { loss } => format!("began {}", loss.total()),
             IncidentKind::LossEnded { loss, lasted } => format!("ended {} in {lasted:?}", loss.total()),
@@ -128,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_reported_when_it_begins_and_when_it_has_not_grown_for_a_while() {
-        let watch = LossWatch::new();
+        let watch = LossWatch::default();
         let nothing: [String; 0] = [];
         assert_eq!(say(&watch, 0, 0, 0, Look::Passing), nothing);
         assert_eq!(say(&watch, 3, 0, 10, Look::Passing), ["began 3"]);
@@ -146,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_found_by_the_last_look_begins_and_ends_at_once() {
-        let watch = LossWatch::new();
+        let watch = LossWatch::default();
         assert_eq!(say(&watch, 0, 7, 0, Look::Last), ["began 7", "ended 7 in 0ns"]);
     }
 }

@@ -81,6 +81,12 @@ pub(crate) enum Asked {
 /// The mailbox; shut when there is nobody left to obey.
 pub(crate) struct Mailbox<E> {
     open: bool,
+    /// Made for the first command, and given up when there is none for a while: of many recorders, most have none.
+    post: Option<Box<Post<E>>>,
+}
+
+/// What lies in a mailbox.
+struct Post<E> {
     commands: Vec<Command<E>>,
     /// Starts that the actor has not seen: it finds out whose end they share.
     joining: Waiting,
@@ -122,10 +128,9 @@ impl Owed {
     }
 }
 
-impl<E> Mailbox<E> {
-    pub(crate) fn new() -> Self {
+impl<E> Default for Post<E> {
+    fn default() -> Self {
         Self {
-            open: true,
             commands: Vec::new(),
             joining: Waiting::default(),
             after_stop: Waiting::default(),
@@ -133,14 +138,41 @@ impl<E> Mailbox<E> {
             endings: Vec::new(),
         }
     }
+}
+
+impl<E> Post<E> {
+    fn is_empty(&self) -> bool {
+        let Self { commands, joining, after_stop, owed, endings } = self;
+        let Owed { flushes, stops, starts, restarts, room } = owed;
+        let waiting = [joining, after_stop, stops, starts, restarts, room];
+        let none_waits = flushes.is_empty() && waiting.into_iter().all(Waiting::is_empty);
+        none_waits && commands.is_empty() && endings.is_empty()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let Self { commands, joining, after_stop, owed, endings } = self;
+        let Owed { flushes, stops, starts, restarts, room } = owed;
+        let waiting = [joining, after_stop, stops, starts, restarts, room].map(Waiting::heap_bytes);
+        let lists = heap::vec(commands) + heap::vec(endings) + waiting.into_iter().sum::<usize>();
+        size_of::<Self>() + lists + flushes.heap_bytes()
+    }
+}
+
+impl<E> Mailbox<E> {
+    pub(crate) fn new() -> Self {
+        Self { open: true, post: None }
+    }
 
     /// What commands and answers take on the heap where they wait, without what they carry.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let owed = &self.owed;
-        let waiting =
-            [&self.joining, &self.after_stop, &owed.stops, &owed.starts, &owed.restarts, &owed.room];
-        let waiting = waiting.into_iter().map(Waiting::heap_bytes).sum::<usize>();
-        heap::vec(&self.commands) + waiting + owed.flushes.heap_bytes() + heap::vec(&self.endings)
+        self.post.as_ref().map_or(0, |post| post.heap_bytes())
+    }
+
+    /// Gives up the memory of a mailbox in which nothing lies.
+    pub(crate) fn release(&mut self) {
+        if self.post.as_ref().is_some_and(|post| post.is_empty()) {
+            self.post = None;
+        }
     }
 
     /// Whether somebody will still obey: a command that was given back all the same found no place.
@@ -154,7 +186,8 @@ impl<E> Mailbox<E> {
         if !self.open && !seeded("post_to_nobody") {
             return Err(command);
         }
-        let owed = &mut self.owed;
+        let post = self.post.get_or_insert_default();
+        let owed = &mut post.owed;
         match command {
             Command::Flush { ticket, done } => {
                 owed.flushes.push(ticket, done, spent).map_err(|done| Command::Flush { ticket, done })
@@ -169,19 +202,19 @@ impl<E> Mailbox<E> {
             Command::Room { done } => owed.room.push((), done, spent).map_err(|done| Command::Room { done }),
             Command::Start { done, asked } => {
                 let list = match asked {
-                    Asked::Joined => &mut self.joining,
-                    Asked::AfterStop => &mut self.after_stop,
+                    Asked::Joined => &mut post.joining,
+                    Asked::AfterStop => &mut post.after_stop,
                 };
                 list.push((), done, spent).map_err(|done| Command::Start { done, asked })
             }
             // Never refused: there is one hook at a time, and as many ends of subscriptions as were begun.
             Command::Unsubscribe { .. } | Command::HookDone { .. } => {
-                self.commands.push(command);
+                post.commands.push(command);
                 Ok(())
             }
-            _ if self.commands.len() >= limits::MAX_COMMANDS => Err(command),
+            _ if post.commands.len() >= limits::MAX_COMMANDS => Err(command),
             command => {
-                self.commands.push(command);
+                post.commands.push(command);
                 Ok(())
             }
         }
@@ -196,32 +229,34 @@ impl<E> Mailbox<E> {
     ) -> Result<(), Command<E>> {
         // Nothing is ever spent by an observer.
         self.put(command, &mut Spent::new())?;
-        self.endings.extend(ending.take());
+        self.post.get_or_insert_default().endings.extend(ending.take());
         Ok(())
     }
 
     /// Takes a subscription's end out, to be dropped outside the lock.
     pub(crate) fn unsubscribe(&mut self, id: ObserverId) -> Option<Ending> {
-        let at = self.endings.iter().position(|ending| ending.id() == id)?;
-        Some(self.endings.swap_remove(at))
+        let endings = &mut self.post.as_mut()?.endings;
+        let at = endings.iter().position(|ending| ending.id() == id)?;
+        Some(endings.swap_remove(at))
     }
 
     /// The flush of this ticket that is on its way already, if there is one: its answer is good for both.
     pub(crate) fn join_flush(&self, ticket: u64) -> Option<Operation> {
-        let (last, done) = self.owed.flushes.last_unseen()?;
+        let (last, done) = self.post.as_ref()?.owed.flushes.last_unseen()?;
         (*last == ticket && self.open).then(|| done.operation())
     }
 
     /// The commands to obey now, and what is owed; what is only to be answered in time is taken note of here.
     pub(crate) fn take(&mut self) -> (Vec<Command<E>>, Owes) {
-        let mut obeyed = std::mem::take(&mut self.commands);
+        let Some(post) = &mut self.post else { return (Vec::new(), Owes::default()) };
+        let mut obeyed = std::mem::take(&mut post.commands);
         let start = |asked| move |done| Command::Start { done, asked };
-        obeyed.extend(self.joining.take_all().map(start(Asked::Joined)));
-        obeyed.extend(self.after_stop.take_all().map(start(Asked::AfterStop)));
-        self.owed.flushes.see();
-        self.owed.stops.see();
-        self.owed.room.see();
-        (obeyed, self.owed.note())
+        obeyed.extend(post.joining.take_all().map(start(Asked::Joined)));
+        obeyed.extend(post.after_stop.take_all().map(start(Asked::AfterStop)));
+        post.owed.flushes.see();
+        post.owed.stops.see();
+        post.owed.room.see();
+        (obeyed, post.owed.note())
     }
 
     /// The changes of metrics that wait, and nothing else.
@@ -229,11 +264,11 @@ impl<E> Mailbox<E> {
         let is_change = |command: &Command<E>| {
             matches!(command, Command::Register { .. } | Command::Replace { .. } | Command::Remove { .. })
         };
-        if !self.commands.iter().any(is_change) {
+        let Some(post) = self.post.as_mut().filter(|post| post.commands.iter().any(is_change)) else {
             return Vec::new();
-        }
-        let (changes, others) = std::mem::take(&mut self.commands).into_iter().partition(is_change);
-        self.commands = others;
+        };
+        let (changes, others) = std::mem::take(&mut post.commands).into_iter().partition(is_change);
+        post.commands = others;
         changes
     }
 
@@ -247,9 +282,10 @@ impl<E> Mailbox<E> {
         if !self.open {
             return Err(done);
         }
+        let owed = &mut self.post.get_or_insert_default().owed;
         let list = match asked {
-            Asked::Joined => &mut self.owed.starts,
-            Asked::AfterStop => &mut self.owed.restarts,
+            Asked::Joined => &mut owed.starts,
+            Asked::AfterStop => &mut owed.restarts,
         };
         list.push((), done, spent)?;
         list.see();
@@ -258,29 +294,32 @@ impl<E> Mailbox<E> {
 
     /// Whether an answer is due when the first `settled` events are settled and, perhaps, the stop is over.
     pub(crate) fn is_due(&self, settled: u64, stopped: bool) -> bool {
-        self.owed.flushes.seen().any(|ticket| *ticket <= settled) || stopped && self.owed.stops.has_seen()
+        self.post.as_deref().is_some_and(|Post { owed, .. }| {
+            owed.flushes.seen().any(|ticket| *ticket <= settled) || stopped && owed.stops.has_seen()
+        })
     }
 
     /// The flushes that are due, the stops if they are, and what is owed after that.
     pub(crate) fn take_due(&mut self, settled: u64, stopped: bool) -> (Vec<Completer>, Vec<Completer>, Owes) {
-        let flushes = self.owed.flushes.take_seen(|ticket| *ticket <= settled);
-        let stops = self.owed.stops.take_seen(|()| stopped);
-        (flushes, stops, self.owed.note())
+        let Some(Post { owed, .. }) = self.post.as_deref_mut() else { return Default::default() };
+        let flushes = owed.flushes.take_seen(|ticket| *ticket <= settled);
+        let stops = owed.stops.take_seen(|()| stopped);
+        (flushes, stops, owed.note())
     }
 
     pub(crate) fn take_starts(&mut self) -> Vec<Completer> {
-        self.owed.starts.take_all().collect()
+        self.post.as_mut().map(|post| post.owed.starts.take_all().collect()).unwrap_or_default()
     }
 
     pub(crate) fn take_restarts(&mut self) -> Vec<Completer> {
-        self.owed.restarts.take_all().collect()
+        self.post.as_mut().map(|post| post.owed.restarts.take_all().collect()).unwrap_or_default()
     }
 
     /// Producers to be told of so many free places; those who went away do not count.
     pub(crate) fn take_room(&mut self, places: u64) -> Vec<Completer> {
         let (mut left, mut told) = (places, Vec::new());
         while left > 0 {
-            let Some(done) = self.owed.room.pop() else { break };
+            let Some(done) = self.post.as_mut().and_then(|post| post.owed.room.pop()) else { break };
             left -= u64::from(done.is_awaited());
             told.push(done);
         }
@@ -291,6 +330,7 @@ impl<E> Mailbox<E> {
     pub(crate) fn shut(&mut self) -> (Vec<Command<E>>, Owed, Vec<Ending>) {
         let (commands, _) = self.take();
         self.open = false;
-        (commands, std::mem::take(&mut self.owed), std::mem::take(&mut self.endings))
+        let post = self.post.take().map(|post| *post).unwrap_or_default();
+        (commands, post.owed, post.endings)
     }
 }

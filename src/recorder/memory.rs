@@ -1,6 +1,5 @@
 //! What a recorder takes in memory, by metric and label. Computed by whoever asks, from the published cut and a few notes of the actor.
 
-use crate::model::heap;
 use crate::model::name::LabelKey;
 use crate::model::name::MetricName;
 use crate::model::name::RecorderId;
@@ -83,7 +82,7 @@ pub(crate) fn of(
     let mut metrics: Vec<_> = cut.metrics.iter().map(|metric| metric_memory(metric, catalogue)).collect();
     metrics.sort_by_key(|metric| Reverse(metric.bytes));
     let (actor, spare) = actor.read();
-    let shown = Shared::<Cut>::bytes() + heap::vec(&cut.metrics);
+    let shown = Shared::<Cut>::bytes() + cut.metrics.heap_bytes();
     // The cut that is to be written next is about as large as the one that took its place.
     let spare = if spare { cut_bytes(cut) } else { 0 };
     let all = metrics.iter().map(|metric| metric.bytes).sum::<usize>();
@@ -94,7 +93,7 @@ pub(crate) fn of(
 /// What a published state takes by itself: without the metrics that it shows.
 pub(crate) fn cut_bytes(cut: &Cut) -> usize {
     let families = cut.metrics.iter().map(|metric| metric.family.heap_bytes()).sum::<usize>();
-    Shared::<Cut>::bytes() + heap::vec(&cut.metrics) + families
+    Shared::<Cut>::bytes() + cut.metrics.heap_bytes() + families
 }
 
 fn metric_memory(metric: &MetricCut, catalogue: Option<&Catalogue>) -> MetricMemory {

@@ -98,8 +98,8 @@ impl<E: MetricEvent> Observers<E> {
         self.present.len() == self.quarantined
     }
 
-    pub(crate) fn quarantined(&self) -> u64 {
-        self.quarantined as u64
+    pub(crate) fn quarantined(&self) -> u32 {
+        self.quarantined as u32
     }
 
     pub(crate) fn add(&mut self, id: ObserverId, observer: ObserverFn<E>) {

@@ -22,20 +22,26 @@ impl LastWords {
     pub(crate) fn hear(&mut self, payload: &(dyn Any + Send)) {
         self.0 = Some(panic_message(payload));
     }
+
+    pub(crate) fn take(&mut self) -> Option<Box<str>> {
+        self.0.take()
+    }
 }
 
 /// After a batch: parts that have panicked since the last look, each told once, and the edges of a loss.
 pub(crate) fn turn_made<E: MetricEvent>(
     core: &Core<E>,
     slots: &mut [Slot<E>],
-    observers: &mut Observers<E>,
+    observers: Option<&mut Observers<E>>,
     now: Timestamp,
 ) {
     if !core.hears(Severity::Warn) {
         return;
     }
     quarantined(core, slots);
-    for message in observers.last_words.drain(..).filter_map(|words| words.0) {
+    for message in
+        observers.into_iter().flat_map(|observers| observers.last_words.drain(..)).filter_map(|words| words.0)
+    {
         core.tell(IncidentKind::ObserverPanicked { message });
     }
     core.look_for_losses(now);
@@ -44,7 +50,7 @@ pub(crate) fn turn_made<E: MetricEvent>(
 /// Metrics that have panicked since the last look.
 pub(crate) fn quarantined<E: MetricEvent>(core: &Core<E>, slots: &mut [Slot<E>]) {
     for slot in slots {
-        if let Some(message) = slot.last_words.0.take() {
+        if let Some(message) = slot.take_last_words() {
             let metric = slot.descriptor().name().clone();
             core.tell(IncidentKind::MetricPanicked { metric, message });
         }
@@ -52,15 +58,20 @@ pub(crate) fn quarantined<E: MetricEvent>(core: &Core<E>, slots: &mut [Slot<E>])
 }
 
 /// After a publication: told to inspection, and only so often.
-pub(crate) fn published<E: MetricEvent>(
+pub(crate) fn published<'a, E: MetricEvent>(
     core: &Core<E>,
-    last: &mut Option<Timestamp>,
+    last: impl FnOnce() -> &'a mut Timestamp,
     now: Timestamp,
     (version, sequence): (u64, u64),
 ) {
-    let is_due = last.is_none_or(|last| now.saturating_since(last) >= limits::INSPECTION_INTERVAL);
-    if is_due && core.hears(Severity::Debug) {
-        *last = Some(now);
+    if !core.hears(Severity::Debug) {
+        return;
+    }
+    let last = last();
+    let is_first = *last == Timestamp::default();
+    let is_due = is_first || now.saturating_since(*last) >= limits::INSPECTION_INTERVAL;
+    if is_due {
+        *last = now;
         core.tell(IncidentKind::SnapshotPublished { version, sequence });
     }
 }
@@ -82,7 +93,7 @@ impl<E: MetricEvent> Core<E> {
             return Vec::new();
         }
         // Without a clock: the time of the last publication is not later than now.
-        let found = self.losses.look(&self.accounts_now(), self.cut.load().taken_at, Look::Last);
+        let found = self.losses(&self.accounts_now(), self.cut.load().taken_at, Look::Last);
         let (recorder, logged_from) = (&self.identity_arc().id, self.logged_from);
         let untold = |kind| Untold { recorder: Some(recorder.clone()), logged_from, kind };
         found.into_iter().flatten().map(untold).collect()
@@ -91,8 +102,7 @@ impl<E: MetricEvent> Core<E> {
     /// Tells of the beginning and of the end of a loss.
     fn look_for_losses(&self, now: Timestamp) {
         if self.hears(Severity::Warn) {
-            self.losses
-                .look(&self.accounts_now(), now, Look::Passing)
+            self.losses(&self.accounts_now(), now, Look::Passing)
                 .into_iter()
                 .flatten()
                 .for_each(|kind| self.tell(kind));
@@ -102,6 +112,6 @@ impl<E: MetricEvent> Core<E> {
     /// The look at an idle recorder, idle since `before`; true if there has to be another.
     pub(crate) fn look_when_idle(&self, before: Timestamp) -> bool {
         self.look_for_losses(before.saturating_add(limits::RELEASE_AFTER));
-        self.losses.is_under_way()
+        self.is_losing()
     }
 }

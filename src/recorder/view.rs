@@ -20,6 +20,7 @@ use crate::recorder::identity::Identity;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view_at::SnapshotAt;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// One consistent state of a recorder, as it was published.
@@ -29,10 +30,57 @@ pub(crate) struct Cut {
     pub(crate) sequence: u64,
     pub(crate) taken_at: Timestamp,
     /// Those that see events, in the order of the actor's; then those that were removed and whose series were kept.
-    pub(crate) metrics: Vec<MetricCut>,
+    pub(crate) metrics: MetricCuts,
     /// Which metrics these are: a cut is refreshed in place only while the actor's are the same.
-    pub(crate) composition: u64,
-    pub(crate) quarantined_observers: u64,
+    pub(crate) composition: u32,
+    pub(crate) quarantined_observers: u32,
+}
+
+/// The metrics of a cut.
+#[derive(Clone)]
+pub(crate) enum MetricCuts {
+    /// Before the first event, when recorders of equal metrics show the same.
+    Shared(Arc<[MetricCut]>),
+    Own(Box<[MetricCut]>),
+}
+
+impl MetricCuts {
+    /// The same, to be changed: copied if others have them, too.
+    pub(crate) fn own(&mut self) -> &mut [MetricCut] {
+        if let Self::Shared(shared) = self {
+            *self = Self::Own(shared.iter().cloned().collect());
+        }
+        match self {
+            Self::Own(own) => own,
+            // Not after the above.
+            Self::Shared(_) => &mut [],
+        }
+    }
+
+    /// What the list takes on the heap, if it is the cut's own.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Own(own) => size_of_val(&**own),
+            Self::Shared(_) => 0,
+        }
+    }
+}
+
+impl Deref for MetricCuts {
+    type Target = [MetricCut];
+
+    fn deref(&self) -> &[MetricCut] {
+        match self {
+            Self::Own(own) => own,
+            Self::Shared(shared) => shared,
+        }
+    }
+}
+
+impl FromIterator<MetricCut> for MetricCuts {
+    fn from_iter<I: IntoIterator<Item = MetricCut>>(metrics: I) -> Self {
+        Self::Own(metrics.into_iter().collect())
+    }
 }
 
 #[derive(Clone)]
@@ -88,13 +136,13 @@ impl Snapshot {
 
     /// The entity the recorder measures; its id, unless the builder named another.
     pub fn entity(&self) -> &str {
-        &self.cut.identity.entity
+        self.cut.identity.entity()
     }
 
     /// The labels that every series of the recorder has beside its own; see
     /// [`constant_label`](crate::RecorderBuilder::constant_label).
     pub fn constant_labels(&self) -> &LabelSet {
-        &self.cut.identity.constant_labels
+        self.cut.identity.constant_labels()
     }
 
     /// Which life of this id this is.
@@ -130,7 +178,7 @@ impl Snapshot {
     /// How many observers have panicked, and are not told of changes until they are
     /// [reinstated](crate::Recorder::reinstate_observer) or the recorder is started again.
     pub fn quarantined_observers(&self) -> u64 {
-        self.cut.quarantined_observers
+        u64::from(self.cut.quarantined_observers)
     }
 
     /// Every metric, in the order of registration; behind them those that were removed and whose series were kept.

@@ -44,6 +44,10 @@ impl<K> Waiting<K> {
             .map_or(0, |owed| size_of_val(&**owed) + owed.list.capacity() * size_of::<(K, Completer)>())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owed.as_ref().is_none_or(|owed| owed.list.is_empty())
+    }
+
     /// Adds an answer to those owed; gives it back if too many wait. What nobody waits for goes to `spent`.
     pub(crate) fn push(
         &mut self,

@@ -135,16 +135,16 @@ impl Serialize for Snapshot {
         let written = Written {
             format: FORMAT,
             id: identity.id.to_string(),
-            entity: identity.entity.to_string(),
-            constant_labels: pairs_of(&identity.constant_labels),
-            group: identity.group.as_deref().map(str::to_owned),
+            entity: identity.entity().to_owned(),
+            constant_labels: pairs_of(identity.constant_labels()),
+            group: identity.group().map(|group| String::from(&**group)),
             epoch: (identity.epoch.process_start.unix_nanos(), identity.epoch.incarnation),
             version: *version,
             sequence: *sequence,
             taken_at: taken_at.unix_nanos(),
             state: self.state,
             accounts: WrittenAccounts::of(self.accounts),
-            quarantined_observers: *quarantined_observers,
+            quarantined_observers: u64::from(*quarantined_observers),
             metrics: metrics.collect(),
         };
         written.serialize(serializer)
@@ -164,13 +164,11 @@ impl Written {
         let told = |error: crate::model::error::Error| error.to_string();
         let text = |text: &str| RecorderId::new(text).map_err(told);
         let (process_start, incarnation) = self.epoch;
-        let identity = Identity {
-            id: text(&self.id)?,
-            entity: text(&self.entity)?.as_str().into(),
-            epoch: Epoch { process_start: Timestamp::from_unix_nanos(process_start), incarnation },
-            group: self.group.as_deref().map(text).transpose()?.map(|group| group.as_str().into()),
-            constant_labels: set_of(&self.constant_labels)?,
-        };
+        let (id, entity) = (text(&self.id)?, text(&self.entity)?);
+        let entity = (entity != id).then(|| entity.shared());
+        let epoch = Epoch { process_start: Timestamp::from_unix_nanos(process_start), incarnation };
+        let group = self.group.as_deref().map(text).transpose()?.map(|group| group.shared());
+        let identity = Identity::new(id, epoch, (entity, group), set_of(&self.constant_labels)?);
         let mut names = HashSet::new();
         for metric in &self.metrics {
             identity.check_labels(metric.family.descriptor()).map_err(told)?;
@@ -196,7 +194,7 @@ impl Written {
             taken_at: Timestamp::from_unix_nanos(self.taken_at),
             metrics: metrics.collect(),
             composition: 0,
-            quarantined_observers: self.quarantined_observers,
+            quarantined_observers: u32::try_from(self.quarantined_observers).unwrap_or(u32::MAX),
         };
         Ok(Snapshot { cut: Shared::new(cut), accounts: self.accounts.build(), state: self.state })
     }

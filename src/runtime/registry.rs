@@ -31,16 +31,11 @@ impl Default for Registry {
 #[derive(Default)]
 struct State {
     closed: bool,
-    recorders: HashMap<RecorderId, Entry>,
+    /// One that somebody removes is there, too: until that is done its id is taken and it can still be found.
+    recorders: HashMap<RecorderId, Arc<dyn Hosted>>,
     /// A recorder that was removed while its user code held the worker, so that it can still be named: whoever runs that code keeps it
     /// until it returns. There is one worker, so there is one at most.
     held: Option<Weak<dyn Hosted>>,
-}
-
-struct Entry {
-    recorder: Arc<dyn Hosted>,
-    /// Somebody removes it; until that is done the id is taken and the recorder can still be found.
-    leaving: bool,
 }
 
 impl Registry {
@@ -63,14 +58,14 @@ impl Registry {
                 Err(Error::new(ErrorKind::AlreadyExists, message))
             }
             std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(Entry { recorder, leaving: false });
+                free.insert(recorder);
                 Ok(())
             }
         }
     }
 
     pub(crate) fn find(&self, id: &RecorderId) -> Option<Arc<dyn Hosted>> {
-        self.read()?.recorders.get(id).map(|entry| Arc::clone(&entry.recorder))
+        self.read()?.recorders.get(id).map(Arc::clone)
     }
 
     /// Every recorder, in the order of creation.
@@ -83,12 +78,12 @@ impl Registry {
     pub(crate) fn list(&self) -> Vec<Arc<dyn Hosted>> {
         let Some(state) = self.read() else { return Vec::new() };
         let mut ahead = state.recorders.values().skip(AHEAD);
-        let cloned = state.recorders.values().map(|entry| {
+        let cloned = state.recorders.values().map(|recorder| {
             // The count is there, before the recorder itself.
             if let Some(ahead) = ahead.next() {
-                fetch_for_write(Arc::as_ptr(&ahead.recorder).cast::<u64>().wrapping_sub(1));
+                fetch_for_write(Arc::as_ptr(ahead).cast::<u64>().wrapping_sub(1));
             }
-            Arc::clone(&entry.recorder)
+            Arc::clone(recorder)
         });
         cloned.collect()
     }
@@ -96,7 +91,7 @@ impl Registry {
     /// What it takes on the heap, without the recorders.
     pub(crate) fn heap_bytes(&self) -> usize {
         let room = self.read().map_or(0, |state| state.recorders.capacity());
-        heap::map(room, size_of::<(RecorderId, Entry)>())
+        heap::map(room, size_of::<(RecorderId, Arc<dyn Hosted>)>())
     }
 
     /// Nothing in a child that was forked off while one of its parent's threads was in here.
@@ -106,12 +101,10 @@ impl Registry {
 
     /// Begins a removal: the recorder, for the one caller who removes it.
     pub(crate) fn begin_removal(&self, id: &RecorderId) -> Result<Arc<dyn Hosted>, Error> {
-        let mut state = self.state.lock();
-        match state.recorders.get_mut(id) {
-            Some(entry) if !entry.leaving => {
-                entry.leaving = true;
-                Ok(Arc::clone(&entry.recorder))
-            }
+        let state = self.state.lock();
+        match state.recorders.get(id) {
+            // Under the lock, as everything that decides who is here.
+            Some(recorder) if recorder.begin_leaving() => Ok(Arc::clone(recorder)),
             _ => Err(not_found(id)),
         }
     }
@@ -119,12 +112,9 @@ impl Registry {
     /// Begins the removal of this very recorder, for the one caller who removes it: its id may be another's by now.
     pub(crate) fn begin_removal_of(&self, recorder: &dyn Hosted) -> Result<(), Error> {
         let identity = recorder.identity();
-        let mut state = self.state.lock();
-        match state.recorders.get_mut(&identity.id) {
-            Some(entry) if !entry.leaving && entry.recorder.identity().epoch == identity.epoch => {
-                entry.leaving = true;
-                Ok(())
-            }
+        let state = self.state.lock();
+        match state.recorders.get(&identity.id) {
+            Some(found) if found.identity().epoch == identity.epoch && found.begin_leaving() => Ok(()),
             _ => Err(not_found(&identity.id)),
         }
     }
@@ -136,14 +126,14 @@ impl Registry {
         let held = recorder.calls().now().is_some().then(|| Arc::downgrade(recorder));
         let mut state = self.state.lock();
         state.held = held.or(state.held.take());
-        state.recorders.remove(&recorder.identity().id).map(|entry| entry.recorder)
+        state.recorders.remove(&recorder.identity().id)
     }
 
     /// The recorder that is in user code at this moment, if one is.
     pub(crate) fn find_busy(&self) -> Option<Arc<dyn Hosted>> {
         let is_busy = |recorder: &&Arc<dyn Hosted>| recorder.calls().now().is_some();
         let state = self.state.lock();
-        let found = state.recorders.values().map(|entry| &entry.recorder).find(is_busy).map(Arc::clone);
+        let found = state.recorders.values().find(is_busy).map(Arc::clone);
         let held = state.held.clone();
         drop(state);
         // Out of the lock: this may have become its last owner.

@@ -5,6 +5,7 @@
 mod exclusive;
 pub(crate) mod fork;
 mod mutex;
+mod on_need;
 pub(crate) mod own_thread;
 #[cfg(all(feature = "signals", unix))]
 pub(crate) mod signals;
@@ -95,6 +96,7 @@ pub(crate) use mutex::MonitorGuard;
 pub(crate) use mutex::Mutex;
 pub(crate) use mutex::MutexGuard;
 pub(crate) use mutex::assert_unlocked;
+pub(crate) use on_need::OnNeed;
 
 #[cfg(not(all(test, mvx_loom)))]
 pub(crate) mod atomic {
@@ -146,19 +148,3 @@ mod cell {
 }
 
 pub(crate) use cell::UnsafeCell;
-
-/// A value on cache lines of its own, so that writers of a neighbour do not slow its readers.
-///
-/// 128 bytes: x86 fetches lines in pairs, and some ARM cores have lines of that size.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct OwnLine<T>(pub(crate) T);
-
-impl<T> std::ops::Deref for OwnLine<T> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}

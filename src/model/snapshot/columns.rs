@@ -211,6 +211,7 @@ impl<C: Column> Live<C> {
             self.column.push();
         }
         if self.changed.len() <= series / CHUNK {
+            self.changed.reserve_exact(usize::from(self.changed.is_empty()));
             self.changed.push(0);
         }
     }

@@ -105,6 +105,8 @@ impl SeriesKeys {
     /// While a reader's cut shares the last chunk, that chunk is copied first: at most once per cut.
     pub(crate) fn push<'v>(&mut self, values: impl Iterator<Item = &'v str>, started: Timestamp) -> usize {
         if self.len == self.chunks.len() * CHUNK {
+            // Most families have one chunk, and very many have one series.
+            self.chunks.reserve_exact(usize::from(self.chunks.is_empty()));
             self.chunks.push(Arc::default());
         }
         let at = self.len;
@@ -115,6 +117,7 @@ impl SeriesKeys {
                 // At most 64 series of 16 values of 1 KiB: far below 4 GiB.
                 chunk.ends.push(chunk.text.len() as u32);
             }
+            chunk.started.reserve_exact(usize::from(chunk.started.is_empty()));
             chunk.started.push(started);
             if chunk.started.len() == CHUNK {
                 chunk.text.shrink_to_fit();

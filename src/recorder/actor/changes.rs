@@ -54,7 +54,7 @@ impl<E: MetricEvent> Actor<E> {
     fn add_all(&mut self, core: &Core<E>, slots: Vec<Slot<E>>, now: Timestamp) -> Result<(), Error> {
         for slot in &slots {
             let live = self.slots.iter().map(Slot::descriptor);
-            let kept = self.kept.iter().map(|metric| metric.family.descriptor());
+            let kept = self.kept().iter().map(|metric| metric.family.descriptor());
             let present = live.chain(kept).find(|present| present.name() == slot.descriptor().name());
             if let Some(error) = present.and_then(|present| conflict_within(present, slot.descriptor())) {
                 return Err(error);
@@ -70,7 +70,7 @@ impl<E: MetricEvent> Actor<E> {
                 self.drop_kept(core, at, now)?;
             }
             self.slots.push(slot);
-            self.composition += 1;
+            self.recompose();
             self.dirty = true;
         }
         Ok(())
@@ -120,8 +120,8 @@ impl<E: MetricEvent> Actor<E> {
         match series {
             RemovedSeries::Dropped => self.withdraw(core, &last, now),
             RemovedSeries::Kept => {
-                self.kept.push(MetricCut { removed: true, ..last });
-                self.composition += 1;
+                self.extras().kept.push(MetricCut { removed: true, ..last });
+                self.recompose();
                 let next = self.next_cut(core, now);
                 self.spare = Some(core.cut.replace(next));
             }
@@ -136,7 +136,7 @@ impl<E: MetricEvent> Actor<E> {
         if core.queue.is_abandoned() {
             return Err(core.gone());
         }
-        let last = self.kept.remove(at);
+        let last = self.extras().kept.remove(at);
         self.withdraw(core, &last, now);
         Ok(())
     }
@@ -157,7 +157,7 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn swap_without(&mut self, core: &Core<E>, gone: &[&Family], now: Timestamp) {
-        self.composition += 1;
+        self.recompose();
         let next = self.next_cut(core, now);
         let swap = || core.cut.replace(next);
         let before = core.hub.groups.withdraw(core.identity_arc(), gone, self.published_at, swap);
@@ -189,7 +189,7 @@ impl<E: MetricEvent> Actor<E> {
     }
 
     fn kept_position(&self, name: &str) -> Option<usize> {
-        self.kept.iter().position(|metric| metric.family.name().as_str() == name)
+        self.kept().iter().position(|metric| metric.family.name().as_str() == name)
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn families<'a>(
     let mut single: Vec<(&Snapshot, usize)> = Vec::new();
     for (at, recorder) in recorders.iter().enumerate() {
         ask_ahead(recorders, at);
-        let group = recorder.cut.identity.group.as_deref();
+        let group = recorder.cut.identity.group().map(|group| &**group);
         for (position, metric) in recorder.cut.metrics.iter().enumerate() {
             let family = &metric.family;
             if !Folded::takes(family.descriptor().kind()) {

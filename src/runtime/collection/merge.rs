@@ -12,7 +12,6 @@ use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::queue::published::Shared;
 use crate::recorder::groups::Retired;
-use crate::recorder::identity::Identity;
 use crate::recorder::view::Cut;
 use crate::recorder::view::Snapshot;
 use crate::runtime::collection::RuntimeSnapshot;
@@ -323,16 +322,9 @@ fn taken(whose: &str) -> Error {
 fn labelled(recorder: &Snapshot, added: &LabelSet) -> Result<Snapshot, Error> {
     let Cut { identity, version, sequence, taken_at, metrics, composition, quarantined_observers } =
         &*recorder.cut;
-    let constant_labels = LabelSet::new(identity.constant_labels.iter().chain(added.iter()))?;
-    let identity = Identity {
-        id: identity.id.clone(),
-        entity: Arc::clone(&identity.entity),
-        epoch: identity.epoch,
-        group: identity.group.clone(),
-        constant_labels,
-    };
+    let constant_labels = LabelSet::new(identity.constant_labels().iter().chain(added.iter()))?;
     let cut = Cut {
-        identity: Arc::new(identity),
+        identity: Arc::new(identity.with_constant(constant_labels)),
         version: *version,
         sequence: *sequence,
         taken_at: *taken_at,
@@ -346,7 +338,7 @@ fn labelled(recorder: &Snapshot, added: &LabelSet) -> Result<Snapshot, Error> {
 impl RuntimeSnapshot {
     /// Of everything that it shows, but for its own metrics.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = &Arc<Descriptor>> {
-        let of_recorders = self.recorders.iter().flat_map(|recorder| &recorder.cut.metrics);
+        let of_recorders = self.recorders.iter().flat_map(|recorder| recorder.cut.metrics.iter());
         let live = of_recorders.map(|metric| &metric.family);
         let gone = self.retired.families.values().map(|kept| kept.shape());
         let read = self.read.iter().flat_map(|given| given.iter());

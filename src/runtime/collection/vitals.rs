@@ -42,7 +42,7 @@ pub(super) fn families(snapshot: &RuntimeSnapshot) -> Vec<ExportedFamily<'_>> {
         group.removed += gone.recorders;
     }
     for recorder in recorders {
-        let group = groups.entry(recorder.cut.identity.group.as_deref()).or_default();
+        let group = groups.entry(recorder.cut.identity.group().map(|group| &**group)).or_default();
         group.accounts = group.accounts.plus(recorder.accounts());
         group.recorders += 1;
         let metrics = recorder.cut.metrics.iter().filter(|metric| metric.quarantined).count() as i64;
