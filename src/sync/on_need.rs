@@ -43,7 +43,7 @@ impl<T: Default + Send + Sync> OnNeed<T> {
             Err(winner) => {
                 // SAFETY: made above and never shown to anybody.
                 drop(unsafe { Box::from_raw(fresh) });
-                // SAFETY: S1.
+                // SAFETY: S1: another thread has put it here, and it stays.
                 unsafe { &*winner }
             }
         }
