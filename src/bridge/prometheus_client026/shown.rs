@@ -326,7 +326,8 @@ fn descriptor(
     } else {
         read.name.into()
     };
-    let unit = read.unit.and_then(Unit::of_word).unwrap_or_default();
+    // An info has no number, and so no unit; its name says it all the same.
+    let unit = read.unit.filter(|_| kind != Kind::Info).and_then(Unit::of_word).unwrap_or_default();
     let keys: BTreeSet<&str> =
         rows.iter().flat_map(|row| row.labels.iter()).map(|(key, _): (&str, &str)| key).collect();
     let mut builder = Descriptor::builder(&name, kind).unit(unit).help(read.help).cardinality(cardinality);
