@@ -14,6 +14,7 @@ use crate::recorder::shapes::Shapes;
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicU8;
+use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
 use crate::sync::fork::Birth;
 use std::fmt;
@@ -33,6 +34,8 @@ pub(crate) struct Hub {
     /// The waker of whoever drains: that of the worker's root task, or of the task that drains a detached recorder. Locked by the one
     /// who woke the sleeper, and by the sleeper before it sleeps; never while it works.
     waker: Mutex<Option<Arc<Waker>>>,
+    /// How often a caller has woken the sleeper: a figure for reports, so relaxed. Written beside the lock, which costs more.
+    wakes: AtomicU64,
     /// The thread that naps, if one does.
     thread: OnceLock<Thread>,
     attended: AtomicBool,
@@ -67,6 +70,7 @@ impl Hub {
             journal: Arc::new(journal),
             ready: ReadyList::new(),
             waker: Mutex::new(None),
+            wakes: AtomicU64::new(0),
             thread: OnceLock::new(),
             attended: AtomicBool::new(false),
             unattended: AtomicU8::new(Unattended::Created as u8),
@@ -103,12 +107,18 @@ impl Hub {
     }
 
     fn wake_sleeper(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
         // Shared, so that no code of the waker's, not even its clone, runs under the lock.
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
             // A detached recorder's waker is its executor's code, and this is some producer's call.
             crate::recorder::operation::wake_shared_quietly(waker);
         }
+    }
+
+    /// How often whoever drains was asleep when a caller had something for it, and had to be woken by that caller.
+    pub(crate) fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Relaxed)
     }
 
     /// Called by whoever drains, before it rests: it is woken through `waker` from now on.

@@ -208,3 +208,25 @@ fn whoever_stops_or_asks_after_the_end_leaves_nothing_behind() {
         assert_eq!(kept.strong_count(), 0, "over: {over}");
     }
 }
+
+#[test]
+fn only_a_caller_who_finds_the_worker_asleep_wakes_it_and_is_counted() {
+    let runtime = MetricsRuntime::builder("asleep").build().unwrap();
+    let (one, other) = (create(&runtime), runtime.recorder("other").create().unwrap());
+    let hub = &runtime.inner().control.hub;
+    hub.attach(Waker::noop());
+    let state = |recorder: &Recorder<Held>| recorder.register_event(Held(Arc::default()));
+    state(&one);
+    assert_eq!(hub.wakes(), 0, "awake");
+    hub.take(&mut Vec::new());
+    assert!(hub.try_sleep());
+    state(&other);
+    assert_eq!(hub.wakes(), 1, "asleep");
+    hub.hurry();
+    assert_eq!(hub.wakes(), 1, "woken already");
+    let snapshot = runtime.collect();
+    let vitals = snapshot.vitals();
+    let told =
+        vitals.iter().find(|family| family.descriptor().name().as_str() == "mvx.worker.wakes").unwrap();
+    assert_eq!(told.parts()[0].family().series().next().unwrap().value().counter(), Some(1));
+}

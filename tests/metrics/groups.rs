@@ -277,7 +277,7 @@ fn vitals_account_for_every_event_by_group_those_of_removed_recorders_included()
     ] {
         assert_eq!(get(&now, key), Some(value), "{key} in {now:?}");
     }
-    assert_eq!(now.len(), 2 * (6 + 8) + 1, "{now:?}");
+    assert_eq!(now.len(), 2 * (6 + 8) + 2, "{now:?}");
     assert!(get(&now, "publication.interval[][]").unwrap() > 0.0);
     runtime.stop_and_remove("left", PATIENCE).unwrap();
     let after = told(&runtime.collect());

@@ -199,7 +199,7 @@ impl ProcessMerge {
     /// All processes as one runtime, for whoever exports. Costs a copy of every value.
     ///
     /// Labels that all of their runtimes have are those of the whole, others are with the recorders of their process. The
-    /// states of their exporters and sources are not shown.
+    /// states of their exporters, sources and workers are not shown.
     pub fn snapshot(&self) -> RuntimeSnapshot {
         let common = self.common_labels();
         let mut retired = self.gone.clone();
@@ -225,6 +225,7 @@ impl ProcessMerge {
             limit: self.limit,
             read,
             publication_interval: interval,
+            wakes: None,
             exporters: Vec::new(),
             sources: Vec::new(),
             servers: Vec::new(),

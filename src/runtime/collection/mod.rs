@@ -97,6 +97,8 @@ pub struct RuntimeSnapshot {
     /// What sources gave, and what was added by hand.
     read: Vec<Arc<Vec<Family>>>,
     publication_interval: Duration,
+    /// How often callers woke the worker; `None` where that is not known, or of several.
+    wakes: Option<u64>,
     exporters: Vec<ExporterStatus>,
     sources: Vec<SourceStatus>,
     servers: Vec<Served>,
@@ -145,6 +147,7 @@ impl RuntimeSnapshot {
             limit: runtime.settings.exported_cardinality as usize,
             read: runtime.sources.given(),
             publication_interval: runtime.control.publication_interval(),
+            wakes: Some(runtime.control.hub.wakes()),
             exporters: runtime.followers.statuses(),
             sources: runtime.sources.statuses(),
             servers: runtime.servers.served(),
@@ -218,7 +221,7 @@ impl RuntimeSnapshot {
     }
 
     /// What the runtime says of itself, by group: where every event offered to its recorders has ended, those of removed recorders
-    /// included, what came of each exporter's deliveries, how each source has done and what each server that serves, as metrics named `mvx.*`, in the order of their names. Costs a look at each
+    /// included, what came of each exporter's deliveries, how each source has done, what each server has done that serves and how often a caller had to wake the worker, as metrics named `mvx.*`, in the order of their names. Costs a look at each
     /// recorder.
     ///
     /// What is offered to a handle after its recorder was removed is in the accounts of the handle alone.

@@ -59,9 +59,10 @@ pub(super) fn families(snapshot: &RuntimeSnapshot) -> Vec<ExportedFamily<'_>> {
     let of_exporters = if exporters.is_empty() { Vec::new() } else { of_exporters(exporters, started) };
     let of_sources = if sources.is_empty() { Vec::new() } else { of_sources(sources, started) };
     let publication = publication(snapshot.publication_interval);
+    let wakes = snapshot.wakes.map(|wakes| wakes_of(wakes, started));
     let of_servers = if servers.is_empty() { Vec::new() } else { served::families(servers) };
-    let of_runtime = std::iter::once(publication).chain(of_exporters).chain(of_sources).chain(of_servers);
-    for family in of_runtime.flatten() {
+    let of_runtime = std::iter::once(publication).chain(wakes).chain(of_exporters).chain(of_sources);
+    for family in of_runtime.chain(of_servers).flatten() {
         enter(&mut families, Scope::Runtime, Cow::Owned(family));
     }
     families
@@ -177,6 +178,11 @@ fn level(name: &str, thing: &str, help: &str, level: i64) -> Result<Family, Erro
     let mut family = Family::new(builder.build()?);
     FamilyWriter::whole(&mut family).up_down(&LabelSet::empty(), level);
     Ok(family)
+}
+
+fn wakes_of(count: u64, started: Timestamp) -> Result<Family, Error> {
+    let help = "Times a caller found the worker asleep, and paid for waking it.";
+    counter("mvx.worker.wakes", ("wake", help), "", &[("", count)], started)
 }
 
 fn publication(interval: Duration) -> Result<Family, Error> {

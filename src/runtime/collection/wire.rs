@@ -37,6 +37,7 @@ struct Written {
     constant_labels: Vec<(String, String)>,
     exported_cardinality: u64,
     publication_interval_nanos: u64,
+    wakes: Option<u64>,
     recorders: Vec<Snapshot>,
     /// What removed recorders and metrics have counted, by group.
     gone: Vec<(Option<String>, Family)>,
@@ -111,6 +112,7 @@ impl Serialize for RuntimeSnapshot {
             exported_cardinality: self.limit as u64,
             publication_interval_nanos: u64::try_from(self.publication_interval.as_nanos())
                 .unwrap_or(u64::MAX),
+            wakes: self.wakes,
             recorders: self.recorders.clone(),
             gone: gone.map(|((_, of), kept)| (group(of), kept.family().clone())).collect(),
             gone_accounts: accounts
@@ -162,6 +164,7 @@ impl Written {
             limit,
             read: vec![Arc::new(self.read)],
             publication_interval: Duration::from_nanos(self.publication_interval_nanos),
+            wakes: self.wakes,
             exporters: self.exporters.into_iter().map(WrittenExporter::build).collect(),
             sources: self.sources.into_iter().map(WrittenSource::build).collect(),
             servers: self.servers,

@@ -1,4 +1,8 @@
-//! B10: a trickle over many recorders: what a call takes, and how rarely the worker wakes.
+//! B10: a trickle over many recorders: what a call takes, and how rarely it wakes the worker.
+//!
+//! A wake is what a caller pays 5 to 13 µs for: it finds the worker asleep, and calls its waker. The runtime counts them (`mvx.worker.wakes`), where
+//! the word that says so is replaced. The ends of the worker's own naps are none: no caller pays for them, and what they cost the worker is in the
+//! row of its CPU. They are told as a remark, as the kernel counts them.
 
 use crate::Failure;
 use crate::event;
@@ -39,16 +43,18 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
     let (ours, worker) = Threads::started_by(Ours::start)?;
     let tasks = Tasks::start(ours.recorders[0].capacity() as usize)?;
     let (mut p50, mut p99) = (Paired::default(), Paired::default());
-    let (mut cpu, mut wakes) = (Vec::new(), Vec::new());
+    let (mut cpu, mut wakes, mut waits) = (Vec::new(), Vec::new(), Vec::new());
     let (mut before, mut beside) = (0, 0);
     interleave(
         rounds.min(MOST_ROUNDS),
         || {
-            let (waits, spent, started) = (worker.waits()?, worker.cpu()?, Instant::now());
+            let woken = woken(&ours.runtime)?;
+            let (waited, spent, started) = (worker.waits()?, worker.cpu()?, Instant::now());
             let calls = trickle(|to, event| ours.recorders[to].register_event(event));
             let took = started.elapsed().as_nanos() as f64;
             cpu.push((worker.cpu()? - spent) as f64 / took * 100.0);
-            wakes.push((worker.waits()? - waits) as f64 / EVENTS as f64 * 100.0);
+            waits.push((worker.waits()? - waited) as f64 / EVENTS as f64 * 100.0);
+            wakes.push((self::woken(&ours.runtime)? - woken) as f64 / EVENTS as f64 * 100.0);
             before += EVENTS;
             ours.runtime.flush_blocking(PATIENCE)?;
             p50.ours.push(stats::median(&calls));
@@ -81,6 +87,18 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
         unchecked: None,
         remarks: Vec::new(),
     };
+    let rests = format!(
+        "the worker's context switches, naps included: {:.2} in 100 events (not judged)",
+        stats::median(&waits)
+    );
+    let woken = row(
+        "B10d",
+        "the same: wakes of our worker, sent by callers",
+        "wakes/100 events",
+        alone(wakes),
+        Reading::Median,
+        1.0,
+    );
     Ok(vec![
         row(
             "B10",
@@ -92,8 +110,17 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
         ),
         row("B10b", "the same, p99", "ns", p99, Reading::Ratio, 0.35),
         row("B10c", "the same: CPU of our worker", "% of a core", alone(cpu), Reading::Median, 5.0),
-        row("B10d", "the same: wakes of our worker", "wakes/100 events", alone(wakes), Reading::Median, 1.0),
+        Row { remarks: vec![rests], ..woken },
     ])
+}
+
+/// How often callers have woken the worker, as the runtime tells it to whoever runs it.
+fn woken(runtime: &MetricsRuntime) -> Result<u64, Failure> {
+    let snapshot = runtime.collect();
+    let vitals = snapshot.vitals();
+    let wakes = vitals.iter().find(|family| family.descriptor().name().as_str() == "mvx.worker.wakes");
+    let series = wakes.and_then(|family| family.parts().first()?.family().series().next());
+    Ok(series.and_then(|series| series.value().counter()).ok_or("the runtime does not count wakes")?)
 }
 
 /// Nanoseconds of each call; events go to recorders in a scattered order. The thread sleeps until the next is due, and catches up if
