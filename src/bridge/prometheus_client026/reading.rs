@@ -8,6 +8,9 @@ use std::borrow::Cow;
 /// Lines of a help at most, after which the name is thought to be none.
 const HELP_LINES: usize = 64;
 
+/// Keys and values, as they stand there.
+pub(super) type Labels<'t> = Vec<(&'t str, Cow<'t, str>)>;
+
 /// What a family is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
@@ -35,7 +38,7 @@ pub(super) struct Read<'t> {
 pub(super) struct Sample<'t> {
     /// What stands behind the family's name.
     pub(super) suffix: &'t str,
-    pub(super) labels: Vec<(&'t str, Cow<'t, str>)>,
+    pub(super) labels: Labels<'t>,
     /// The number as it is written.
     pub(super) value: &'t str,
     pub(super) exemplar: Option<Example<'t>>,
@@ -47,7 +50,7 @@ pub(super) struct Sample<'t> {
 /// What leads from a sample to where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Example<'t> {
-    pub(super) labels: Vec<(&'t str, Cow<'t, str>)>,
+    pub(super) labels: Labels<'t>,
     pub(super) value: &'t str,
     /// Seconds, as they are written.
     pub(super) at: Option<&'t str>,
@@ -65,7 +68,7 @@ pub(super) fn families(text: &str) -> (Vec<Read<'_>>, u64) {
             }
             None => {
                 let (line, after) = first_line(rest);
-                strays += u64::from(!line.is_empty() && !(line == "# EOF" && after.is_empty()));
+                strays += u64::from(!(line.is_empty() || line == "# EOF" && after.is_empty()));
                 rest = after;
             }
         }
@@ -157,7 +160,7 @@ fn example(tail: &str) -> Option<Example<'_>> {
 }
 
 /// Labels from behind the brace that opens them, and what comes behind the one that closes them.
-fn labels(mut text: &str) -> Option<(Vec<(&str, Cow<'_, str>)>, &str)> {
+fn labels(mut text: &str) -> Option<(Labels<'_>, &str)> {
     let mut labels = Vec::new();
     if let Some(rest) = text.strip_prefix('}') {
         return Some((labels, rest));
