@@ -124,7 +124,10 @@ impl Catalogue {
         metrics: &[Arc<Descriptor>],
         enter: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.names.lock().declare(owner, metrics, enter)
+        // Where it is not called it is dropped after the lock: it may own what is the user's.
+        let mut enter = Some(enter);
+        let mut names = self.names.lock();
+        names.declare(owner, metrics, || enter.take().map_or(Ok(()), |enter| enter()))
     }
 
     /// Declares a metric that a source has found. It may have another shape than it had, as long as nobody else has a metric of its name.
