@@ -101,7 +101,7 @@ pub const MAX_WINDOW_SLOTS: u32 = 240;
 /// Characters of the labels of an exemplar, keys and values together, as OpenMetrics limits them.
 pub const MAX_EXEMPLAR_CHARS: usize = 128;
 
-/// How long an exemplar is held before a newer one takes its place: events in between cost nothing for it.
+/// How long an exemplar is held before a newer one takes its place: events in between are not asked for theirs.
 pub const EXEMPLAR_HOLD: Duration = Duration::from_secs(1);
 
 /// Exemplars of one series of an exponential histogram; other kinds have one for each bucket, or one.

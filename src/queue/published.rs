@@ -15,7 +15,7 @@
 //!
 //! - S1 (safety) `node.refs = (65,536 - taken) + references held outside`, at every instant in which no call is in flight.
 //! - S2 A node is freed by whoever brings its `refs` to zero, and the cell's share keeps it above while it is published.
-//! - L1 (liveness) A failed exchange means that another reader or the writer went ahead.
+//! - L1 (liveness) A read and a replacement are one instruction each; a refill's exchange fails only where another reader or the writer went ahead.
 //!
 //! The model `published` fails if the refill is done without looking at the address again. Where an address does not fit into
 //! 48 bits (32-bit targets, tagged heaps) the cell is a lock around the same node: see `Word` below.

@@ -315,6 +315,48 @@ fn otlp_has_them_with_their_ids_as_ids_and_differences_tell_each_once() {
     }
 }
 
+#[test]
+fn in_otlp_what_is_no_id_stays_a_label() {
+    let server = Server::start();
+    let runtime = running("otlp");
+    let exporter =
+        OtlpExporter::builder().endpoint(&server.url("/v1/metrics")).vitals(false).build().unwrap();
+    runtime.add_exporter("otlp", quick(), exporter).unwrap();
+    const IDS: [(&str, &str); 4] = [
+        ("0123456789abcdef0123456789ABCDEF", "0123456789abcdef"),
+        ("00000000000000000000000000000000", "0000000000000000"),
+        ("+123456789abcdef0123456789abcdef", "+123456789abcdef"),
+        ("0123456789abcdef", "0123456789abcdef0123456789abcdef"),
+    ];
+    for (n, (trace, span)) in IDS.into_iter().enumerate() {
+        let door = runtime
+            .recorder::<Served>(&format!("door-{n}"))
+            .counter("served", |c| {
+                c.exemplar(move |_, labels| {
+                    labels.label("trace_id", trace);
+                    labels.label("span_id", span);
+                })
+            })
+            .create()
+            .unwrap();
+        record(&door, &[(1.0, 1)]);
+    }
+    runtime.force_flush(PATIENCE).unwrap();
+    let request = request(&server.take()[0]);
+    let metrics = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics);
+    let points = metrics.flat_map(|metric| match &metric.data {
+        Some(Data::Sum(sum)) => sum.data_points.iter(),
+        other => panic!("{other:?}"),
+    });
+    let kept: Vec<_> = points
+        .map(|point| {
+            let one = &point.exemplars[0];
+            (one.trace_id.len(), one.span_id.len(), one.filtered_attributes.len())
+        })
+        .collect();
+    assert_eq!(kept, [(16, 8, 0), (0, 0, 2), (0, 0, 2), (0, 0, 2)]);
+}
+
 /// As much of a remote write as is looked at.
 #[derive(Clone, PartialEq, Message)]
 struct WriteRequest {

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+use mvx_metrics::Clock;
 use mvx_metrics::Counter;
 use mvx_metrics::ErrorKind;
 use mvx_metrics::Exemplar;
@@ -17,6 +18,7 @@ use mvx_metrics::LabelSet;
 use mvx_metrics::Metric;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricSet;
+use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Number;
 use mvx_metrics::Recorder;
 use mvx_metrics::Timestamp;
@@ -127,6 +129,34 @@ fn one_is_held_for_a_while_and_then_the_next_event_takes_its_place() {
     assert_eq!(step(2, EXEMPLAR_HOLD - Duration::from_nanos(1)), [(1, 0.5)]);
     assert_eq!(step(0, Duration::from_nanos(1)), [(1, 0.5)], "an event that tells nothing takes no place");
     assert_eq!(step(3, Duration::ZERO), [(3, 0.5)]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_stops_nothing() {
+    /// Goes backwards, a microsecond at each look.
+    #[derive(Debug)]
+    struct Backwards(std::sync::Mutex<u64>);
+    impl Clock for Backwards {
+        fn now(&self) -> Timestamp {
+            let mut now = self.0.lock().unwrap();
+            *now -= 1_000;
+            Timestamp::from_unix_nanos(*now)
+        }
+    }
+    let clock = Backwards(std::sync::Mutex::new(1_700_000_000_000_000_000));
+    let runtime = MetricsRuntime::builder("docs").clock(clock).build().unwrap();
+    runtime.start().unwrap();
+    let recorder = runtime.recorder::<Served>("door").metrics(metrics()).create().unwrap();
+    let step = |value: f64, trace: u128| {
+        recorder.register_event(Served(0, value, trace));
+        recorder.flush_blocking(Duration::from_secs(60)).unwrap();
+    };
+    step(0.5, 1);
+    step(0.5, 2);
+    (0..=EXPONENTIAL_EXEMPLARS as i32).for_each(|n| step(2_f64.powi(n), n as u128 + 3));
+    assert_eq!(shown(&recorder, "took")["0"], [(3, 1.0), (4, 2.0), (6, 8.0), (11, 256.0)]);
+    let spread = shown(&recorder, "spread").remove("").unwrap();
+    assert_eq!((spread.len(), spread.last()), (EXPONENTIAL_EXEMPLARS, Some(&(11, 256.0))), "{spread:?}");
 }
 
 #[test]

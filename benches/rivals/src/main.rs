@@ -7,6 +7,7 @@ use rivals::machine;
 use rivals::output;
 use rivals::rounds::ROUNDS;
 use rivals::rows;
+use rivals::rows::Measure;
 use rivals::rows::Row;
 use serde_json::Value;
 use std::io::Write;
@@ -31,6 +32,8 @@ struct Options {
     one_core: bool,
     /// Set by this program for the copy of itself that measures on one core.
     pinned: bool,
+    /// Set by this program for the copies of itself that measure one row each.
+    alone: bool,
     rows: Option<Vec<String>>,
     rounds: Option<usize>,
 }
@@ -50,6 +53,9 @@ fn main() -> Result<(), Failure> {
         clocks::pin_to_one_core()?;
     }
     let machine = machine::describe();
+    if options.alone {
+        return print(&format!("{}\n", output::object(&machine, &measure_here(&options)?)));
+    }
     print(&format!("{}\n\n", heading(&machine)))?;
     let rows = measure(&options)?;
     print(&format!("{}\n", output::table(&rows)))?;
@@ -67,6 +73,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--json" => options.json = true,
             "--one-core" => options.one_core = true,
             "--pinned" => options.pinned = true,
+            "--alone" => options.alone = true,
             "--rows" => {
                 let names = arguments.next().ok_or("--rows takes a list such as B1,B12")?;
                 options.rows = Some(names.split(',').map(str::to_owned).collect());
@@ -84,12 +91,34 @@ fn heading(machine: &Value) -> String {
     format!("{cores} core(s), {}, load average {}", machine["cpu"], machine["load_average"])
 }
 
-fn measure(options: &Options) -> Result<Vec<Row>, Failure> {
-    let wanted = |id: &str| options.rows.as_ref().is_none_or(|rows| rows.iter().any(|row| row == id));
+fn wanted(options: &Options) -> impl Iterator<Item = (&'static str, Measure)> + '_ {
+    let is_wanted = |id: &str| options.rows.as_ref().is_none_or(|rows| rows.iter().any(|row| row == id));
+    rows::ALL.iter().filter(move |(id, _)| is_wanted(id)).copied()
+}
+
+fn measure_here(options: &Options) -> Result<Vec<Row>, Failure> {
     let rounds = options.rounds.unwrap_or(ROUNDS);
     let mut all = Vec::new();
-    for (_, measure) in rows::ALL.iter().filter(|(id, _)| wanted(id)) {
+    for (_, measure) in wanted(options) {
         all.extend(measure.rows(rounds)?);
+    }
+    Ok(all)
+}
+
+/// Each in a process of its own: what one leaves behind, threads that end and a heap with holes, is nothing to the next.
+fn measure(options: &Options) -> Result<Vec<Row>, Failure> {
+    let mut all = Vec::new();
+    for (id, _) in wanted(options) {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--alone", "--rows", id]).stderr(Stdio::inherit());
+        if let Some(rounds) = options.rounds {
+            command.args(["--rounds", &rounds.to_string()]);
+        }
+        let output = command.output()?;
+        if !output.status.success() {
+            return Err(format!("the process of {id} failed: {}", output.status).into());
+        }
+        all.extend(output::read(&serde_json::from_slice(&output.stdout)?)?);
     }
     Ok(all)
 }

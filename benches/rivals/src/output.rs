@@ -1,5 +1,7 @@
 //! The table for people, the object for programs.
 
+use crate::Failure;
+use crate::rounds::Paired;
 use crate::rows::Reading;
 use crate::rows::Row;
 use crate::stats;
@@ -33,7 +35,7 @@ pub fn table(rows: &[Row]) -> String {
     }
     text.push_str(
         "ours, rival: medians of the rounds. ratio: median of the paired ratios ours[i] / rival[i]. upper 95 %: upper end of the \
-         two-sided 95 % confidence interval of that median, by order statistics. A row without a rival is judged by its largest figure.\n",
+         two-sided 95 % confidence interval of that median, by order statistics. A row without a rival is judged by its largest figure, or by its median where the object says so.\n",
     );
     text
 }
@@ -87,10 +89,45 @@ fn row_object(row: &Row) -> Value {
         "ours": row.figures.ours,
         "rival": row.figures.rival,
         "op": "<=",
+        "threads": row.threads,
         "bar": row.bar,
         "reading": row.reading.text(),
         "discarded": row.figures.discarded,
+        "unchecked": row.unchecked,
         "not_checked": row.unchecked_because(),
         "remarks": row.remarks,
     })
+}
+
+/// The rows of an object, as they were measured by another process.
+pub fn read(object: &Value) -> Result<Vec<Row>, Failure> {
+    let rows = object["rows"].as_array().ok_or("an object without rows")?;
+    rows.iter().map(|row| read_row(row).ok_or_else(|| format!("this is no row: {row}").into())).collect()
+}
+
+fn read_row(row: &Value) -> Option<Row> {
+    let text = |key: &str| Some(row[key].as_str()?.to_owned());
+    let figures = |key: &str| row[key].as_array()?.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>();
+    let number = |key: &str| usize::try_from(row[key].as_u64()?).ok();
+    let readings = [Reading::Ratio, Reading::OursAlone, Reading::Median];
+    Some(Row {
+        id: kept(text("id")?),
+        what: kept(text("what")?),
+        unit: kept(text("unit")?),
+        figures: Paired { ours: figures("ours")?, rival: figures("rival")?, discarded: number("discarded")? },
+        reading: readings.into_iter().find(|reading| row["reading"] == reading.text())?,
+        bar: row["bar"].as_f64()?,
+        threads: number("threads")?,
+        unchecked: text("unchecked"),
+        remarks: row["remarks"]
+            .as_array()?
+            .iter()
+            .map(|r| Some(r.as_str()?.to_owned()))
+            .collect::<Option<_>>()?,
+    })
+}
+
+/// A text for as long as the program runs; there are a few dozen.
+fn kept(text: String) -> &'static str {
+    text.leak()
 }

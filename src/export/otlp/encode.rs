@@ -134,7 +134,7 @@ fn fields(batches: &mut Batches<'_>, family: &ExportedFamily<'_>, at: Timestamp)
             if let Some(number) = row.series.value().field(field) {
                 batches.point(descriptor, &name, Data::Gauge, Vec::new(), |point| {
                     times(point, since(row, at), 2);
-                    write_number(point, number);
+                    write_number(point, 4, number);
                     attributes(point, 7, row);
                 });
             }
@@ -409,7 +409,7 @@ fn write_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp) {
 
 fn number_point(point: &mut Wire<'_>, row: Row<'_>, at: Timestamp, number: Number) {
     times(point, since(row, at), 2);
-    write_number(point, number);
+    write_number(point, 4, number);
     attributes(point, 7, row);
     exemplars(point, 5, row, None);
 }
@@ -425,15 +425,15 @@ fn times(point: &mut Wire<'_>, (start, at): (Timestamp, Timestamp), first: u32) 
     point.fixed64(first + 1, at.unix_nanos());
 }
 
-/// Integers as integers, as far as OTLP has them: beyond, the nearest fraction.
-fn write_number(point: &mut Wire<'_>, number: Number) {
+/// Integers as integers, as far as OTLP has them: beyond, the nearest fraction, in this field.
+fn write_number(message: &mut Wire<'_>, fraction: u32, number: Number) {
     match number {
-        Number::I64(value) => point.sfixed64(6, value),
+        Number::I64(value) => message.sfixed64(6, value),
         Number::U64(value) => match i64::try_from(value) {
-            Ok(value) => point.sfixed64(6, value),
-            Err(_) => point.double(4, value as f64),
+            Ok(value) => message.sfixed64(6, value),
+            Err(_) => message.double(fraction, value as f64),
         },
-        Number::F64(value) => point.double(4, value),
+        Number::F64(value) => message.double(fraction, value),
     }
 }
 
@@ -472,22 +472,20 @@ fn exemplars(point: &mut Wire<'_>, field: u32, row: Row<'_>, after: Option<Times
 
 fn write_exemplar(message: &mut Wire<'_>, exemplar: &Exemplar) {
     message.fixed64(2, exemplar.at().unix_nanos());
-    match exemplar.value() {
-        Number::I64(value) => message.sfixed64(6, value),
-        Number::U64(value) => match i64::try_from(value) {
-            Ok(value) => message.sfixed64(6, value),
-            Err(_) => message.double(3, value as f64),
-        },
-        Number::F64(value) => message.double(3, value),
-    }
+    write_number(message, 3, exemplar.value());
     for (key, value) in exemplar.labels().iter() {
-        let id = |digits: usize| u128::from_str_radix(value, 16).ok().filter(|_| value.len() == digits);
-        match (key, id(2 * TRACE_BYTES), id(2 * SPAN_BYTES)) {
+        match (key, id_of(value, TRACE_BYTES), id_of(value, SPAN_BYTES)) {
             (TRACE_ID, Some(id), _) => message.bytes(5, &id.to_be_bytes()),
             (SPAN_ID, _, Some(id)) => message.bytes(4, &(id as u64).to_be_bytes()),
             _ => key_value(message, 7, key, value),
         }
     }
+}
+
+/// The id that a text is: so many bytes by their digits alone, and not all of them 0.
+fn id_of(text: &str, bytes: usize) -> Option<u128> {
+    let is_one = text.len() == 2 * bytes && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|id| is_one && *id != 0)
 }
 
 /// The lengths of ids.
@@ -505,13 +503,13 @@ fn write_difference(point: &mut Wire<'_>, row: Row<'_>, between: (Timestamp, Tim
     match value {
         Value::Count(count) => {
             times(point, between, 2);
-            write_number(point, Number::U64(*count));
+            write_number(point, 4, Number::U64(*count));
             attributes(point, 7, row);
             exemplars(point, 5, row, Some(between.0));
         }
         Value::Sum(sum) => {
             times(point, between, 2);
-            write_number(point, Number::F64(*sum));
+            write_number(point, 4, Number::F64(*sum));
             attributes(point, 7, row);
             exemplars(point, 5, row, Some(between.0));
         }

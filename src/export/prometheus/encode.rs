@@ -140,6 +140,7 @@ impl Encoder {
             names: Names::default(),
             encoded: Encoded::default(),
             labels: String::new(),
+            stem: String::new(),
             bounds: Vec::new(),
         };
         let vitals = if self.vitals { snapshot.vitals() } else { Vec::new() };
@@ -240,7 +241,9 @@ struct Text<'a> {
     encoded: Encoded,
     /// The labels of the series in hand: it has many lines, and they are the same on each. Open, and blank if there are none.
     labels: String,
-    /// Bounds as they are written, by their places in a histogram.
+    /// What its lines with a bound begin with, up to the bound; blank until there is one.
+    stem: String,
+    /// Bounds as they are written, and what ends the labels behind them, by their places in a histogram.
     bounds: Vec<(f64, String)>,
 }
 
@@ -318,6 +321,7 @@ impl Text<'_> {
     /// Takes a series in hand, whose samples have this name.
     fn enter(&mut self, name: &str, row: Row<'_>) {
         self.labels.clear();
+        self.stem.clear();
         // A name in quotes stands within the braces, before them.
         let mut first = !self.escaping.quotes(name);
         for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
@@ -331,36 +335,34 @@ impl Text<'_> {
         self.out.push_str(if first { " " } else { "} " });
     }
 
-    /// The same with a label that is a number; the one at this place of the series.
+    /// The same with a label that is a number; the one at this place of the series. All such lines of a series have the same suffix and key.
     fn begin_at(&mut self, name: &str, suffix: &str, key: &str, (at, bound): (usize, f64)) {
-        let first = self.named(name, suffix);
-        self.out.push(if first { '{' } else { ',' });
-        self.out.push_str(key);
-        self.out.push_str("=\"");
+        if self.stem.is_empty() {
+            let first = write_named(&mut self.stem, self.escaping, (name, suffix), &self.labels);
+            self.stem.push(if first { '{' } else { ',' });
+            self.stem.push_str(key);
+            self.stem.push_str("=\"");
+        }
         if self.bounds.len() <= at {
             self.bounds.resize(at + 1, (f64::NAN, String::new()));
         }
+        self.encoded.samples += 1;
+        self.out.push_str(&self.stem);
         if let Some((known, text)) = self.bounds.get_mut(at) {
-            if known.to_bits() != bound.to_bits() {
+            if text.is_empty() || known.to_bits() != bound.to_bits() {
                 *known = bound;
                 text.clear();
                 write::float(text, bound);
+                text.push_str("\"} ");
             }
             self.out.push_str(text);
         }
-        self.out.push_str("\"} ");
     }
 
     /// A sample's name, where it goes, and the labels of its series; whether none was written within the braces yet.
     fn named(&mut self, name: &str, suffix: &str) -> bool {
         self.encoded.samples += 1;
-        let quoted = self.escaping.quotes(name);
-        self.out.push_str(if quoted { "{\"" } else { "" });
-        self.out.push_str(name);
-        self.out.push_str(suffix);
-        self.out.push_str(if quoted { "\"" } else { "" });
-        self.out.push_str(&self.labels);
-        !quoted && self.labels.is_empty()
+        write_named(self.out, self.escaping, (name, suffix), &self.labels)
     }
 
     fn sample(&mut self, name: &str, suffix: &str, value: Number) {
@@ -569,4 +571,15 @@ impl Text<'_> {
             None => skipped.push(Skipped { metric: metric.to_owned(), reason, samples }),
         }
     }
+}
+
+/// A name with its suffix, where the escaping has it, and labels; whether none was written within the braces yet.
+fn write_named(out: &mut String, escaping: Escaping, (name, suffix): (&str, &str), labels: &str) -> bool {
+    let quoted = escaping.quotes(name);
+    out.push_str(if quoted { "{\"" } else { "" });
+    out.push_str(name);
+    out.push_str(suffix);
+    out.push_str(if quoted { "\"" } else { "" });
+    out.push_str(labels);
+    !quoted && labels.is_empty()
 }

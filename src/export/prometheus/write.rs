@@ -23,19 +23,22 @@ pub(super) fn number(out: &mut String, number: Number) {
 }
 
 /// A whole number: most lines of an exposition end in one, and the formatter of any type is slower than the rest of a line.
-pub(super) fn integer(out: &mut String, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut left = digits.len();
-    for digit in digits.iter_mut().rev() {
+pub(super) fn integer(out: &mut String, value: u64) {
+    out.push_str(digits(&mut [b'0'; 20], value, 1));
+}
+
+/// The digits of a number at the end of this room; at least so many.
+fn digits(room: &mut [u8; 20], mut value: u64, least: usize) -> &str {
+    let mut left = room.len();
+    for digit in room.iter_mut().rev() {
+        if value == 0 && left + least <= 20 {
+            break;
+        }
         *digit = b'0' + (value % 10) as u8;
         value /= 10;
         left -= 1;
-        if value == 0 {
-            break;
-        }
     }
-    let digits = digits.get(left..).unwrap_or_default();
-    out.push_str(std::str::from_utf8(digits).unwrap_or_default());
+    std::str::from_utf8(room.get(left..).unwrap_or_default()).unwrap_or_default()
 }
 
 /// The fewest digits that read back equal; always recognisable as a float.
@@ -44,9 +47,31 @@ pub(in crate::export) fn float(out: &mut String, value: f64) {
         out.push_str("NaN");
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+    } else if let Some(millionths) = millionths(value.abs()) {
+        let (whole, part) = (millionths / MILLION, millionths % MILLION);
+        out.push_str(if value.is_sign_negative() { "-" } else { "" });
+        integer(out, whole);
+        out.push('.');
+        let mut room = [b'0'; 20];
+        let part = digits(&mut room, part, 6).trim_end_matches('0');
+        out.push_str(if part.is_empty() { "0" } else { part });
     } else {
         push!(out, "{value:?}");
     }
+}
+
+const MILLION: u64 = 1_000_000;
+
+/// So many millionths, if that is what a positive number is the nearest to of all floats: what most sums and bounds are. It has at most
+/// fifteen digits, and no two numbers of so few digits are one float, so there is none shorter.
+fn millionths(value: f64) -> Option<u64> {
+    // Those below are written with an exponent.
+    if value != 0.0 && !(1e-4..1e9).contains(&value) {
+        return None;
+    }
+    let count = (value * MILLION as f64 + 0.5) as u64;
+    // The quotient of two integers that floats have exactly is the float nearest to it.
+    (count as f64 / MILLION as f64 == value).then_some(count)
 }
 
 /// Seconds since the Unix epoch, to the nanosecond.
@@ -121,6 +146,24 @@ mod tests {
         {
             let text = text(Number::F64(value));
             assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits(), "{text}");
+        }
+        let few_digits = (0..2_000_u64).flat_map(|n| [n, n * 997, n * 104_729 + 1, n * 499_979_999]);
+        let around = few_digits.flat_map(|n| {
+            let value = n as f64 / 1e6;
+            [
+                value,
+                value.next_up(),
+                value.next_down(),
+                value * 1.5,
+                value / 3.0,
+                n as f64,
+                value * 1e-3,
+                value * 1e9,
+            ]
+        });
+        for value in around.chain([1e-4, 9.9e-5, 1e9, 999_999_999.999_999, 1e16, 0.1 + 0.2]) {
+            assert_eq!(text(Number::F64(value)), format!("{value:?}"));
+            assert_eq!(text(Number::F64(-value)), format!("{:?}", -value));
         }
         assert_eq!(
             ["NaN", "+Inf", "-Inf"],

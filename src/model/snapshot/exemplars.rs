@@ -215,21 +215,41 @@ impl Exemplars {
         }
     }
 
-    /// Keeps an exemplar in its slot, if none there is newer.
+    /// Keeps the exemplar of an event that is handled now, whatever time the clock has: it may have been set back.
     pub(crate) fn put(&mut self, series: usize, slot: Slot, exemplar: Exemplar, of: &Descriptor) {
+        self.put_if(series, (slot, exemplar), of, |_, _| true);
+    }
+
+    /// Keeps an exemplar in its slot, if none there is newer.
+    pub(crate) fn put_newer(&mut self, series: usize, slot: Slot, exemplar: Exemplar, of: &Descriptor) {
+        self.put_if(series, (slot, exemplar), of, |known, other| known.at <= other.at);
+    }
+
+    fn put_if(
+        &mut self,
+        series: usize,
+        (slot, exemplar): (Slot, Exemplar),
+        of: &Descriptor,
+        gives_way: fn(&Exemplar, &Exemplar) -> bool,
+    ) {
         let rows = &mut self.0.get_or_insert_default().rows;
         if rows.len() <= series {
             rows.resize(series + 1, Marks::default());
         }
         if let Some(Marks(list)) = rows.get_mut(series) {
-            put(Arc::make_mut(list.get_or_insert_default()), slot, exemplar, of.most_exemplars());
+            put_if(
+                Arc::make_mut(list.get_or_insert_default()),
+                (slot, exemplar),
+                of.most_exemplars(),
+                gives_way,
+            );
         }
     }
 
     /// Adds those of a series of another family of the same shape to those of one of ours.
     pub(super) fn add(&mut self, series: usize, other: &Self, theirs: usize, of: &Descriptor) {
         for (slot, exemplar) in other.of(theirs) {
-            self.put(series, *slot, exemplar.clone(), of);
+            self.put_newer(series, *slot, exemplar.clone(), of);
         }
     }
 
@@ -262,7 +282,7 @@ impl Exemplars {
         for series in 0..self.0.as_ref().map_or(0, |kept| kept.rows.len()) {
             for (_, exemplar) in self.of(series) {
                 if let Some(slot) = of.slot_of(exemplar.value.as_f64()) {
-                    reshaped.put(series, slot, exemplar.clone(), of);
+                    reshaped.put_newer(series, slot, exemplar.clone(), of);
                 }
             }
         }
@@ -301,22 +321,26 @@ impl Marks {
     }
 }
 
-/// One of each slot, the newest; if they become too many, the oldest goes.
-fn put(list: &mut Vec<(Slot, Exemplar)>, slot: Slot, exemplar: Exemplar, most: usize) {
+/// One of each slot; if they become too many, the oldest of the others goes.
+fn put_if(
+    list: &mut Vec<(Slot, Exemplar)>,
+    (slot, exemplar): (Slot, Exemplar),
+    most: usize,
+    gives_way: fn(&Exemplar, &Exemplar) -> bool,
+) {
     match list.binary_search_by_key(&slot, |(known, _)| *known) {
         Ok(at) => {
-            if let Some((_, known)) = list.get_mut(at).filter(|(_, known)| known.at <= exemplar.at) {
+            if let Some((_, known)) = list.get_mut(at).filter(|(_, known)| gives_way(known, &exemplar)) {
                 *known = exemplar;
             }
         }
-        Err(at) => {
-            list.insert(at, (slot, exemplar));
-            if list.len() > most {
-                let oldest = list.iter().enumerate().min_by_key(|(_, (_, known))| known.at);
-                if let Some((oldest, _)) = oldest {
-                    list.remove(oldest);
-                }
+        Err(_) if list.len() >= most => {
+            let oldest = list.iter_mut().min_by_key(|(_, known)| known.at);
+            if let Some(oldest) = oldest.filter(|(_, known)| gives_way(known, &exemplar)) {
+                *oldest = (slot, exemplar);
+                list.sort_unstable_by_key(|(slot, _)| *slot);
             }
         }
+        Err(at) => list.insert(at, (slot, exemplar)),
     }
 }

@@ -134,7 +134,7 @@ fn family(
             let exemplar = told.build()?;
             let slot = family.descriptor.slot_of(exemplar.value().as_f64());
             let slot = slot.ok_or("an exemplar of a metric that has none")?;
-            family.exemplars.put(row, slot, exemplar, &family.descriptor);
+            family.exemplars.put_newer(row, slot, exemplar, &family.descriptor);
         }
         if one.overflow {
             if family.keys.overflow().is_some() || !one.labels.is_empty() {

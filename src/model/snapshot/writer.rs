@@ -176,7 +176,9 @@ impl<'a> FamilyWriter<'a> {
         self.begin();
         let slot = self.family.descriptor.slot_of(exemplar.value().as_f64());
         match self.rows.get(labels).zip(slot) {
-            Some((row, slot)) => self.family.exemplars.put(*row, slot, exemplar, &self.family.descriptor),
+            Some((row, slot)) => {
+                self.family.exemplars.put_newer(*row, slot, exemplar, &self.family.descriptor)
+            }
             None => self.family.faults += 1,
         }
     }
