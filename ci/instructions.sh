@@ -34,6 +34,7 @@ count() {
 }
 count register alone state_alone
 count drain alone drain_alone
+count five five drain_alone
 count counter counter handle
 count histogram histogram handle
 count snapshot snapshot read_alone
@@ -51,4 +52,4 @@ awk 'NR == FNR { if ($1 != "#") was[$1] = $2; next }
        printf "%-10s %9.2f instructions, stored %9.2f: %s\n", $1, $2, was[$1], verdict
        seen++
      }
-     END { exit (bad || seen != 5) }' "$stored" "$work/new"
+     END { exit (bad || seen != 6) }' "$stored" "$work/new"

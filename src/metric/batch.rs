@@ -1,12 +1,15 @@
 //! The events that a metric is shown together, and its answers to them.
 
 use crate::metric::Metric;
+use crate::metric::scratch::Room;
+use crate::metric::scratch::Scratch;
 use crate::model::verdict::Context;
 use crate::model::verdict::Verdict;
 use crate::queue::call_user;
 use crate::queue::run::Run;
 use std::any::Any;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 
 /// Events that one metric is shown together, in their order, and its answers so far.
 ///
@@ -56,6 +59,8 @@ pub struct Batch<'a, E> {
     accepted: u64,
     ignored: u64,
     refused: u64,
+    /// Unwind safe: a panic leaves nothing in it that is taken for granted.
+    scratch: Option<AssertUnwindSafe<&'a mut Scratch>>,
 }
 
 /// Events of a batch that are looked at together at most: as many as a set of bits can name.
@@ -105,7 +110,7 @@ pub(super) fn one_by_one<E>(
 /// A metric that takes a batch in pieces, phase by phase.
 pub(super) trait InPieces<E>: Metric<E> {
     /// Handles what is left of a piece, and refuses or ignores the rest of it.
-    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context);
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, room: &mut Room, context: &Context);
 
     /// Handles a batch in pieces, and few events one by one.
     #[inline]
@@ -113,8 +118,10 @@ pub(super) trait InPieces<E>: Metric<E> {
         if batch.len() < FEW_EVENTS {
             return one_by_one(self, batch, context);
         }
+        let (lent, mut own) = (batch.scratch.take(), Scratch::default());
+        let room = lent.map_or(&mut own, |AssertUnwindSafe(lent)| lent).room();
         while let Some(mut piece) = batch.piece() {
-            self.handle_piece(&mut piece, context);
+            self.handle_piece(&mut piece, room, context);
             piece.settle(batch);
         }
     }
@@ -137,7 +144,12 @@ impl<'a, E> Batch<'a, E> {
     }
 
     fn over(events: Events<'a, E>, left: usize) -> Self {
-        Self { events, left, accepted: 0, ignored: 0, refused: 0 }
+        Self { events, left, accepted: 0, ignored: 0, refused: 0, scratch: None }
+    }
+
+    /// The same batch, for a metric that finds what those before it have found about these events.
+    pub(crate) fn with(self, scratch: &'a mut Scratch) -> Self {
+        Self { scratch: Some(AssertUnwindSafe(scratch)), ..self }
     }
 
     /// How many events are not answered yet.
@@ -234,10 +246,10 @@ impl<'a, E> Batch<'a, E> {
             return;
         }
         self.left -= count;
-        if let Some(shown) = &mut self.events.shown {
-            for _ in 0..count {
-                *shown &= shown.wrapping_sub(1);
-            }
+        match &mut self.events.shown {
+            Some(shown) if self.left == 0 => *shown = 0,
+            Some(shown) => (0..count).for_each(|_| *shown &= shown.wrapping_sub(1)),
+            None => {}
         }
         match answer {
             Answer::Accepted => self.accepted += count as u64,
@@ -258,10 +270,20 @@ impl<'a, E> Piece<'a, E> {
         Events { run: self.run, shown: Some(left) }
     }
 
+    #[inline(always)]
     pub(super) fn count(&self) -> usize {
-        self.left().count_ones() as usize
+        let left = self.left();
+        // Nearly always, and then there is nothing to count.
+        if left == below(self.run.len()) { self.run.len() } else { left.count_ones() as usize }
     }
 
+    /// Which events still count: where they stand, and a bit each.
+    #[inline(always)]
+    pub(super) fn events_left(&self) -> (usize, u64) {
+        (self.run.address(), self.left())
+    }
+
+    #[inline(always)]
     fn left(&self) -> u64 {
         self.shown & !self.ignored & !self.refused
     }
@@ -269,6 +291,11 @@ impl<'a, E> Piece<'a, E> {
     /// Only these events matter.
     pub(super) fn ignore_all_but(&mut self, kept: u64) {
         self.ignored |= self.left() & !kept;
+    }
+
+    /// These events do not matter.
+    pub(super) fn ignore(&mut self, which: u64) {
+        self.ignored |= self.left() & which;
     }
 
     /// Refuses the event at `place` among those that still count.
@@ -302,8 +329,10 @@ impl<'a, E> Piece<'a, E> {
     /// Answers the events of this piece, and lets a panic go on.
     pub(super) fn settle(self, batch: &mut Batch<'_, E>) {
         let (ignored, refused) = (self.ignored & self.shown, self.refused & self.shown);
-        batch.settle(ignored.count_ones() as usize, Answer::Ignored);
-        batch.settle(refused.count_ones() as usize, Answer::Refused);
+        if ignored | refused != 0 {
+            batch.settle(ignored.count_ones() as usize, Answer::Ignored);
+            batch.settle(refused.count_ones() as usize, Answer::Refused);
+        }
         batch.settle(self.count(), Answer::Accepted);
         if let Some(payload) = self.panic {
             std::panic::resume_unwind(payload);

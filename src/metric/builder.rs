@@ -130,6 +130,9 @@ impl<E: 'static, I> InstrumentBuilder<E, I> {
     /// Name the type, as in `.labels::<SaveLabels>(|e| SaveLabels { .. })`: without it the compiler cannot infer the closure. With
     /// `.labels::<Option<SaveLabels>>(..)`, events for which the closure answers `None` are ignored; it is called twice then.
     ///
+    /// Metrics of one recorder that are given the same function share its answers, if the sets are found by an index: one that captures nothing is
+    /// called once for an event and not for each metric, so it costs less to have one function for all of them.
+    ///
     /// `build()` refuses a second set, and closures for single labels beside a set.
     ///
     /// # Examples
@@ -384,10 +387,11 @@ impl<E> Intake<E> {
     /// Collects the values of what is left of a piece, and leaves out what has none.
     #[inline]
     pub(super) fn read(&self, piece: &mut Piece<'_, E>, values: &mut Values) {
+        values.clear();
         if let Some(read) = &self.value {
             let events = piece.events(0);
             piece.attempt(values, |values| values.at, |values| read.values(events, values));
-            piece.ignore_all_but(values.kept);
+            piece.ignore(values.missing);
         }
     }
 }

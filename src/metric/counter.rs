@@ -9,6 +9,8 @@ use crate::metric::batch::one_by_one;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
+use crate::metric::scratch::Places;
+use crate::metric::scratch::Room;
 use crate::metric::selector::UNSIGNED;
 use crate::metric::selector::Values;
 use crate::metric::series::Series;
@@ -169,18 +171,18 @@ impl<E: 'static> Metric<E> for Counter<E> {
 }
 
 impl<E: 'static> InPieces<E> for Counter<E> {
-    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, room: &mut Room, context: &Context) {
+        let Room { values, labels, .. } = room;
         self.intake.keep(piece);
         if let Sums::Whole(series) = &mut self.sums {
             if !self.intake.has_values() {
-                return count(series, piece, context);
+                return count(series, piece, labels, context);
             }
         }
-        let mut values = Values::new();
-        self.intake.read(piece, &mut values);
+        self.intake.read(piece, values);
         match &mut self.sums {
-            Sums::Whole(series) => add_wholes(series, piece, &mut values, context),
-            Sums::Fractional(series) => add_fractions(series, piece, &mut values, context),
+            Sums::Whole(series) => add_wholes(series, piece, (values, labels), context),
+            Sums::Fractional(series) => add_fractions(series, piece, (values, labels), context),
         }
     }
 }
@@ -201,7 +203,12 @@ impl<E> fmt::Debug for Sums<E> {
 }
 
 /// Counts 1 for each event of a piece.
-fn count<E>(series: &mut Series<E, Vec<u64>>, piece: &mut Piece<'_, E>, context: &Context) {
+fn count<E>(
+    series: &mut Series<E, Vec<u64>>,
+    piece: &mut Piece<'_, E>,
+    labels: &mut Places,
+    context: &Context,
+) {
     if piece.count() == 0 {
         return;
     }
@@ -213,39 +220,43 @@ fn count<E>(series: &mut Series<E, Vec<u64>>, piece: &mut Piece<'_, E>, context:
         }
         return;
     }
-    let rows = series.rows(piece, context);
-    add_to_rows(series, rows.iter().map(|row| (row, 1)));
+    let rows = series.rows(piece, labels, context);
+    add_to_rows(series, rows, std::iter::repeat(1));
 }
 
 fn add_wholes<E>(
     series: &mut Series<E, Vec<u64>>,
     piece: &mut Piece<'_, E>,
-    values: &mut Values,
+    (values, labels): (&mut Values, &mut Places),
     context: &Context,
 ) {
     if values.only(UNSIGNED).is_none() {
         values.refuse(piece, |amount| whole(amount).is_ok());
     }
-    let rows = series.rows(piece, context);
+    let rows = series.rows(piece, labels, context);
     match values.only(UNSIGNED) {
-        Some(amounts) => add_to_rows(series, rows.iter().zip(amounts.iter().copied())),
+        Some(amounts) => add_to_rows(series, rows, amounts.iter().copied()),
         None => {
             let amounts = values.iter().map(|amount| whole(amount).unwrap_or_default());
-            add_to_rows(series, rows.iter().zip(amounts));
+            add_to_rows(series, rows, amounts);
         }
     }
 }
 
 /// What does not fit is counted as saturation once the loop is over.
 #[inline(always)]
-fn add_to_rows<E>(series: &mut Series<E, Vec<u64>>, amounts: impl Iterator<Item = (usize, u64)>) {
-    let sums = series.column_mut();
+fn add_to_rows<E>(series: &mut Series<E, Vec<u64>>, rows: &[u32], amounts: impl Iterator<Item = u64>) {
+    let sums = series.column_mut().as_mut_slice();
     let mut saturated = 0;
-    for (row, amount) in amounts {
-        if let Some(sum) = sums.get_mut(row) {
-            let (next, overflows) = sum.overflowing_add(amount);
-            *sum = if overflows { u64::MAX } else { next };
-            saturated += u64::from(overflows);
+    for (row, amount) in rows.iter().zip(amounts) {
+        if let Some(sum) = sums.get_mut(*row as usize) {
+            match sum.checked_add(amount) {
+                Some(next) => *sum = next,
+                None => {
+                    *sum = u64::MAX;
+                    saturated += 1;
+                }
+            }
         }
     }
     (0..saturated).for_each(|_| series.count_saturation());
@@ -254,14 +265,14 @@ fn add_to_rows<E>(series: &mut Series<E, Vec<u64>>, amounts: impl Iterator<Item 
 fn add_fractions<E>(
     series: &mut Series<E, Vec<ExactSum>>,
     piece: &mut Piece<'_, E>,
-    values: &mut Values,
+    (values, labels): (&mut Values, &mut Places),
     context: &Context,
 ) {
     values.refuse(piece, |amount| fraction(amount).is_ok());
-    let rows = series.rows(piece, context);
+    let rows = series.rows(piece, labels, context);
     let mut refused = 0;
-    for ((place, amount), row) in values.iter().enumerate().zip(rows.iter()) {
-        if add_fraction(series, row, amount) != Verdict::Accepted {
+    for ((place, amount), row) in values.iter().enumerate().zip(rows) {
+        if add_fraction(series, *row as usize, amount) != Verdict::Accepted {
             piece.refuse(place - refused);
             refused += 1;
         }

@@ -27,9 +27,9 @@ pub(super) struct Edges {
 const OCTAVES: usize = 64;
 
 impl Edges {
-    /// What they take on the heap, boxed as they are.
+    /// What they take on the heap beside themselves.
     pub(super) fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.limits)
+        size_of_val(&*self.limits)
     }
 
     /// The edges for values of this kind.
@@ -101,7 +101,7 @@ impl Edges {
     }
 
     /// The buckets of some integers.
-    #[inline]
+    #[inline(never)]
     pub(super) fn buckets(&self, values: &[u64], into: &mut [u16]) {
         if self.are_sparse() {
             into.iter_mut()
@@ -124,9 +124,9 @@ impl Edges {
     #[inline(always)]
     fn second_of_two(&self, octave: usize, value: u64) -> usize {
         let start = usize::from(self.below[octave]);
-        let within = self.limits.get(start..start + 2).unwrap_or_default();
-        let exceeded: usize = within.iter().map(|limit| usize::from(*limit < value)).sum();
-        self.lowest + start + exceeded
+        // There always are two: so many are put behind the last.
+        let Some([first, second]) = self.limits.get(start..start + 2) else { return self.lowest + start };
+        self.lowest + start + usize::from(*first < value) + usize::from(*second < value)
     }
 
     fn among_many(&self, octave: usize, value: u64) -> usize {

@@ -8,9 +8,9 @@ use crate::metric::batch::Piece;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
+use crate::metric::scratch::Room;
 use crate::metric::selector::NANOS;
 use crate::metric::selector::UNSIGNED;
-use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::snapshot::Descriptor;
@@ -150,29 +150,29 @@ impl<E: 'static> Metric<E> for Gauge<E> {
 }
 
 impl<E: 'static> InPieces<E> for Gauge<E> {
-    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
-        let mut values = Values::new();
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, room: &mut Room, context: &Context) {
+        let Room { values, labels, .. } = room;
         self.intake.keep(piece);
-        self.intake.read(piece, &mut values);
+        self.intake.read(piece, values);
         if values.only(UNSIGNED).or(values.only(NANOS)).is_none() {
             values.refuse(piece, |amount| amount.as_f64().is_finite());
         }
         if values.len() == 0 {
             return;
         }
-        let rows = self.series.rows(piece, context);
+        let rows = self.series.rows(piece, labels, context);
         let column = self.series.column_mut();
         match values.only(UNSIGNED) {
-            Some(integers) => set(column, rows.iter().zip(integers.iter().map(|integer| *integer as f64))),
-            None => set(column, rows.iter().zip(values.iter().map(Amount::as_f64))),
+            Some(integers) => set(column, rows, integers.iter().map(|integer| *integer as f64)),
+            None => set(column, rows, values.iter().map(Amount::as_f64)),
         }
     }
 }
 
 #[inline(always)]
-fn set(column: &mut [f64], values: impl Iterator<Item = (usize, f64)>) {
-    for (row, value) in values {
-        if let Some(last) = column.get_mut(row) {
+fn set(column: &mut [f64], rows: &[u32], values: impl Iterator<Item = f64>) {
+    for (row, value) in rows.iter().zip(values) {
+        if let Some(last) = column.get_mut(*row as usize) {
             *last = value;
         }
     }

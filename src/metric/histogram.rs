@@ -11,18 +11,22 @@ use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::edges::Edges;
 use crate::metric::measure::Amount;
+use crate::metric::scratch::Room;
 use crate::metric::selector::FLOAT;
 use crate::metric::selector::NANOS;
 use crate::metric::selector::UNSIGNED;
 use crate::metric::selector::Values;
 use crate::metric::series::Series;
 use crate::model::error::Error;
+use crate::model::heap;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::ExactSum;
+use crate::model::snapshot::Extent;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Histograms;
 use crate::model::snapshot::Kind;
+use crate::model::snapshot::Observed;
 use crate::model::unit::Unit;
 use crate::model::verdict::Context;
 use crate::model::verdict::Refusal;
@@ -84,7 +88,14 @@ const FEW_BOUNDS: usize = 32;
 pub struct Histogram<E> {
     intake: Intake<E>,
     series: Series<E, Histograms>,
-    edges: Option<Box<Edges>>,
+    batched: Option<Box<Batched>>,
+}
+
+/// What only batches need, made by the first of them.
+struct Batched {
+    edges: Edges,
+    /// The smallest and the largest integer of each series, as far as batches have shown them: one that is between needs no other look.
+    extents: Vec<Extent>,
 }
 
 /// Collects what a [`Histogram`] is.
@@ -120,7 +131,7 @@ impl<E: 'static> HistogramBuilder<E> {
             };
         }
         let (intake, series) = self.into_parts()?.into_series();
-        Ok(Histogram { intake, series, edges: None })
+        Ok(Histogram { intake, series, batched: None })
     }
 }
 
@@ -161,8 +172,10 @@ impl<E: 'static> Metric<E> for Histogram<E> {
     }
 
     fn heap_bytes(&self) -> usize {
-        let edges = self.edges.as_ref().map_or(0, |edges| edges.heap_bytes());
-        self.intake.heap_bytes() + self.series.heap_bytes() + edges
+        let batched = self.batched.as_ref().map_or(0, |batched| {
+            size_of_val(&**batched) + batched.edges.heap_bytes() + heap::vec(&batched.extents)
+        });
+        self.intake.heap_bytes() + self.series.heap_bytes() + batched
     }
 
     fn expiry(&self) -> Option<Duration> {
@@ -170,7 +183,12 @@ impl<E: 'static> Metric<E> for Histogram<E> {
     }
 
     fn expire(&mut self, context: &Context) -> Option<Family> {
-        self.series.expire(context)
+        let expired = self.series.expire(context);
+        if let (Some(_), Some(batched)) = (&expired, &mut self.batched) {
+            // Those that stay have other rows now.
+            batched.extents.clear();
+        }
+        expired
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
@@ -179,10 +197,10 @@ impl<E: 'static> Metric<E> for Histogram<E> {
 }
 
 impl<E: 'static> InPieces<E> for Histogram<E> {
-    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
-        let mut values = Values::new();
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, room: &mut Room, context: &Context) {
+        let values = &mut room.values;
         self.intake.keep(piece);
-        self.intake.read(piece, &mut values);
+        self.intake.read(piece, values);
         if values.only(NANOS).or(values.only(UNSIGNED)).is_none() {
             values.refuse(piece, |amount| amount.summand().is_ok());
         }
@@ -190,52 +208,71 @@ impl<E: 'static> InPieces<E> for Histogram<E> {
             return;
         }
         let Some(row) = self.series.only_row(context) else {
-            return self.handle_labelled(piece, &mut values, context);
+            return self.handle_labelled(piece, room, context);
         };
-        if !self.observe_all(row, &values) {
+        if !self.observe_all(row, values) {
             let rows = std::iter::repeat(row);
-            self.observe_each(piece, &values, rows);
+            self.observe_each(piece, values, rows);
         }
     }
 }
 
 impl<E: 'static> Histogram<E> {
-    fn handle_labelled(&mut self, piece: &mut Piece<'_, E>, values: &mut Values, context: &Context) {
-        let rows = self.series.rows(piece, context);
+    fn handle_labelled(&mut self, piece: &mut Piece<'_, E>, room: &mut Room, context: &Context) {
+        let Room { values, labels, buckets } = room;
+        let rows = self.series.rows(piece, labels, context);
         values.truncate(piece.count());
-        if !self.observe_integers(piece, values, rows.as_slice()) {
-            self.observe_each(piece, values, rows.iter());
+        if !self.observe_integers(piece, values, rows, buckets) {
+            self.observe_each(piece, values, rows.iter().map(|row| *row as usize));
         }
     }
 
     /// Observes integers of several series; `false`, and nothing has changed, if the values are none.
-    fn observe_integers(&mut self, piece: &mut Piece<'_, E>, values: &Values, rows: &[u32]) -> bool {
+    fn observe_integers(
+        &mut self,
+        piece: &mut Piece<'_, E>,
+        values: &Values,
+        rows: &[u32],
+        buckets: &mut [u16; PIECE],
+    ) -> bool {
         let kind = values.kind();
         let (Some(integers), true) = (values.only(kind), kind == NANOS || kind == UNSIGNED) else {
             return false;
         };
-        let Some(edges) = edges_for(&mut self.edges, &self.intake.descriptor, kind) else { return false };
-        let mut buckets = [0; PIECE];
-        edges.buckets(integers, &mut buckets);
-        let column = self.series.column_mut();
-        let refused = if kind == NANOS {
-            let number = |nanos| Amount::Nanos(nanos).as_f64();
-            let roughly = |nanos| Amount::Nanos(nanos).roughly();
-            column.observe_integers(rows, &buckets, integers, (roughly, number), ExactSum::add_some_nanos)
-        } else {
-            let number = |integer: u64| integer as f64;
-            column.observe_integers(rows, &buckets, integers, (number, number), ExactSum::add_unsigned)
+        let Some(Batched { edges, extents }) = batched_for(&mut self.batched, &self.intake.descriptor, kind)
+        else {
+            return false;
         };
-        let places = (0..PIECE).filter(|place| refused >> place & 1 == 1);
-        places.enumerate().for_each(|(before, place)| piece.refuse(place - before));
+        edges.buckets(integers, buckets);
+        let column = self.series.column_mut();
+        let observed = Observed { rows, buckets, integers };
+        let refused = if kind == NANOS {
+            column.observe_integers(
+                observed,
+                extents,
+                seconds,
+                (ExactSum::takes_nanos, ExactSum::add_some_nanos),
+            )
+        } else {
+            column.observe_integers(
+                observed,
+                extents,
+                |integer| integer as f64,
+                (ExactSum::takes_unsigned, ExactSum::add_unsigned),
+            )
+        };
+        if refused != 0 {
+            let places = (0..PIECE).filter(|place| refused >> place & 1 == 1);
+            places.enumerate().for_each(|(before, place)| piece.refuse(place - before));
+        }
         true
     }
 
     /// Observes what belongs to one series all together; `false`, and nothing has changed, if this is not possible.
     fn observe_all(&mut self, row: usize, values: &Values) -> bool {
         let kind = values.kind();
-        let (Some(bits), Some(edges)) =
-            (values.only(kind), edges_for(&mut self.edges, &self.intake.descriptor, kind))
+        let (Some(bits), Some(Batched { edges, .. })) =
+            (values.only(kind), batched_for(&mut self.batched, &self.intake.descriptor, kind))
         else {
             return false;
         };
@@ -266,7 +303,8 @@ impl<E: 'static> Histogram<E> {
     }
 
     fn observe_each(&mut self, piece: &mut Piece<'_, E>, values: &Values, rows: impl Iterator<Item = usize>) {
-        let edges = edges_for(&mut self.edges, &self.intake.descriptor, values.kind());
+        let batched = batched_for(&mut self.batched, &self.intake.descriptor, values.kind());
+        let edges = batched.map(|batched| &batched.edges);
         let bounds = self.intake.descriptor.bounds();
         let column = self.series.column_mut();
         match (edges, values.only(FLOAT)) {
@@ -323,13 +361,24 @@ fn observe_found<E>(
     }
 }
 
-/// The edges for values of this kind, made by the first batch of them; a measure has only one kind, or no edges.
-fn edges_for<'e>(edges: &'e mut Option<Box<Edges>>, of: &Descriptor, kind: u8) -> Option<&'e Edges> {
+/// Out of line, because its division takes registers that the loop around it needs, and is rarely asked for.
+#[inline(never)]
+fn seconds(nanos: u64) -> f64 {
+    Amount::Nanos(nanos).as_f64()
+}
+
+/// What batches of values of this kind need, made by the first of them; a measure has only one kind, or there is nothing for it.
+fn batched_for<'b>(
+    batched: &'b mut Option<Box<Batched>>,
+    of: &Descriptor,
+    kind: u8,
+) -> Option<&'b mut Batched> {
     if kind != NANOS && kind != UNSIGNED && kind != FLOAT {
         return None;
     }
-    let edges = edges.get_or_insert_with(|| Box::new(Edges::new(of.bounds(), kind)));
-    (edges.kind() == kind).then_some(&**edges)
+    let make = || Box::new(Batched { edges: Edges::new(of.bounds(), kind), extents: Vec::new() });
+    let batched = batched.get_or_insert_with(make);
+    (batched.edges.kind() == kind).then_some(&mut **batched)
 }
 
 fn bucket_of_any(edges: Option<&Edges>, bounds: &[f64], amount: Amount) -> usize {

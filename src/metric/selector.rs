@@ -13,10 +13,12 @@ use crate::metric::index::same_texts;
 use crate::metric::label_fields::LabelFields;
 use crate::metric::measure::Amount;
 use crate::metric::measure::Measured;
+use crate::metric::scratch::Source;
 use crate::model::label::Label;
 use crate::model::limits::MAX_DENSE_LABELS;
 use crate::model::limits::MAX_LABELS;
 use crate::model::snapshot::SeriesKeys;
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -45,8 +47,11 @@ pub(super) trait SelectFields<E>: Send {
 
     fn index(&self, event: &E) -> usize;
 
-    /// The series of some events as far as the table knows them: the first event of which it does not.
-    fn rows<'a>(&self, events: Events<'a, E>, table: &[u32], into: &mut Rows) -> Option<&'a E>;
+    /// The type of the closure, if one like it answers the same because it holds nothing.
+    fn closure(&self) -> Option<TypeId>;
+
+    /// The indices of some events.
+    fn indices(&self, events: Events<'_, E>, into: &mut Indices);
 
     /// Shows the labels of one event, in the order of the fields.
     fn with_labels(&self, event: &E, show: &mut dyn FnMut(&[Label<'_>]));
@@ -81,12 +86,30 @@ pub(super) struct Labelled<'a> {
     pub(super) at: usize,
 }
 
+/// The indices of the label sets of the events of a piece, without gaps.
+pub(super) struct Indices {
+    indices: [u16; PIECE],
+    len: usize,
+    pub(super) at: usize,
+    /// Whose they are, if others may have them as well.
+    pub(super) source: Option<Source>,
+}
+
+// What has no index of its own is told by one that no table has.
+const _: () = assert!(MAX_DENSE_LABELS < u16::MAX as usize);
+
 /// The series of the events of a piece, without gaps.
 pub(super) struct Rows {
     rows: [u32; PIECE],
     len: usize,
     pub(super) at: usize,
+    /// The indices that they were found by, if others may have them as well, and the table of as many label sets.
+    found_by: Option<(Source, usize)>,
+    table: [u32; SHARED_SETS],
 }
+
+/// Up to this many label sets, a table is compared with that of the metric before: with the same one, the series are the same.
+const SHARED_SETS: usize = 64;
 
 /// The values of the events of a piece, without gaps, and which events have one.
 pub(super) struct Values {
@@ -95,7 +118,8 @@ pub(super) struct Values {
     /// Every kind among them.
     seen: u8,
     len: usize,
-    pub(super) kept: u64,
+    /// The events that have none.
+    pub(super) missing: u64,
     pub(super) at: usize,
 }
 
@@ -153,7 +177,7 @@ where
         into: &mut Rows,
     ) -> Option<Label<'a>> {
         let mut unknown = None;
-        let Rows { rows, len, at } = into;
+        let Rows { rows, len, at, .. } = into;
         let (mut at, mut len) = (Noted::new(at), Noted::new(len));
         events.until(|index_in_run, event| {
             at.now = index_in_run;
@@ -190,8 +214,8 @@ fn show_labels<const N: usize>(fields: &impl LabelFields, count: usize, show: &m
 
 impl<E, L, F> SelectFields<E> for Fields<L, F>
 where
-    L: LabelFields,
-    F: for<'a> Fn(&'a E) -> L::At<'a> + Send + Sync,
+    L: LabelFields + 'static,
+    F: for<'a> Fn(&'a E) -> L::At<'a> + Send + Sync + 'static,
 {
     fn dense(&self) -> Option<usize> {
         L::CARDINALITY.filter(|sets| *sets <= MAX_DENSE_LABELS)
@@ -202,27 +226,21 @@ where
         (self.select)(event).index()
     }
 
-    fn rows<'a>(&self, events: Events<'a, E>, table: &[u32], into: &mut Rows) -> Option<&'a E> {
-        let mut unknown = None;
-        let Rows { rows, len, at } = into;
+    fn closure(&self) -> Option<TypeId> {
+        (size_of::<F>() == 0).then(TypeId::of::<Self>)
+    }
+
+    fn indices(&self, events: Events<'_, E>, into: &mut Indices) {
+        let Indices { indices, len, at, .. } = into;
         let (mut at, mut len) = (Noted::new(at), Noted::new(len));
-        events.until(|index_in_run, event| {
+        events.each(|index_in_run, event| {
             at.now = index_in_run;
-            match table.get((self.select)(event).index()) {
-                Some(&row) if row != NO_ROW => {
-                    if let Some(place) = rows.get_mut(len.now) {
-                        *place = row;
-                    }
-                    len.now += 1;
-                    false
-                }
-                _ => {
-                    unknown = Some(event);
-                    true
-                }
+            let index = (self.select)(event).index();
+            if let Some(place) = indices.get_mut(len.now) {
+                *place = index.min(usize::from(u16::MAX)) as u16;
             }
+            len.now += 1;
         });
-        unknown
     }
 
     fn with_labels(&self, event: &E, show: &mut dyn FnMut(&[Label<'_>])) {
@@ -246,20 +264,22 @@ where
     }
 
     fn values(&self, events: Events<'_, E>, into: &mut Values) {
-        let Values { bits, kinds, seen, len, kept, at } = into;
+        let Values { bits, kinds, seen, len, missing, at } = into;
         let (mut seen, mut len) = (Noted::new(seen), Noted::new(len));
-        let (mut kept, mut at) = (Noted::new(kept), Noted::new(at));
+        let (mut missing, mut at) = (Noted::new(missing), Noted::new(at));
         events.each(|index, event| {
             at.now = index;
-            if let Some(value) = self(event) {
-                let (value, kind) = Amount::from(value).bits();
-                if let (Some(bits), Some(its_kind)) = (bits.get_mut(len.now), kinds.get_mut(len.now)) {
-                    (*bits, *its_kind) = (value, kind);
-                }
-                seen.now |= kind;
-                kept.now |= 1 << index;
-                len.now += 1;
+            let Some(value) = self(event) else {
+                // Noted for those without a value, because of most closures the compiler sees that there are none.
+                missing.now |= 1 << index;
+                return;
+            };
+            let (value, kind) = Amount::from(value).bits();
+            if let (Some(bits), Some(its_kind)) = (bits.get_mut(len.now), kinds.get_mut(len.now)) {
+                (*bits, *its_kind) = (value, kind);
             }
+            seen.now |= kind;
+            len.now += 1;
         });
     }
 }
@@ -311,9 +331,63 @@ impl<'a> Labelled<'a> {
     }
 }
 
+impl Indices {
+    pub(super) const fn new() -> Self {
+        Self { indices: [0; PIECE], len: 0, at: 0, source: None }
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.len, self.at, self.source) = (0, 0, None);
+    }
+
+    #[inline(always)]
+    pub(super) fn as_slice(&self) -> &[u16] {
+        self.indices.get(..self.len).unwrap_or_default()
+    }
+}
+
 impl Rows {
-    pub(super) fn new() -> Self {
-        Self { rows: [0; PIECE], len: 0, at: 0 }
+    pub(super) const fn new() -> Self {
+        Self { rows: [0; PIECE], len: 0, at: 0, found_by: None, table: [0; SHARED_SETS] }
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.len, self.at, self.found_by) = (0, 0, None);
+    }
+
+    /// Finds the series of these indices in the table; `false` if it does not know all of them.
+    #[inline]
+    pub(super) fn find(&mut self, indices: &Indices, table: &[u32]) -> bool {
+        if self.are_those_of(indices, table) {
+            return true;
+        }
+        self.clear();
+        let (indices, mut unknown) = (indices.as_slice(), false);
+        for (row, index) in self.rows.iter_mut().zip(indices) {
+            *row = table.get(usize::from(*index)).copied().unwrap_or(NO_ROW);
+            unknown |= *row == NO_ROW;
+        }
+        self.len = indices.len();
+        !unknown
+    }
+
+    /// Whether another metric's series, found by the same indices in an equal table, are still here.
+    #[inline]
+    fn are_those_of(&self, indices: &Indices, table: &[u32]) -> bool {
+        let (Some((source, sets)), Some(wanted)) = (self.found_by, indices.source) else { return false };
+        source == wanted && self.table.get(..sets).is_some_and(|known| known == table)
+    }
+
+    /// Keeps the series that were all found for the next metric.
+    #[inline]
+    pub(super) fn keep(&mut self, indices: &Indices, table: &[u32]) {
+        if self.found_by.is_some() {
+            return;
+        }
+        if let (Some(known), Some(source)) = (self.table.get_mut(..table.len()), indices.source) {
+            known.copy_from_slice(table);
+            self.found_by = Some((source, table.len()));
+        }
     }
 
     #[inline(always)]
@@ -336,8 +410,12 @@ impl Rows {
 }
 
 impl Values {
-    pub(super) fn new() -> Self {
-        Self { bits: [0; PIECE], kinds: [0; PIECE], seen: 0, len: 0, kept: 0, at: 0 }
+    pub(super) const fn new() -> Self {
+        Self { bits: [0; PIECE], kinds: [0; PIECE], seen: 0, len: 0, missing: 0, at: 0 }
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.seen, self.len, self.missing, self.at) = (0, 0, 0, 0);
     }
 
     /// Every value as 64 bits, if all are of this kind.

@@ -9,6 +9,8 @@ use crate::metric::index::Index;
 use crate::metric::index::Recalled;
 use crate::metric::index::same_texts;
 use crate::metric::measure::Amount;
+use crate::metric::scratch::Places;
+use crate::metric::scratch::Source;
 use crate::metric::selector::FEW_LABELS;
 use crate::metric::selector::Labelled;
 use crate::metric::selector::NO_ROW;
@@ -190,43 +192,28 @@ impl<E, C: Column> Series<E, C> {
     }
 
     /// The rows of what is left of a piece, as if [`row`](Self::row) was asked for one event after the other.
-    pub(super) fn rows(&mut self, piece: &mut Piece<'_, E>, context: &Context) -> Rows {
-        let mut rows = Rows::new();
+    pub(super) fn rows<'r>(
+        &mut self,
+        piece: &mut Piece<'_, E>,
+        places: &'r mut Places,
+        context: &Context,
+    ) -> &'r [u32] {
         let known = Known::made(&mut self.known, &self.descriptor);
-        let selectors = match &self.selectors {
-            Selectors::Each(selectors) => &**selectors,
-            Selectors::Fields(select, order) => {
-                rows_by_fields((&**select, order), known, piece, &mut rows, context);
-                known.live.touch_all(rows.iter(), context.cut());
-                if let Some(extras) = &mut self.extras {
-                    extras.see(rows.iter(), context.now());
-                }
-                return rows;
+        match &self.selectors {
+            Selectors::Each(selectors) => {
+                places.rows.clear();
+                rows_by_each(selectors, known, piece, &mut places.rows, context);
             }
-        };
-        match selectors {
-            [] => (0..piece.count()).for_each(|_| rows.push(known.unlabelled(context))),
-            [only] => rows_by_one(&**only, known, piece, &mut rows, context),
-            [first, second] => rows_by_two([&**first, &**second], known, piece, &mut rows, context),
-            selectors => {
-                let events = piece.events(0);
-                piece.attempt(
-                    &mut rows,
-                    |rows| rows.at,
-                    |rows| {
-                        events.each(|index, event| {
-                            rows.at = index;
-                            rows.push(known.row_by(selectors, event, context));
-                        });
-                    },
-                );
+            Selectors::Fields(select, order) => {
+                rows_by_fields((&**select, order), known, piece, places, context);
             }
         }
+        let rows = &places.rows;
         known.live.touch_all(rows.iter(), context.cut());
         if let Some(extras) = &mut self.extras {
             extras.see(rows.iter(), context.now());
         }
-        rows
+        rows.as_slice()
     }
 
     /// How many series there are, the overflow series included.
@@ -260,6 +247,30 @@ impl<E, C: Column> Series<E, C> {
         // A writer to which nothing is stated leaves no series.
         if let Some(known) = &self.known {
             writer.refresh(&known.live);
+        }
+    }
+}
+
+fn rows_by_each<E, C: Column>(
+    selectors: &[Box<dyn Select<E>>],
+    known: &mut Known<C>,
+    piece: &mut Piece<'_, E>,
+    rows: &mut Rows,
+    context: &Context,
+) {
+    match selectors {
+        [] => (0..piece.count()).for_each(|_| rows.push(known.unlabelled(context))),
+        [only] => rows_by_one(&**only, known, piece, rows, context),
+        [first, second] => rows_by_two([&**first, &**second], known, piece, rows, context),
+        selectors => {
+            let events = piece.events(0);
+            let one_by_one = |rows: &mut Rows| {
+                events.each(|index, event| {
+                    rows.at = index;
+                    rows.push(known.row_by(selectors, event, context));
+                });
+            };
+            piece.attempt(rows, |rows| rows.at, one_by_one);
         }
     }
 }
@@ -307,15 +318,16 @@ fn rows_by_one<E, C: Column>(
     }
 }
 
-/// Where labels have an index, the loop over the events stops at a label set that has no series yet.
+/// Where labels have an index, it is asked for all events at once, unless a metric of the same labels has asked before.
 fn rows_by_fields<E, C: Column>(
     (select, order): (&dyn SelectFields<E>, &[usize]),
     known: &mut Known<C>,
     piece: &mut Piece<'_, E>,
-    rows: &mut Rows,
+    Places { indices, rows }: &mut Places,
     context: &Context,
 ) {
     if select.dense().is_none() {
+        rows.clear();
         let events = piece.events(0);
         let one_by_one = |rows: &mut Rows| {
             events.each(|index, event| {
@@ -326,17 +338,33 @@ fn rows_by_fields<E, C: Column>(
         piece.attempt(rows, |rows| rows.at, one_by_one);
         return;
     }
-    let mut start = 0;
-    loop {
-        let (events, table) = (piece.events(start), &*known.dense);
-        let unknown = piece.attempt(rows, |rows| rows.at, |rows| select.rows(events, table, rows));
-        let Some(Some(event)) = unknown else { return };
-        let make = |rows: &mut Rows| rows.push(known.row_by_fields(select, order, event, context));
-        if piece.attempt(rows, |rows| rows.at, make).is_none() {
-            return;
-        }
-        start = rows.at + 1;
+    let source = select.closure().map(|closure| Source { closure, events: piece.events_left() });
+    if source.is_none() || indices.source != source {
+        indices.clear();
+        let events = piece.events(0);
+        let told = piece.attempt(indices, |indices| indices.at, |indices| select.indices(events, indices));
+        // A closure that panics costs each metric that asks it the same event.
+        indices.source = source.filter(|_| told.is_some());
     }
+    if rows.find(indices, &known.dense) {
+        return rows.keep(indices, &known.dense);
+    }
+    rows.clear();
+    let (events, mut told) = (piece.events(0), indices.as_slice().iter());
+    let make = |rows: &mut Rows| {
+        events.each(|index, event| {
+            let row = told.next().and_then(|place| known.dense.get(usize::from(*place)));
+            let row = match row {
+                Some(&row) if row != NO_ROW => row as usize,
+                _ => {
+                    rows.at = index;
+                    known.row_by_fields(select, order, event, context)
+                }
+            };
+            rows.push(row);
+        });
+    };
+    piece.attempt(rows, |rows| rows.at, make);
 }
 
 impl<C: Column> Known<C> {

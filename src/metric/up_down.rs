@@ -8,7 +8,7 @@ use crate::metric::batch::Piece;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
-use crate::metric::selector::Values;
+use crate::metric::scratch::Room;
 use crate::metric::series::Series;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -120,17 +120,17 @@ impl<E: 'static> Metric<E> for UpDown<E> {
 }
 
 impl<E: 'static> InPieces<E> for UpDown<E> {
-    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, context: &Context) {
-        let mut values = Values::new();
+    fn handle_piece(&mut self, piece: &mut Piece<'_, E>, room: &mut Room, context: &Context) {
+        let Room { values, labels, .. } = room;
         self.intake.keep(piece);
-        self.intake.read(piece, &mut values);
+        self.intake.read(piece, values);
         values.refuse(piece, |amount| whole(amount).is_some());
         if values.len() == 0 {
             return;
         }
-        let rows = self.series.rows(piece, context);
+        let rows = self.series.rows(piece, labels, context);
         let steps = values.iter().map(|amount| whole(amount).unwrap_or_default());
-        move_by(&mut self.series, rows.iter().zip(steps));
+        move_by(&mut self.series, rows.iter().map(|row| *row as usize).zip(steps));
     }
 }
 

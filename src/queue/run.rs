@@ -30,6 +30,12 @@ impl<'a, E> Run<'a, E> {
         Self { first: events.as_ptr(), stride: size_of::<E>(), len: events.len(), events: PhantomData }
     }
 
+    /// Where the events stand: two runs that start at one address at one time start with the same event.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> usize {
+        self.first.addr()
+    }
+
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -1,5 +1,6 @@
 //! The actor half of a recorder: drains, dispatches, publishes, obeys. One thread at a time sits here.
 
+use crate::metric::Scratch;
 use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::event::MetricEvent;
@@ -332,9 +333,10 @@ impl<E: MetricEvent> Actor<E> {
             }
             let context = Context::new(desk.now, self.version + 1);
             if self.observers.is_empty() {
+                let mut scratch = Scratch::default();
                 for (index, slot) in self.slots.iter_mut().enumerate() {
                     core.calls.at(Call::Metric(index));
-                    slot.handle(&run, &context);
+                    slot.handle(&run, &mut scratch, &context);
                 }
             } else {
                 self.dispatch_observed(core, &run, &context);
@@ -373,7 +375,7 @@ impl<E: MetricEvent> Actor<E> {
             for (number, slot) in self.slots.iter_mut().enumerate() {
                 let before = slot.tally.accepted;
                 core.calls.at(Call::Metric(number));
-                slot.handle(&one, context);
+                slot.handle(&one, &mut Scratch::default(), context);
                 if slot.tally.accepted != before {
                     core.calls.at(Call::Observer);
                     self.observers.tell(&Change::new(slot, event, sequence));

@@ -5,6 +5,7 @@ use crate::metric::Interests;
 use crate::metric::Metric;
 use crate::metric::PIECE;
 use crate::metric::Payload;
+use crate::metric::Scratch;
 use crate::model::accounts::Tally;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
@@ -116,13 +117,13 @@ impl<E: MetricEvent> Slot<E> {
         })
     }
 
-    /// Shows a batch to the metric; true if it changed.
-    pub(crate) fn handle(&mut self, events: &Run<'_, E>, context: &Context) -> bool {
+    /// Shows a batch to the metric; true if it changed. The `scratch` is of these very events.
+    pub(crate) fn handle(&mut self, events: &Run<'_, E>, scratch: &mut Scratch, context: &Context) -> bool {
         let before = self.tally;
         if self.route.is_none() {
-            self.show(*events, Batch::all(*events), None, context);
+            self.show(*events, Batch::all(*events).with(scratch), None, context);
         } else {
-            self.handle_routed(events, context);
+            self.handle_routed(events, scratch, context);
         }
         if self.tally.accepted != before.accepted {
             self.changed_at = context.cut();
@@ -131,7 +132,7 @@ impl<E: MetricEvent> Slot<E> {
     }
 
     /// Asks every event for its variant first; `variant_index` is the user's code, too, and may panic.
-    fn handle_routed(&mut self, events: &Run<'_, E>, context: &Context) {
+    fn handle_routed(&mut self, events: &Run<'_, E>, scratch: &mut Scratch, context: &Context) {
         for start in (0..events.len()).step_by(PIECE) {
             let part = events.part(start, PIECE);
             let (mut shown, mut next) = (0, 0);
@@ -143,7 +144,7 @@ impl<E: MetricEvent> Slot<E> {
                 }
             });
             let known = part.part(0, next);
-            self.show(known, Batch::picked(known, shown), None, context);
+            self.show(known, Batch::picked(known, shown).with(scratch), None, context);
             if let Err(payload) = routed {
                 self.show(part.part(next, PIECE), Batch::all(Run::empty()), Some(payload), context);
             }
@@ -285,6 +286,7 @@ mod tests {
     use crate::metric::Counter;
     use crate::metric::Gauge;
     use crate::metric::Histogram;
+    use crate::metric::LabelFields;
     use crate::metric::UpDown;
     use crate::model::clock::Timestamp;
     use crate::model::label::Label;
@@ -360,6 +362,32 @@ mod tests {
             self.unless(Closure::Second);
             Label::fixed(["a", "b"][self.number as usize % 2])
         }
+
+        /// What several metrics ask, and what holds nothing.
+        fn both(&self) -> Both {
+            self.unless(Closure::First);
+            Both { first: self.number % 3, second: self.number % 2 }
+        }
+    }
+
+    /// A set of labels that are found by their index.
+    struct Both {
+        first: u64,
+        second: u64,
+    }
+
+    impl LabelFields for Both {
+        const KEYS: &'static [&'static str] = &["first", "second"];
+        const CARDINALITY: Option<usize> = Some(6);
+        type At<'e> = Self;
+
+        fn label(&self, position: usize) -> Label<'_> {
+            [self.first, self.second].get(position).map_or(Label::Absent, |value| Label::from(*value))
+        }
+
+        fn index(&self) -> usize {
+            (2 * self.first + self.second) as usize
+        }
     }
     fn step() -> impl Strategy<Value = Step> {
         let closures = vec![Closure::Variant, Closure::Keep, Closure::Value, Closure::First, Closure::Second];
@@ -420,7 +448,39 @@ mod tests {
                     .unwrap(),
             ),
         ];
-        slots.into_iter().map(Result::unwrap).collect()
+        slots.into_iter().chain(slots_of_typed_labels()).map(Result::unwrap).collect()
+    }
+
+    /// Metrics that ask the same closure, one after the other, and some between them that ask another or not all events.
+    fn slots_of_typed_labels() -> [Result<Slot<Step>, Error>; 11] {
+        let counter = || Counter::<Step>::builder("c").labels::<Both>(Step::both);
+        let gauge = || Gauge::<Step>::builder("g").labels::<Both>(Step::both);
+        let histogram = || Histogram::<Step>::builder("h").bounds(&[4.0, 50.0]).labels::<Both>(Step::both);
+        let shifted = |by: u64| {
+            let select = move |step: &Step| Both { first: (step.number + by) % 3, second: 1 };
+            Counter::<Step>::builder("shifted").labels::<Both>(select).build().unwrap()
+        };
+        [
+            Slot::new(counter().build().unwrap()),
+            Slot::new(counter().value(Step::large).build().unwrap()),
+            Slot::new(counter().cardinality(4).build().unwrap()),
+            Slot::new(gauge().value(Step::fraction).build().unwrap()),
+            Slot::new(counter().keep(Step::kept).build().unwrap()),
+            Slot::new(
+                histogram()
+                    .value(|step| step.large().map(|value| value >> (step.number % 64)))
+                    .build()
+                    .unwrap(),
+            ),
+            Slot::new(counter().on(&["odd"]).build().unwrap()),
+            Slot::new(
+                histogram().value(|step| Some(Duration::from_nanos(step.number % 11))).build().unwrap(),
+            ),
+            // Of one type, and not of one answer.
+            Slot::new(shifted(0)),
+            Slot::new(shifted(1)),
+            Slot::new(gauge().value(|step| Some(step.number)).build().unwrap()),
+        ]
     }
 
     proptest! {
@@ -431,19 +491,24 @@ mod tests {
             events in proptest::collection::vec(step(), 0..300),
             chunks in proptest::collection::vec(1_usize..130, 1..10),
         ) {
-            for (mut batched, mut single) in slots().into_iter().zip(slots()) {
-                let mut rest = events.as_slice();
-                for &chunk in chunks.iter().cycle() {
-                    let (now, later) = rest.split_at(chunk.min(rest.len()));
-                    let (run, context) = (Run::of(now), Context::new(Timestamp::default(), 1));
-                    batched.handle(&run, &context);
-                    (0..now.len()).for_each(|index| { single.handle(&run.only(index), &context); });
+            let mut slots: Vec<_> = slots().into_iter().zip(slots()).collect();
+            let mut rest = events.as_slice();
+            for &chunk in chunks.iter().cycle() {
+                let (now, later) = rest.split_at(chunk.min(rest.len()));
+                let (run, context) = (Run::of(now), Context::new(Timestamp::default(), 1));
+                // One for all metrics, as a recorder has it.
+                let mut scratch = Scratch::default();
+                for (batched, single) in &mut slots {
+                    batched.handle(&run, &mut scratch, &context);
+                    (0..now.len()).for_each(|index| { single.handle(&run.only(index), &mut Scratch::default(), &context); });
                     prop_assert_eq!(batched.tally, single.tally);
-                    rest = later;
-                    if rest.is_empty() {
-                        break;
-                    }
                 }
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            for (batched, single) in slots {
                 prop_assert_eq!(batched.tally.total(), events.len() as u64);
                 prop_assert_eq!(batched.tally.panicked, u64::from(batched.quarantined));
                 prop_assert_eq!((batched.quarantined, batched.changed_at), (single.quarantined, single.changed_at));
@@ -515,7 +580,11 @@ mod tests {
                 slot.route = route.then(|| Box::from([true, true]));
                 let events: Vec<Step> =
                     (0..10).map(|number| Step { number, variant: 1, fails: None }).collect();
-                slot.handle(&Run::of(&events), &Context::new(Timestamp::default(), 1));
+                slot.handle(
+                    &Run::of(&events),
+                    &mut Scratch::default(),
+                    &Context::new(Timestamp::default(), 1),
+                );
                 let tally = slot.tally;
                 assert_eq!([tally.accepted, tally.ignored, tally.panicked, tally.quarantined], expected);
                 assert_eq!(tally.total(), 10);
@@ -528,7 +597,7 @@ mod tests {
         let mut slot = Slot::new(Counter::<Step>::builder("odd").on(&["odd"]).build().unwrap()).unwrap();
         let events: Vec<Step> =
             (0..200).map(|n| Step { number: n, variant: (n % 3 == 0).into(), fails: None }).collect();
-        slot.handle(&Run::of(&events), &Context::new(Timestamp::default(), 1));
+        slot.handle(&Run::of(&events), &mut Scratch::default(), &Context::new(Timestamp::default(), 1));
         assert_eq!((slot.tally.accepted, slot.tally.ignored), (67, 133));
         let count = slot.written_out().find(&[]).and_then(|series| series.value().counter());
         assert_eq!(count, Some(67));

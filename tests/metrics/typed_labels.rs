@@ -216,6 +216,60 @@ fn a_selector_that_panics_costs_its_event_alone() {
     );
 }
 
+/// Asked by several metrics, and counting how often.
+#[cfg(feature = "testing")]
+#[test]
+fn a_closure_that_holds_nothing_is_asked_once_for_all_metrics_of_a_recorder() {
+    use crate::support::Number;
+    use mvx_metrics::testing::SteppedRuntime;
+    use std::cell::Cell;
+
+    thread_local! {
+        static ASKED: Cell<u64> = const { Cell::new(0) };
+    }
+
+    #[derive(Labels)]
+    struct Digit {
+        odd: bool,
+    }
+
+    fn digit(event: &Number) -> Digit {
+        ASKED.set(ASKED.get() + 1);
+        Digit { odd: event.0 % 2 == 1 }
+    }
+
+    let mut runtime = SteppedRuntime::new("labels").unwrap();
+    let never = std::hint::black_box(false);
+    let recorder = runtime
+        .recorder::<Number>("digits")
+        .counter("seen", |c| c.labels::<Digit>(digit))
+        .counter("sum", |c| c.labels::<Digit>(digit).value(|e| Some(e.0)))
+        .counter("other", |c| c.labels::<Digit>(move |e| Digit { odd: never || e.0 % 3 == 0 }))
+        .counter("kept", |c| c.labels::<Digit>(digit).keep(|e| e.0 % 4 == 0))
+        .counter("kept.too", |c| c.labels::<Digit>(digit).keep(|e| e.0 % 4 == 0))
+        .gauge("last", |g| g.labels::<Digit>(digit).value(|e| Some(e.0)))
+        .create()
+        .unwrap();
+    // As many as fill the first block of the queue, and make a batch as long as it gets.
+    (0..8 + 5 * 64).for_each(|number| recorder.register_event(Number(number)));
+    runtime.settle();
+    ASKED.set(0);
+    (0..64).for_each(|number| recorder.register_event(Number(number)));
+    runtime.settle();
+    // Once for those who see all events, once for those who keep some, and once more behind these.
+    assert_eq!(ASKED.get(), 64 + 16 + 64);
+    let snapshot = recorder.snapshot();
+    let count = |name, odd| snapshot.counter(name, &[("odd", odd)]).unwrap();
+    let total: u64 = (0..8 + 5 * 64).chain(0..64).sum();
+    assert_eq!((count("seen", "true"), count("seen", "false")), (196, 196));
+    assert_eq!(count("sum", "true") + count("sum", "false"), total);
+    assert_eq!((count("other", "true"), count("other", "false")), (110 + 22, 218 + 42));
+    assert_eq!((count("kept", "false"), count("kept.too", "false")), (98, 98));
+    let last =
+        snapshot.metric("last").and_then(|last| last.family().find(&[("odd", "true")])?.value().gauge());
+    assert_eq!(last, Some(63.0));
+}
+
 #[test]
 fn generics_lifetimes_tuples_and_other_names_of_the_crate_work() {
     mod renamed {

@@ -164,6 +164,12 @@ impl ExactSum {
         }
     }
 
+    /// Whether [`add_unsigned`](Self::add_unsigned) would surely take any integer.
+    #[inline(always)]
+    pub(crate) fn takes_unsigned(&self) -> bool {
+        matches!(self.0, Parts::Whole { high, .. } if high < 1 << (WHOLE_BITS - 65))
+    }
+
     #[cold]
     fn add_first_whole(&mut self, value: i128) -> bool {
         if let Parts::Two { high: 0.0, low: 0.0 } = self.0 {
@@ -193,6 +199,12 @@ impl ExactSum {
             }
             _ => self.add_nanos(nanos.into()),
         }
+    }
+
+    /// Whether [`add_some_nanos`](Self::add_some_nanos) would surely take any duration.
+    #[inline(always)]
+    pub(crate) fn takes_nanos(&self) -> bool {
+        matches!(self.0, Parts::Nanos { high, .. } if high < i64::MAX)
     }
 
     #[cold]

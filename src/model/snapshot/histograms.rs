@@ -38,6 +38,33 @@ enum Counts {
     Wide(Vec<u64>),
 }
 
+/// Integers of several series, with the row and the bucket of each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Observed<'a> {
+    pub(crate) rows: &'a [u32],
+    pub(crate) buckets: &'a [u16],
+    pub(crate) integers: &'a [u64],
+}
+
+/// The integers between two that were seen of a series, these included; none as it is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    min: u64,
+    max: u64,
+    /// Of the integers that are not in the moments yet; nothing between two batches.
+    sum: u64,
+    /// Whether the moments do not know one of the two yet.
+    is_news: bool,
+}
+
+/// Up to so many series, what a batch brings is added up by series first: it costs each series something, and each event less.
+const FEW_SERIES: usize = 32;
+
+/// Integers below this are added up in 64 bits, as many as a batch may have.
+const SMALL: u64 = u64::MAX / MOST_INTEGERS as u64;
+
+const MOST_INTEGERS: u32 = 128;
+
 /// The buckets of one series.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Buckets<'a> {
@@ -51,7 +78,7 @@ impl Histograms {
         Self { width: bounds + 1, counts: Counts::Narrow(Vec::new()), moments: Vec::new(), room: 0 }
     }
 
-    /// Counts one observation, or answers `false` and changes nothing when `add` finds the sum out of range.
+    /// Counts one observation, or answers `false` and changes nothing when `add` finds the sum out of extent.
     ///
     /// `roughly` is the value within a part in 10^15; `value` is asked for if the observation may be an extreme.
     #[inline(always)]
@@ -133,48 +160,61 @@ impl Histograms {
         true
     }
 
-    /// Counts integers of several series, which `add` adds to their sums, in three passes of which each has all it needs in registers:
+    /// Counts integers of several series, which `add` adds to their sums, in two passes of which each has all it needs in registers:
     /// the numbers of those whose sum is then out of range, a bit each; they are not counted.
     ///
-    /// `number` is the value of an integer, and `roughly` that within a part in 10^15.
+    /// `extents` holds what was seen of each series before, or nothing of those at the end; `number`, which never falls, is the value of an integer.
     #[inline(always)]
     pub(crate) fn observe_integers(
         &mut self,
-        rows: &[u32],
-        buckets: &[u16],
-        integers: &[u64],
-        (roughly, number): (impl Fn(u64) -> f64, impl Fn(u64) -> f64),
-        add: impl Fn(&mut ExactSum, u64) -> bool,
+        Observed { rows, buckets, integers }: Observed<'_>,
+        extents: &mut Vec<Extent>,
+        number: impl Fn(u64) -> f64,
+        (takes, add): (impl Fn(&ExactSum) -> bool, impl Fn(&mut ExactSum, u64) -> bool),
     ) -> u64 {
         let many = rows.len().min(integers.len()) as u32;
         if self.room < many {
             self.find_room(many);
         }
-        let mut refused = 0_u64;
-        for (place, (row, integer)) in rows.iter().zip(integers).enumerate() {
-            let Some(moments) = self.moments.get_mut(*row as usize) else { continue };
-            if !add(&mut moments.sum, *integer) {
-                refused |= 1 << place;
-            } else if !moments.surely_within(roughly(*integer)) {
-                moments.include(number(*integer), number(*integer));
+        if extents.len() < self.moments.len() {
+            let missing = self.moments.len() - extents.len();
+            make_room(extents, missing);
+            extents.resize(self.moments.len(), Extent::default());
+        }
+        let few = self.moments.len() <= FEW_SERIES && many <= MOST_INTEGERS;
+        let refused = if few
+            && integers.iter().fold(0, |all, integer| all | integer) < SMALL
+            && self.moments.iter().all(|moments| takes(&moments.sum))
+        {
+            add_up(extents, rows, integers);
+            self.moments.iter_mut().zip(extents).for_each(|(moments, extent)| {
+                let _ = add(&mut moments.sum, std::mem::take(&mut extent.sum));
+                if std::mem::take(&mut extent.is_news) {
+                    moments.include(number(extent.min), number(extent.max));
+                }
+            });
+            0
+        } else {
+            add_integers(&mut self.moments, extents, (rows, integers), number, add)
+        };
+        let (rows, buckets) = (rows.get(..many as usize), buckets.get(..many as usize));
+        let cells = Cells { rows: rows.unwrap_or_default(), buckets: buckets.unwrap_or_default() };
+        match &mut self.counts {
+            Counts::Narrow(counts) if refused == 0 => count_all(counts, self.width, cells),
+            counts => {
+                let counted = cells.numbers(self.width).enumerate();
+                let counted = counted.filter(|(place, _)| refused >> place & 1 == 0);
+                counted.for_each(|(_, cell)| counts.count(cell));
             }
         }
-        let counted = rows.iter().zip(buckets).enumerate().filter(|(place, _)| refused >> place & 1 == 0);
-        let cells = counted.map(|(_, (row, bucket))| *row as usize * self.width + usize::from(*bucket));
-        match &mut self.counts {
-            Counts::Narrow(counts) => {
-                self.room -= many;
-                cells.for_each(|cell| counts.get_mut(cell).into_iter().for_each(|count| *count += 1));
-            }
-            Counts::Wide(counts) => {
-                let add = |count: &mut u64| *count = count.saturating_add(1);
-                cells.for_each(|cell| counts.get_mut(cell).into_iter().for_each(add));
-            }
+        if let Counts::Narrow(_) = self.counts {
+            // As many for those refused, which leaves less room than there is.
+            self.room -= many;
         }
         refused
     }
 
-    /// Looks at the highest count, once in as many observations as fit below the end of its range.
+    /// Looks at the highest count, once in as many observations as fit below the end of its extent.
     #[cold]
     fn find_room(&mut self, many: u32) {
         if let Counts::Narrow(counts) = &self.counts {
@@ -372,7 +412,90 @@ impl PartialEq for Histograms {
     }
 }
 
+/// Apart, as those after it are, so that all that a loop needs stays in registers.
+#[inline(never)]
+fn add_up(extents: &mut [Extent], rows: &[u32], integers: &[u64]) {
+    for (row, integer) in rows.iter().zip(integers) {
+        let Some(extent) = extents.get_mut(*row as usize) else { continue };
+        extent.sum += *integer;
+        // Equal ones as well: the first may be what no extent is made with.
+        if *integer >= extent.max {
+            (extent.max, extent.is_news) = (*integer, true);
+        }
+        if *integer <= extent.min {
+            (extent.min, extent.is_news) = (*integer, true);
+        }
+    }
+}
+
+#[inline(never)]
+fn add_integers(
+    moments: &mut [Moments],
+    extents: &mut [Extent],
+    (rows, integers): (&[u32], &[u64]),
+    number: impl Fn(u64) -> f64,
+    add: impl Fn(&mut ExactSum, u64) -> bool,
+) -> u64 {
+    let mut refused = 0;
+    // By place, which is all that there is to count.
+    let many = rows.len().min(integers.len());
+    let (rows, integers) = (rows.get(..many).unwrap_or_default(), integers.get(..many).unwrap_or_default());
+    for place in 0..many {
+        let (Some(row), Some(integer)) = (rows.get(place), integers.get(place)) else { break };
+        let Some(moments) = moments.get_mut(*row as usize) else { continue };
+        if !add(&mut moments.sum, *integer) {
+            refused |= 1 << place;
+            continue;
+        }
+        let Some(extent) = extents.get_mut(*row as usize) else { continue };
+        // Each by itself, because values that only rise are common. Equal ones as well: the first may be what no extent is made with.
+        if *integer >= extent.max {
+            extent.max = *integer;
+            moments.max = moments.max.max(number(*integer));
+        }
+        if *integer <= extent.min {
+            extent.min = *integer;
+            moments.min = moments.min.min(number(*integer));
+        }
+    }
+    refused
+}
+
+#[inline(never)]
+fn count_all(counts: &mut [u32], width: usize, cells: Cells<'_>) {
+    for cell in cells.numbers(width) {
+        if let Some(count) = counts.get_mut(cell) {
+            *count += 1;
+        }
+    }
+}
+
+/// Buckets by row and number.
+#[derive(Clone, Copy)]
+struct Cells<'a> {
+    rows: &'a [u32],
+    buckets: &'a [u16],
+}
+
+impl<'a> Cells<'a> {
+    #[inline(always)]
+    fn numbers(self, width: usize) -> impl Iterator<Item = usize> + use<'a> {
+        let cells = self.rows.iter().zip(self.buckets);
+        cells.map(move |(row, bucket)| *row as usize * width + usize::from(*bucket))
+    }
+}
+
 impl Counts {
+    /// Counts one more in a cell; narrow ones have room for it.
+    fn count(&mut self, cell: usize) {
+        match self {
+            Self::Narrow(counts) => counts.get_mut(cell).into_iter().for_each(|count| *count += 1),
+            Self::Wide(counts) => {
+                counts.get_mut(cell).into_iter().for_each(|count| *count = count.saturating_add(1));
+            }
+        }
+    }
+
     fn whole(&self) -> Buckets<'_> {
         match self {
             Self::Narrow(counts) => Buckets::Narrow(counts),
@@ -388,6 +511,12 @@ impl<'a> Buckets<'a> {
             Self::Wide(counts) => (&[], counts),
         };
         narrow.iter().copied().map(u64::from).chain(wide.iter().copied())
+    }
+}
+
+impl Default for Extent {
+    fn default() -> Self {
+        Self { min: u64::MAX, max: 0, sum: 0, is_news: false }
     }
 }
 

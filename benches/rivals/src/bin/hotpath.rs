@@ -1,4 +1,4 @@
-//! One hot path in a loop, for a profiler: `hotpath register|alone|counter|histogram|snapshot [EVENTS]`.
+//! One hot path in a loop, for a profiler: `hotpath register|alone|five|counter|histogram|snapshot [EVENTS]`.
 //!
 //! `register` has a live runtime; the others have one thread and a clock that stands still, so that callgrind counts the same
 //! instructions each time. Run by itself it prints thread-CPU nanoseconds per event. The guide's chapter on performance gives the command
@@ -31,13 +31,14 @@ fn main() -> Result<(), Failure> {
     let (mut counter, mut histogram) = event::instruments()?;
     let nanos = match path {
         "register" => register(events)?,
-        "alone" => alone(events)?,
+        "alone" => alone(events, detached()?, event::HISTOGRAM)?,
+        "five" => alone(events, five()?, "took")?,
         "snapshot" => snapshot(events)?,
         "counter" => handle(&mut counter, events),
         "histogram" => handle(&mut histogram, events),
         other => {
             return Err(format!(
-                "unknown path {other}; take register, alone, counter, histogram or snapshot"
+                "unknown path {other}; take register, alone, five, counter, histogram or snapshot"
             )
             .into());
         }
@@ -84,9 +85,17 @@ fn detached() -> Result<(Recorder<Saved>, RecorderTask), Failure> {
     Ok(builder.histogram(event::HISTOGRAM, event::define_histogram).create()?)
 }
 
-/// Bursts into a recorder without a runtime, drained on this thread.
-fn alone(events: u64) -> Result<u64, Failure> {
-    let (recorder, mut task) = detached()?;
+/// The instruments of B3 to B5.
+fn five() -> Result<(Recorder<Saved>, RecorderTask), Failure> {
+    Ok(rivals::rows::five::define(Recorder::detached("five").clock(Still)).create()?)
+}
+
+/// Bursts into a recorder without a runtime, drained on this thread; `last` is to have measured every event.
+fn alone(
+    events: u64,
+    (recorder, mut task): (Recorder<Saved>, RecorderTask),
+    last: &str,
+) -> Result<u64, Failure> {
     let (mut stated, before) = (0, clocks::thread_cpu());
     while stated < events {
         let next = BURST.min(events - stated);
@@ -95,7 +104,7 @@ fn alone(events: u64) -> Result<u64, Failure> {
         drain_alone(&recorder, &mut task);
     }
     let nanos = clocks::thread_cpu() - before;
-    let counted = recorder.snapshot().metric(event::HISTOGRAM).map_or(0, |metric| metric.tally().accepted);
+    let counted = recorder.snapshot().metric(last).map_or(0, |metric| metric.tally().accepted);
     if counted != events {
         return Err(format!("{counted} of {events} events were measured").into());
     }

@@ -10,6 +10,7 @@ use mvx_metrics::Labels;
 use mvx_metrics::MetricEvent;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
+use mvx_metrics::RecorderBuilder;
 use mvx_metrics::Unit;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,25 +101,28 @@ pub struct Five<E: MetricEvent> {
     pub recorder: Recorder<E>,
 }
 
+/// The five instruments of whichever recorder is being built.
+pub fn define<H>(builder: RecorderBuilder<Saved, H>) -> RecorderBuilder<Saved, H> {
+    builder
+        .counter("saves", |c| c.labels::<Both>(both))
+        .counter("saved", |c| c.unit(Unit::Bytes).labels::<Both>(both).value(|e| Some(e.bytes)))
+        .gauge("last", |g| g.unit(Unit::Bytes).labels::<Both>(both).value(|e| Some(e.bytes)))
+        .histogram("took", |h| {
+            h.unit(Unit::Seconds)
+                .bounds(&SECONDS)
+                .labels::<Both>(both)
+                .value(|e| Some(Duration::from_nanos(e.elapsed_nanos)))
+        })
+        .histogram("sizes", |h| {
+            h.unit(Unit::Bytes).bounds(&SIZES).labels::<Both>(both).value(|e| Some(e.bytes))
+        })
+}
+
 impl Five<Saved> {
     pub fn start() -> Result<Self, Failure> {
         let runtime = MetricsRuntime::builder("rivals").build()?;
         runtime.start()?;
-        let recorder = runtime
-            .recorder::<Saved>("five")
-            .counter("saves", |c| c.labels::<Both>(both))
-            .counter("saved", |c| c.unit(Unit::Bytes).labels::<Both>(both).value(|e| Some(e.bytes)))
-            .gauge("last", |g| g.unit(Unit::Bytes).labels::<Both>(both).value(|e| Some(e.bytes)))
-            .histogram("took", |h| {
-                h.unit(Unit::Seconds)
-                    .bounds(&SECONDS)
-                    .labels::<Both>(both)
-                    .value(|e| Some(Duration::from_nanos(e.elapsed_nanos)))
-            })
-            .histogram("sizes", |h| {
-                h.unit(Unit::Bytes).bounds(&SIZES).labels::<Both>(both).value(|e| Some(e.bytes))
-            })
-            .create()?;
+        let recorder = define(runtime.recorder::<Saved>("five")).create()?;
         Ok(Self { runtime, recorder })
     }
 }

@@ -27,7 +27,7 @@ mod b8;
 #[cfg(feature = "metrique")]
 mod b9;
 mod bare_queue;
-mod five;
+pub mod five;
 mod inline;
 mod task;
 
