@@ -140,6 +140,13 @@ impl<E: 'static> Metric<E> for Counter<E> {
         }
     }
 
+    fn fetch(&self, step: usize) {
+        match &self.sums {
+            Sums::Whole(series) => series.fetch(step),
+            Sums::Fractional(series) => series.fetch(step),
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         let series = match &self.sums {
             Sums::Whole(series) => series.heap_bytes(),

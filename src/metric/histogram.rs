@@ -171,6 +171,10 @@ impl<E: 'static> Metric<E> for Histogram<E> {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
+    fn fetch(&self, step: usize) {
+        self.series.fetch(step);
+    }
+
     fn heap_bytes(&self) -> usize {
         let batched = self.batched.as_ref().map_or(0, |batched| {
             size_of_val(&**batched) + batched.edges.heap_bytes() + heap::vec(&batched.extents)

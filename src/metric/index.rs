@@ -8,6 +8,7 @@ use crate::model::heap;
 use crate::model::label::Digits;
 use crate::model::label::Label;
 use crate::model::snapshot::SeriesKeys;
+use crate::sync::fetch;
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -87,6 +88,12 @@ impl Index {
     pub(super) fn heap_bytes(&self) -> usize {
         let memo = heap::vec(&self.identities) + heap::vec(&self.rows);
         size_of::<Self>() + memo + self.table.allocation_size()
+    }
+
+    /// Asks for the memory that most events are told their series from.
+    pub(super) fn fetch(&self) {
+        fetch(self.identities.as_ptr());
+        fetch(self.rows.as_ptr());
     }
 
     /// The series of these labels, if the memo still knows them.

@@ -182,6 +182,11 @@ pub trait Metric<E>: Send + 'static {
     /// Writes the current state into the family that readers will see.
     fn snapshot(&self, writer: &mut FamilyWriter<'_>);
 
+    /// Asks the processor for the memory that the next event and the state written after it will touch, one step of the pointers to it
+    /// at a time. Of our own instruments alone: it has no effect that could be seen.
+    #[doc(hidden)]
+    fn fetch(&self, _step: usize) {}
+
     /// What there is to see before the first event, if there is anything. Of our own instruments alone: it is asked for where the recorder is
     /// made, and a user's code is to run on the worker.
     #[doc(hidden)]

@@ -26,6 +26,8 @@ use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Live;
 use crate::model::verdict::Context;
 use crate::model::verdict::Verdict;
+use crate::sync::fetch;
+use crate::sync::fetch_all;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,6 +243,27 @@ impl<E, C: Column> Series<E, C> {
             size_of_val(&**extras) + extras.exemplify.as_ref().map_or(0, |ask| size_of_val(&**ask))
         });
         self.selectors.heap_bytes() + known + extras
+    }
+
+    /// Asks for the memory that the next event is told in, one step of its pointers at a time; see [`Metric::fetch`](crate::metric::Metric::fetch).
+    pub(super) fn fetch(&self, step: usize) {
+        let Some(known) = &self.known else { return };
+        match step {
+            0 => {
+                fetch_all(&**known);
+                if let Selectors::Each(selectors) = &self.selectors {
+                    fetch_all(&**selectors);
+                }
+            }
+            1 => {
+                known.live.fetch();
+                fetch(known.dense.as_ptr());
+                if let Some(index) = &known.index {
+                    fetch_all(&**index);
+                }
+            }
+            _ => known.index.iter().for_each(|index| index.fetch()),
+        }
     }
 
     pub(super) fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -133,6 +133,10 @@ impl<E: 'static> Metric<E> for StateSet<E> {
         self.series.reshape(descriptor, &mut self.intake.descriptor)
     }
 
+    fn fetch(&self, step: usize) {
+        self.series.fetch(step);
+    }
+
     fn heap_bytes(&self) -> usize {
         self.intake.heap_bytes() + self.series.heap_bytes()
     }

@@ -136,6 +136,9 @@ pub const MAX_PANIC_BYTES: usize = 256;
 /// the same look at an idle recorder serves both.
 pub const LOSS_QUIET: Duration = RELEASE_AFTER;
 
+/// Recorders whose memory the worker asks for ahead of their turns.
+pub(crate) const AHEAD: usize = 8;
+
 /// The least time between two publications of one recorder that inspection logs.
 pub const INSPECTION_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -157,8 +160,9 @@ pub const PUBLISH_LATEST: Duration = Duration::from_micros(200);
 /// How many times its own duration a publication pass is put off: nine keep it to a tenth of the worker's time.
 pub const PUBLISH_PAUSE: u32 = 9;
 
-/// How long a nap of the worker lasts at most; commands end it earlier, events wait for it.
-pub const NAP: Duration = Duration::from_micros(400);
+/// How long a nap of the worker lasts at most; commands end it earlier, events wait for it. With what systems add to a timer (50 µs
+/// on Linux) it is half a millisecond.
+pub const NAP: Duration = Duration::from_micros(450);
 
 /// Naps without anything to do before the worker sleeps.
 pub const NAPS: u32 = 16;

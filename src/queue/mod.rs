@@ -266,6 +266,13 @@ impl<E> Consumer<'_, E> {
         }
     }
 
+    /// Asks for the memory of the next event.
+    pub(crate) fn fetch(&self) {
+        if let Queue::Ring(ring) = self.queue {
+            ring.fetch(self.cursor);
+        }
+    }
+
     /// How many events, from the first on, have met their fate: committed, or evicted. A flush whose ticket is the number
     /// accepted before it is over when this has reached the ticket.
     pub(crate) fn settled(&self) -> u64 {

@@ -189,6 +189,11 @@ impl<T> Published<T> {
         shared
     }
 
+    /// Asks for the count of what is published, to be written soon.
+    pub(crate) fn fetch(&self) {
+        self.word.fetch();
+    }
+
     /// Publishes `value`, and gives back what was published before.
     pub(crate) fn replace(&self, value: Shared<T>) -> Shared<T> {
         let prepaid = prepay(value);
@@ -245,6 +250,7 @@ impl<T> fmt::Debug for Published<T> {
 mod word {
     use crate::sync::atomic::AtomicUsize;
     use crate::sync::atomic::Ordering;
+    use crate::sync::fetch_for_write;
     use crate::sync::seeded;
     use std::marker::PhantomData;
     use std::ptr::NonNull;
@@ -274,6 +280,13 @@ mod word {
             // Release: publishes the new node. Acquire: pairs with nothing the writer needs, it made the old node itself.
             let old = self.0.swap(checked(fresh), Ordering::AcqRel);
             (node(old), taken(old))
+        }
+
+        /// Asks for the node's count.
+        pub(super) fn fetch(&self) {
+            // Relaxed: an address is all that is made of it.
+            let word = self.0.load(Ordering::Relaxed);
+            fetch_for_write(std::ptr::without_provenance::<u8>(word & ADDRESS));
         }
 
         /// Counts `many` references as not taken, if `held` still stands here and at least as many are taken.
@@ -344,6 +357,9 @@ mod word {
         pub(super) fn swap(&self, fresh: NonNull<N>) -> (NonNull<N>, usize) {
             std::mem::replace(&mut *self.0.lock(), (fresh, 0))
         }
+
+        /// Whoever would ask for it here would hold up a reader.
+        pub(super) fn fetch(&self) {}
 
         pub(super) fn give_many(&self, held: NonNull<N>, many: usize) -> bool {
             let mut word = self.0.lock();

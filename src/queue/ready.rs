@@ -6,8 +6,10 @@
 //! Whoever replaces SLEEPING wakes, nobody else does. ENDED stands in the word when nobody will come any more: a push that meets it
 //! drops its node, which would otherwise stay alive by the very list that it keeps alive; the model fails if a late take forgets it. The model `ready_list` fails if SLEEPING is set by a store after a look.
 
+use crate::model::limits::AHEAD;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering;
+use crate::sync::fetch_all;
 use crate::sync::seeded;
 use std::fmt;
 use std::ops::Deref;
@@ -151,7 +153,12 @@ impl<D: ?Sized> ReadyList<D> {
             let (next, restore) =
                 unsafe { (this.as_ref().next.load(Ordering::Relaxed), this.as_ref().restore) };
             // SAFETY: `this` was pushed once and is taken back once.
-            taken.push(unsafe { restore(this) });
+            let node = unsafe { restore(this) };
+            // The walk waits for one link after the other; what the worker reads of a few nodes comes meanwhile. Of many, the first here are the last to be read.
+            if taken.len() - before < AHEAD {
+                fetch_all(&*node);
+            }
+            taken.push(node);
             link = next;
         }
         taken[before..].reverse();

@@ -332,6 +332,17 @@ impl<E> Ring<E> {
         unsafe { Run::strided(events, size_of::<Slot<E>>(), len as usize) }
     }
 
+    /// Asks for the slot at the cursor.
+    pub(crate) fn fetch(&self, cursor: &Cursor) {
+        let lane = &self.lanes[cursor.lane];
+        let relative = cursor.head - lane.base.load(Ordering::Relaxed);
+        let (block, offset, _) = lane.block_of(relative, self.mask);
+        // There may be none: an address is all that is made of it.
+        fetch_for_write(
+            block.map_or(ptr::null_mut(), BlockCell::get).wrapping_add(offset as usize).cast_const(),
+        );
+    }
+
     /// The consumer's position: everything before it was finished.
     pub(crate) fn head(&self, cursor: &Cursor) -> u64 {
         cursor.head

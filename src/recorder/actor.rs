@@ -37,6 +37,7 @@ use crate::recorder::report;
 use crate::recorder::state::RecorderState;
 use crate::recorder::view::Cut;
 use crate::recorder::view::MetricCut;
+use crate::sync::fetch_all;
 use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -580,6 +581,22 @@ impl<E: MetricEvent> Actor<E> {
         }
         core.calls.at(Call::Commands);
         cut.quarantined_observers = self.observers.quarantined();
+    }
+
+    /// See [`Hosted::fetch`](crate::recorder::hosted::Hosted::fetch); the steps after that of the recorder itself.
+    pub(crate) fn fetch(&self, consumer: &Consumer<'_, E>, step: usize) {
+        let Some(beyond) = step.checked_sub(1) else {
+            fetch_all(&*self.slots);
+            consumer.fetch();
+            return self.spare.iter().for_each(|spare| fetch_all(&**spare));
+        };
+        self.slots.iter().for_each(|slot| slot.fetch(beyond));
+        if let Some(spare) = &self.spare {
+            match beyond.checked_sub(1) {
+                None => fetch_all(&*spare.metrics),
+                Some(beyond) => spare.metrics.iter().for_each(|metric| metric.family.fetch(beyond)),
+            }
+        }
     }
 
     /// Gives up the memory that only speed needs, if the last turn was before `before`; false if it was not.

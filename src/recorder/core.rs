@@ -60,6 +60,7 @@ use crate::sync::Mutex;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
+use crate::sync::fetch_all;
 use crate::sync::own_thread;
 use std::any::Any;
 use std::sync::Arc;
@@ -654,6 +655,15 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         self.calls.leave();
         // Nobody else takes the seat of a hosted recorder; were it taken, the other would be the one to go on.
         turned.unwrap_or(Turned::idle())
+    }
+
+    fn fetch(&self, step: usize) {
+        if let Some(step) = step.checked_sub(1) {
+            self.cut.fetch();
+            self.queue.sit(|consumer, actor| actor.fetch(&consumer, step));
+        } else {
+            fetch_all(self);
+        }
     }
 
     fn launch(self: Arc<Self>, phase: Phase, clock: &Arc<dyn Clock>) {

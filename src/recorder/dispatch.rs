@@ -18,6 +18,7 @@ use crate::queue::call_user;
 use crate::queue::run::Run;
 use crate::recorder::report::LastWords;
 use crate::recorder::shapes::Shapes;
+use crate::sync::fetch_all;
 use std::sync::Arc;
 
 /// A metric in its recorder: routed, counted, and out of the way once it has panicked.
@@ -95,6 +96,15 @@ impl<E: MetricEvent> Slot<E> {
     pub(crate) fn own_bytes(&self) -> usize {
         let metric = self.metric.as_ref().map_or(0, |metric| size_of_val(&**metric));
         metric + self.route.as_ref().map_or(0, |route| size_of_val(&**route))
+    }
+
+    /// Asks for the memory of the metric, one step of its pointers at a time; see [`Metric::fetch`].
+    pub(crate) fn fetch(&self, step: usize) {
+        match (&self.metric, step) {
+            (Some(metric), 0) => fetch_all(&**metric),
+            (Some(metric), step) => metric.fetch(step - 1),
+            (None, _) => {}
+        }
     }
 
     /// Asks the metric to be as its runtime wants it.

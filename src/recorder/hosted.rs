@@ -59,6 +59,9 @@ pub(crate) enum Next {
     Parked,
 }
 
+/// Steps of pointers from a recorder to what its turn touches.
+pub(crate) const FETCHES: usize = 6;
+
 /// A recorder, seen from outside.
 pub(crate) trait Hosted: Send + Sync {
     fn identity(&self) -> &Arc<Identity>;
@@ -71,6 +74,9 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// Dispatches what is ready, obeys commands, ends in one of the ways of [`Turned`].
     fn turn(&self, desk: &mut Desk) -> Turned;
+
+    /// Asks the processor for the memory that the next turn and publication will touch, one step of its pointers at a time: [`FETCHES`] steps.
+    fn fetch(&self, step: usize);
 
     /// Runs a lifecycle hook beside the drain loop.
     fn launch(self: Arc<Self>, phase: Phase, clock: &Arc<dyn Clock>);

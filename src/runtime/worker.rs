@@ -10,6 +10,7 @@ use crate::model::clock::Clock;
 use crate::model::clock::Timestamp;
 use crate::model::limits;
 use crate::recorder::hosted::Desk;
+use crate::recorder::hosted::FETCHES;
 use crate::recorder::hosted::Hosted;
 use crate::recorder::hosted::Next;
 use crate::recorder::hub::Hub;
@@ -84,6 +85,8 @@ pub(crate) struct Worker {
     control: Arc<Control>,
     desk: Desk,
     turns: VecDeque<Arc<dyn Hosted>>,
+    /// For how many of the next turns memory was asked for.
+    foreseen: usize,
     stalled: Vec<Arc<dyn Hosted>>,
     dirty: Vec<Arc<dyn Hosted>>,
     /// Recorders with memory to release once they have been idle for a while.
@@ -142,6 +145,7 @@ impl Worker {
             control,
             desk: Desk { clock, now, alone: true },
             turns: VecDeque::new(),
+            foreseen: 0,
             stalled: Vec::new(),
             dirty: Vec::new(),
             fed: VecDeque::new(),
@@ -243,7 +247,9 @@ impl Worker {
     }
 
     fn turn(&mut self) {
+        self.look_ahead();
         let Some(recorder) = self.turns.pop_front() else { return };
+        self.foreseen = self.foreseen.saturating_sub(1);
         self.naps = 0;
         self.desk.alone = self.turns.is_empty();
         self.desk.now = self.desk.clock.now();
@@ -265,6 +271,18 @@ impl Worker {
         }
         // Somebody got on, so time has passed: the stalled may have another look. Stalled ones alone are napped on, not spun on.
         self.turns.extend(self.stalled.drain(..));
+    }
+
+    /// Asks for the memory of the next turns, step by step for all of them: what many recorders have is in nobody's cache, and one pointer leads to
+    /// another, so a turn by itself waits for each of them in turn.
+    fn look_ahead(&mut self) {
+        if self.foreseen > 0 || self.turns.len() < 2 {
+            return;
+        }
+        self.foreseen = self.turns.len().min(limits::AHEAD);
+        for step in 0..FETCHES {
+            self.turns.iter().take(self.foreseen).for_each(|recorder| recorder.fetch(step));
+        }
     }
 
     /// Makes visible what has changed, and puts the next pass off for as long as keeps publication to its share.

@@ -76,6 +76,9 @@ pub(crate) trait Column: Sized {
     /// What the rows take on the heap. Some share parts with cuts: `all` counts those, otherwise only what nobody else has counts.
     fn heap_bytes(&self, all: bool) -> usize;
 
+    /// Asks for the memory of the first rows.
+    fn fetch(&self) {}
+
     /// Takes out the rows that go, in their order.
     fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) -> Self;
 
@@ -118,6 +121,13 @@ impl<C: Column> Live<C> {
     pub(crate) fn heap_bytes(&self) -> usize {
         let values = self.column.heap_bytes(true) + self.exemplars.heap_bytes(true);
         self.keys.heap_bytes(true) + values + heap::vec(&self.changed)
+    }
+
+    /// Asks for the memory that the next change of a series goes to.
+    pub(crate) fn fetch(&self) {
+        fetch(self.changed.as_ptr());
+        self.column.fetch();
+        self.keys.fetch(0);
     }
 
     /// The value column, for a change of a row that [`touch`](Self::touch) has announced.
@@ -238,6 +248,10 @@ impl<T: Row> Column for Vec<T> {
 
     fn heap_bytes(&self, all: bool) -> usize {
         heap::vec(self) + self.iter().map(|row| row.heap_bytes(all)).sum::<usize>()
+    }
+
+    fn fetch(&self) {
+        fetch(self.as_ptr());
     }
 
     fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) -> Self {

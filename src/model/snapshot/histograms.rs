@@ -304,15 +304,6 @@ impl Histograms {
         self.moments.get(series)
     }
 
-    /// See [`Family::fetch`](crate::model::snapshot::Family::fetch).
-    pub(super) fn fetch(&self) {
-        fetch(self.moments.as_ptr());
-        match &self.counts {
-            Counts::Narrow(counts) => fetch(counts.as_ptr()),
-            Counts::Wide(counts) => fetch(counts.as_ptr()),
-        }
-    }
-
     pub(super) fn clear(&mut self) {
         self.moments.clear();
         match &mut self.counts {
@@ -323,6 +314,14 @@ impl Histograms {
 }
 
 impl Column for Histograms {
+    fn fetch(&self) {
+        fetch(self.moments.as_ptr());
+        match &self.counts {
+            Counts::Narrow(counts) => fetch(counts.as_ptr()),
+            Counts::Wide(counts) => fetch(counts.as_ptr()),
+        }
+    }
+
     fn of(descriptor: &Descriptor) -> Self {
         Self::new(descriptor.bounds().len())
     }

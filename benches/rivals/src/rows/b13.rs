@@ -1,4 +1,7 @@
 //! B13: from an event to the snapshot that shows it.
+//!
+//! The thread that states events also looks for them, and the worker naps in between, so what the machine makes of two such threads is in every figure. A
+//! remark says what that is: a bare thread that naps as long and does nothing but answer, asked as the recorders are, in the same rounds.
 
 use crate::Failure;
 use crate::event::Saved;
@@ -8,6 +11,9 @@ use crate::rows::Row;
 use crate::stats;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
+use mvx_metrics::limits;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -38,16 +44,25 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
     let rounds = rounds.min(MOST_ROUNDS);
     let (one, thousand) = (Shown::start(1)?, Shown::start(1_000)?);
     let (mut idle, mut alone, mut many) = (Times::default(), Times::default(), Times::default());
+    let mut bare = Times::default();
     for _ in 0..rounds {
         idle.take(one.idle()?);
         alone.take(one.loaded()?);
         many.take(thousand.loaded()?);
+        bare.take(answers()?);
     }
     one.finish()?;
     thousand.finish()?;
+    let told = format!(
+        "a bare thread that naps as the worker does, asked once a millisecond: p99 {:.3} ms, p50 {:.3} ms (not judged)",
+        stats::median(&bare.p99),
+        stats::median(&bare.p50)
+    );
+    let mut alone = alone.row("B13b", "the same at 1 M events/s into one recorder, 100 dirty series");
+    alone.remarks.push(told);
     Ok(vec![
         idle.row("B13", "event to visible, p99, a silent recorder"),
-        alone.row("B13b", "the same at 1 M events/s into one recorder, 100 dirty series"),
+        alone,
         many.row("B13c", "the same over 1,000 recorders, 100 of them in each millisecond"),
     ])
 }
@@ -149,6 +164,38 @@ impl Shown {
         }
         Ok(())
     }
+}
+
+/// Milliseconds until a thread that only naps and looks has answered, asked once each millisecond by one that spins in between.
+fn answers() -> Result<Vec<f64>, Failure> {
+    const OVER: u64 = u64::MAX;
+    let (asked, answered) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                match asked.load(Ordering::Acquire) {
+                    OVER => return,
+                    number => answered.store(number, Ordering::Release),
+                }
+                thread::park_timeout(limits::NAP);
+            }
+        });
+        let begun = Instant::now();
+        let look = |tick: u64| {
+            while begun.elapsed() < TICK * tick as u32 {
+                std::hint::spin_loop();
+            }
+            let started = Instant::now();
+            asked.store(tick + 1, Ordering::Release);
+            while answered.load(Ordering::Acquire) <= tick {
+                thread::yield_now();
+            }
+            started.elapsed().as_secs_f64() * 1e3
+        };
+        let millis = (0..LOOKS).map(look).collect();
+        asked.store(OVER, Ordering::Release);
+        Ok(millis)
+    })
 }
 
 /// Looks until the event shows; milliseconds since it was stated.
