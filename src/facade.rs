@@ -128,6 +128,7 @@ pub use crate::runtime::builder::RuntimeBuilder;
 pub use crate::runtime::collection::Fold;
 pub use crate::runtime::collection::RuntimeSnapshot;
 pub use crate::runtime::collection::diagnosis::CardinalityReport;
+pub use crate::runtime::collection::diagnosis::DoubledReport;
 pub use crate::runtime::collection::exported::ExportedFamily;
 pub use crate::runtime::collection::exported::Part;
 pub use crate::runtime::collection::merge::ProcessMerge;

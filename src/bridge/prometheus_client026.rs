@@ -1,4 +1,13 @@
-//! A runtime among the metrics of a `prometheus-client` 0.26 registry.
+//! A runtime among the metrics of a `prometheus-client` 0.26 registry, and the metrics of such a registry among a runtime's.
+
+mod reading;
+mod registry;
+mod shown;
+
+pub use registry::RegistryCounts;
+pub use registry::RegistryReport;
+pub use registry::RegistrySource;
+pub use registry::SharedRegistry;
 
 use crate::export::prometheus::Names;
 use crate::export::prometheus::each_bound;

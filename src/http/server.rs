@@ -15,6 +15,8 @@ use crate::model::limits;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
+use crate::runtime::collection::servers::Served;
+use crate::runtime::collection::servers::Serves;
 use crate::runtime::reader::RuntimeReader;
 use crate::sync::Mutex;
 use crate::sync::own_thread;
@@ -89,6 +91,7 @@ pub(super) struct Settings {
 
 /// What the handle, the loop and the connections share.
 pub(super) struct Shared {
+    address: SocketAddr,
     pub(super) pages: Pages,
     pub(super) access: Access,
     #[cfg(feature = "rustls")]
@@ -114,6 +117,7 @@ impl HttpServer {
         let listener = listen(settings.address);
         let pages = Pages::new(reader.clone(), settings.look, settings.patience, settings.compressed);
         let shared = Arc::new(Shared {
+            address: listener.as_ref().map_or(settings.address, |(_, address)| *address),
             pages,
             access: settings.access,
             #[cfg(feature = "rustls")]
@@ -126,6 +130,7 @@ impl HttpServer {
         match listener {
             Ok((listener, address)) => {
                 let (stop, ended) = spawn(&shared, listener)?;
+                reader.show(&shared);
                 Ok(Self {
                     shared,
                     address: Some(address),
@@ -159,21 +164,9 @@ impl HttpServer {
         self.ended.result().is_none()
     }
 
-    /// What it has done until now. Waits for nobody.
+    /// What it has done until now. Waits for nobody. While it serves, it is also among what the runtime says of itself: see [`HttpStats`].
     pub fn stats(&self) -> HttpStats {
-        let scrapes = self.shared.pages.counts();
-        let table = self.shared.table.lock();
-        HttpStats {
-            open: table.open() as u64,
-            scrapes: scrapes.scrapes,
-            renderings: scrapes.renderings,
-            rendering_time: scrapes.rendering_time,
-            longest_rendering: scrapes.longest_rendering,
-            held_renderings: scrapes.held as u64,
-            held_bytes: scrapes.held_bytes as u64,
-            late_sources: scrapes.late_sources,
-            ..table.stats
-        }
+        self.shared.stats()
     }
 
     /// Ends the server: its port is free at once, answers that are under way are finished within `timeout`, and what is left then is cut.
@@ -214,6 +207,52 @@ impl HttpServer {
     pub fn detach(self) {
         let stop = self.stop.lock().take();
         *self.shared.detached.lock() = stop;
+    }
+}
+
+impl Shared {
+    fn stats(&self) -> HttpStats {
+        let scrapes = self.pages.counts();
+        let table = self.table.lock();
+        HttpStats {
+            open: table.open() as u64,
+            scrapes: scrapes.scrapes,
+            renderings: scrapes.renderings,
+            rendering_time: scrapes.rendering_time,
+            longest_rendering: scrapes.longest_rendering,
+            held_renderings: scrapes.held as u64,
+            held_bytes: scrapes.held_bytes as u64,
+            late_sources: scrapes.late_sources,
+            ..table.stats
+        }
+    }
+}
+
+impl Serves for Shared {
+    fn served(&self) -> Option<Served> {
+        if self.table.lock().is_ending() {
+            return None;
+        }
+        let stats = self.stats();
+        // In the order of their names there.
+        let refused = stats.refused.saturating_sub(stats.unauthorized);
+        Some(Served {
+            listener: self.address.to_string(),
+            since: 0,
+            connections: stats.connections,
+            open: stats.open,
+            accept_errors: stats.accept_errors,
+            requests: stats.requests,
+            refused: [stats.unauthorized, refused, stats.unavailable, stats.malformed],
+            cut: [stats.cut_half_sent, stats.cut_slow, stats.cut_for_room, stats.cut_idle],
+            scrapes: stats.scrapes,
+            renderings: stats.renderings,
+            rendering_time: stats.rendering_time,
+            longest_rendering: stats.longest_rendering,
+            held_renderings: stats.held_renderings,
+            held_bytes: stats.held_bytes,
+            late_sources: stats.late_sources,
+        })
     }
 }
 

@@ -4,6 +4,20 @@ use std::time::Duration;
 
 /// What a server has done. Counts are since its start.
 ///
+/// While it serves, the runtime shows the same to every exporter, by the label `listener`, which is the address:
+///
+/// | metric | what |
+/// |---|---|
+/// | `mvx.http.connections`, `mvx.http.open` | [`connections`](Self::connections), [`open`](Self::open) |
+/// | `mvx.http.accept_errors` | [`accept_errors`](Self::accept_errors) |
+/// | `mvx.http.requests` | [`requests`](Self::requests) |
+/// | `mvx.http.refused` by `reason` | [`unauthorized`](Self::unauthorized); the others of [`refused`](Self::refused); [`unavailable`](Self::unavailable); [`malformed`](Self::malformed) |
+/// | `mvx.http.cut` by `reason` | [`half_sent`](Self::cut_half_sent), [`slow`](Self::cut_slow), [`for_room`](Self::cut_for_room), [`idle`](Self::cut_idle) |
+/// | `mvx.http.scrapes`, `mvx.http.renderings` | [`scrapes`](Self::scrapes), [`renderings`](Self::renderings) |
+/// | `mvx.http.rendering_time`, `mvx.http.longest_rendering` | [`rendering_time`](Self::rendering_time), [`longest_rendering`](Self::longest_rendering), in seconds |
+/// | `mvx.http.held_renderings`, `mvx.http.held` | [`held_renderings`](Self::held_renderings), [`held_bytes`](Self::held_bytes) |
+/// | `mvx.http.late_sources` | [`late_sources`](Self::late_sources) |
+///
 /// # Examples
 ///
 /// ```

@@ -41,6 +41,12 @@ pub const MAX_SOURCES: usize = 64;
 /// Metrics of one source.
 pub const MAX_SOURCE_METRICS: usize = 128;
 
+/// Metrics that one source finds by [looking](crate::SourceWriter::find), in the whole of its life.
+pub const MAX_FOUND_METRICS: usize = 1_024;
+
+/// Bytes of the text of another library's registry that is read as a source.
+pub const MAX_REGISTRY_BYTES: usize = 32 << 20;
+
 /// Names of a dynamic set whose builder names no limit.
 pub const DEFAULT_DYNAMIC_NAMES: usize = 256;
 

@@ -127,6 +127,17 @@ impl Unit {
         Self::custom(&format!("{{{thing}}}"))
     }
 
+    /// The unit that Prometheus calls by this word, if there is one that it would call so.
+    #[cfg(feature = "prometheus-client026")]
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        if word == "ratio" {
+            return Some(Self::Ratio);
+        }
+        let known = WORDS.iter().find(|(_, many, _)| *many == word);
+        let unit = Self::custom(known.map_or(word, |(code, ..)| *code)).ok()?;
+        (unit.prometheus_suffix().as_deref() == Some(word)).then_some(unit)
+    }
+
     /// The UCUM code, as OTLP writes it; empty for [`Unit::None`].
     pub fn ucum(&self) -> &str {
         match self {

@@ -41,10 +41,12 @@ struct Names {
 struct Entry {
     descriptor: Arc<Descriptor>,
     owner: Owner,
+    /// Somebody else has it, too: then it stays as it is.
+    shared: bool,
 }
 
 /// Who declares a metric.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Owner {
     Recorder(RecorderId),
     Source(RecorderId),
@@ -156,21 +158,47 @@ impl Catalogue {
         metrics: &[Arc<Descriptor>],
         enter: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
+        // Where it is not called it is dropped after the lock: it may own what is the user's.
+        let mut enter = Some(enter);
         let mut names = self.names.lock();
-        let mut fresh = Names::default();
+        names.declare(owner, metrics, || enter.take().map_or(Ok(()), |enter| enter()))
+    }
+
+    /// Declares a metric that a source has found. It may have another shape than it had, as long as nobody else has a metric of its name.
+    pub(crate) fn declare_found(&self, owner: &Owner, metric: &Arc<Descriptor>) -> Result<(), Error> {
+        let mut names = self.names.lock();
+        let before = names.take_if_changed(owner, metric);
+        let declared = names.declare(owner, std::slice::from_ref(metric), || Ok(()));
+        if let (Err(_), Some((entry, written))) = (&declared, before) {
+            names.written.extend(written.into_iter().map(|text| (text, metric.name().clone())));
+            names.metrics.insert(metric.name().clone(), entry);
+        }
+        declared
+    }
+}
+
+impl Names {
+    fn declare(
+        &mut self,
+        owner: &Owner,
+        metrics: &[Arc<Descriptor>],
+        enter: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut fresh = Self::default();
         for descriptor in metrics {
             let name = descriptor.name();
-            if let Some(entry) = names.metrics.get(name).or_else(|| fresh.metrics.get(name)) {
+            if let Some(entry) = self.metrics.get_mut(name).or_else(|| fresh.metrics.get_mut(name)) {
                 check(entry, descriptor, owner)?;
+                entry.shared = entry.shared || entry.owner != *owner;
                 continue;
             }
-            refuse_twice(&names.constant, descriptor)?;
+            refuse_twice(&self.constant, descriptor)?;
             for written in written_names(descriptor) {
-                if let Some(other) = names.written.get(&written).or_else(|| fresh.written.get(&written)) {
+                if let Some(other) = self.written.get(&written).or_else(|| fresh.written.get(&written)) {
                     if other == name {
                         continue;
                     }
-                    let entry = names.metrics.get(other).or_else(|| fresh.metrics.get(other));
+                    let entry = self.metrics.get(other).or_else(|| fresh.metrics.get(other));
                     let owner_there = entry.map_or(owner, |entry| &entry.owner);
                     let message = format!(
                         "metric {name} of {owner} and metric {other} of {owner_there} are one name in Prometheus, `{written}`; rename one of them"
@@ -179,13 +207,24 @@ impl Catalogue {
                 }
                 fresh.written.insert(written, name.clone());
             }
-            let entry = Entry { descriptor: Arc::clone(descriptor), owner: owner.clone() };
+            let entry = Entry { descriptor: Arc::clone(descriptor), owner: owner.clone(), shared: false };
             fresh.metrics.insert(name.clone(), entry);
         }
         enter()?;
-        names.metrics.extend(fresh.metrics);
-        names.written.extend(fresh.written);
+        self.metrics.extend(fresh.metrics);
+        self.written.extend(fresh.written);
         Ok(())
+    }
+
+    /// Takes a metric out, with the names that are written for it, if it is this owner's alone and differs from this one.
+    fn take_if_changed(&mut self, owner: &Owner, metric: &Descriptor) -> Option<(Entry, Vec<String>)> {
+        let entry = self.metrics.get(metric.name())?;
+        if entry.shared || entry.owner != *owner || entry.descriptor.same_shape(metric) {
+            return None;
+        }
+        let written: Vec<String> = written_names(&entry.descriptor).collect();
+        written.iter().for_each(|text| drop(self.written.remove(text)));
+        Some((self.metrics.remove(metric.name())?, written))
     }
 }
 

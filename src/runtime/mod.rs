@@ -52,6 +52,7 @@ use crate::recorder::shapes::Shapes;
 use crate::recorder::view::Snapshot;
 use crate::runtime::builder::RuntimeBuilder;
 use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::servers::Servers;
 use crate::runtime::collection::source::Sources;
 use crate::runtime::followers::ExporterStatus;
 use crate::runtime::followers::Followers;
@@ -148,6 +149,7 @@ pub(crate) struct Inner {
     pub(crate) control: Arc<Control>,
     pub(crate) registry: Registry,
     pub(crate) sources: Sources,
+    pub(crate) servers: Servers,
     pub(crate) followers: Followers,
     incarnations: AtomicU64,
     pub(crate) life: Mutex<Life>,
@@ -256,6 +258,7 @@ impl MetricsRuntime {
             control,
             registry: Registry::default(),
             sources: Sources::default(),
+            servers: Servers::default(),
             followers: Followers::default(),
             incarnations: AtomicU64::new(0),
             life: Mutex::new(Life::new()),

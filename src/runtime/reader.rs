@@ -101,7 +101,10 @@ mod serving {
     use super::RuntimeReader;
     use crate::model::incident::IncidentKind;
     use crate::recorder::operation::Operation;
+    use crate::runtime::collection::servers;
+    use crate::runtime::collection::servers::Serves;
     use crate::runtime::report::ShutdownReport;
+    use std::sync::Arc;
 
     impl RuntimeReader {
         /// Over when a shutdown has begun; `None` when the runtime is gone.
@@ -116,6 +119,11 @@ mod serving {
 
         pub(crate) fn is_forked(&self) -> bool {
             self.with(|inner| inner.control.hub.is_forked()).unwrap_or(false)
+        }
+
+        /// Shows what a server says of itself among what the runtime says, until it ends.
+        pub(crate) fn show(&self, server: &Arc<impl Serves + 'static>) {
+            self.with(|inner| servers::enter(inner, server));
         }
 
         /// Tells the runtime's error handlers.

@@ -10,6 +10,13 @@ pub(crate) mod own_thread;
 #[cfg(all(feature = "signals", unix))]
 pub(crate) mod signals;
 
+/// Locks that are the program's, in which an adapter finds what it reads: only ever waited for where user code runs, and under no lock of ours.
+#[cfg(feature = "prometheus-client026")]
+pub(crate) mod theirs {
+    pub(crate) use std::sync::Mutex;
+    pub(crate) use std::sync::RwLock;
+}
+
 /// Rests on the calling thread's own parker, until it is unparked or `time` is over.
 #[cfg(not(all(test, mvx_loom)))]
 pub(crate) fn nap(time: std::time::Duration) {

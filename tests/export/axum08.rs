@@ -18,7 +18,9 @@ use mvx_metrics::LabelSet;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Source;
 use mvx_metrics::SourceWriter;
+use mvx_metrics::Unit;
 use mvx_metrics::bridge::axum08;
+use mvx_metrics::prelude::MetricEvent;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -146,4 +148,41 @@ fn a_scrape_that_waits_holds_up_no_other_request() {
         assert_eq!(client.answer(false).unwrap().status, 200);
     }
     assert!(asked.load(Ordering::Relaxed) < 8, "they have shared");
+}
+
+#[derive(MetricEvent)]
+enum StorageEvent {
+    Saved {
+        #[label]
+        ok: bool,
+        #[value(unit = "By")]
+        bytes: u64,
+    },
+}
+
+#[test]
+fn the_text_in_the_readme_is_what_its_programs_show() {
+    let readme = include_str!("../../README.md");
+    let part = readme.split("## Served to Prometheus").nth(1).unwrap();
+    let text = part.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let snippet = part.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(text.lines().count() >= 4 && snippet.lines().count() <= 11, "{snippet}{text}");
+    assert!(snippet.contains(".merge(axum08::router(runtime.reader()))"), "{snippet}");
+
+    let runtime = running("docs");
+    let metrics = runtime
+        .recorder::<StorageEvent>("document_storage")
+        .derived_metrics()
+        .counter("document.bytes", |c| {
+            c.unit(Unit::Bytes).value(|StorageEvent::Saved { bytes, .. }| Some(*bytes))
+        })
+        .create()
+        .unwrap();
+    metrics.register_event(StorageEvent::Saved { ok: true, bytes: 5 });
+    metrics.flush_blocking(PATIENCE).unwrap();
+    let service = serve(Router::new().merge(axum08::router(runtime.reader())));
+    let page = get(service.address, "/metrics", &[]);
+    for line in text.lines() {
+        assert!(page.text().lines().any(|shown| shown == line), "{line}\n{}", page.text());
+    }
 }

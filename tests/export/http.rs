@@ -11,14 +11,18 @@ mod tls;
 use crate::client::Client;
 use crate::client::get;
 use crate::client::request;
+use crate::parser::parse;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
 use crate::support::running;
 use crate::support::until;
 use mvx_metrics::ErrorKind;
+use mvx_metrics::Fold;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
+use mvx_metrics::export::prometheus::Encoder;
+use mvx_metrics::export::prometheus::Format;
 use mvx_metrics::http::HttpServer;
 use mvx_metrics::http::HttpServerBuilder;
 use std::net::SocketAddr;
@@ -506,4 +510,82 @@ fn a_shutdown_from_the_worker_says_that_it_would_wait_for_itself() {
     recorder.register_event(Number(1));
     assert_eq!(heard.recv_timeout(PATIENCE), Ok(Err(ErrorKind::WouldDeadlock)));
     assert!(TcpStream::connect(address).is_ok(), "nothing has happened");
+}
+
+/// The value of a sample of the runtime's own, by its listener and its reason.
+fn own(page: &str, name: &str, listener: SocketAddr, reason: &str) -> Option<f64> {
+    let parsed = parse(page).unwrap();
+    let listener = listener.to_string();
+    let is_it = |sample: &&crate::parser::Sample| {
+        sample.name == name
+            && sample.label("listener") == Some(listener.as_str())
+            && sample.label("reason").unwrap_or_default() == reason
+    };
+    parsed.samples.iter().find(is_it).map(|sample| sample.value)
+}
+
+#[test]
+fn what_each_server_has_done_is_among_the_runtimes_own_metrics_until_it_ends() {
+    let runtime = running("servers");
+    counted(&runtime, "one");
+    let (first, address) = serving(&runtime);
+    let (second, other) = started(HttpServer::builder(runtime.reader()).bearer("secret"));
+    get(address, "/metrics", &[]);
+    get(address, "/nowhere", &[]);
+    get(other, "/metrics", &[]); // without the token
+    let page = || {
+        let mut text = String::new();
+        let _ = Encoder::new(Format::OpenMetrics).encode(&runtime.collect(), &mut text);
+        text
+    };
+    until("everybody has left", || own(&page(), "mvx_http_open", address, "") == Some(0.0));
+    let text = page();
+    for (name, reason, at_first, at_second) in [
+        ("mvx_http_connections_total", "", 2.0, 1.0),
+        ("mvx_http_accept_errors_total", "", 0.0, 0.0),
+        ("mvx_http_requests_total", "", 2.0, 1.0),
+        ("mvx_http_refused_total", "unauthorized", 0.0, 1.0),
+        ("mvx_http_refused_total", "refused", 1.0, 0.0),
+        ("mvx_http_refused_total", "unavailable", 0.0, 0.0),
+        ("mvx_http_refused_total", "malformed", 0.0, 0.0),
+        ("mvx_http_cut_total", "half_sent", 0.0, 0.0),
+        ("mvx_http_cut_total", "slow", 0.0, 0.0),
+        ("mvx_http_cut_total", "for_room", 0.0, 0.0),
+        ("mvx_http_cut_total", "idle", 0.0, 0.0),
+        ("mvx_http_scrapes_total", "", 1.0, 0.0),
+        ("mvx_http_renderings_total", "", 1.0, 0.0),
+        ("mvx_http_rendering_time_seconds_total", "", first.stats().rendering_time.as_secs_f64(), 0.0),
+        ("mvx_http_longest_rendering_seconds", "", first.stats().longest_rendering.as_secs_f64(), 0.0),
+        ("mvx_http_held_renderings", "", 0.0, 0.0),
+        ("mvx_http_held_bytes", "", 0.0, 0.0),
+        ("mvx_http_late_sources_total", "", 0.0, 0.0),
+    ] {
+        assert_eq!(own(&text, name, address, reason), Some(at_first), "{name} {reason}: {text}");
+        assert_eq!(own(&text, name, other, reason), Some(at_second), "{name} {reason}: {text}");
+    }
+    assert!(own(&text, "mvx_http_connections_created", address, "").is_some_and(|at| at > 0.0), "{text}");
+
+    second.shutdown(PATIENCE).unwrap();
+    let text = page();
+    assert_eq!(own(&text, "mvx_http_requests_total", other, ""), None, "{text}");
+    assert_eq!(own(&text, "mvx_http_requests_total", address, ""), Some(2.0), "{text}");
+    drop(first);
+    until("the first has ended", || !page().contains("mvx_http"));
+}
+
+#[test]
+fn the_series_of_a_removed_recorder_are_not_in_the_next_scrape_and_its_counts_stay_in_its_group() {
+    let runtime = running("removed");
+    counted(&runtime, "stays");
+    counted(&runtime, "goes");
+    let (_single, address) = serving(&runtime);
+    let (_folded, folded) = started(HttpServer::builder(runtime.reader()).fold(Fold::Group));
+    let page = |address| get(address, "/metrics", &[]).text().to_owned();
+    assert_eq!(page(address).matches("\nevents_total{recorder=").count(), 2);
+    assert_eq!(value(&page(folded), "events_total "), Some(2));
+    runtime.stop_and_remove("goes", PATIENCE).unwrap();
+    let single = page(address);
+    assert_eq!(value(&single, "events_total{recorder=\"stays\"}"), Some(1), "{single}");
+    assert!(!single.contains("goes"), "{single}");
+    assert_eq!(value(&page(folded), "events_total "), Some(2));
 }

@@ -12,6 +12,7 @@ mod axum08;
 mod client;
 mod conformance;
 mod console;
+mod doubled;
 mod escaping;
 mod exemplars;
 mod exporters;
@@ -41,6 +42,7 @@ mod pushgateway;
 mod ready_sources;
 #[path = "../statsd/receiver.rs"]
 mod receiver;
+mod registry_source;
 mod remote_write;
 #[path = "../push/server.rs"]
 mod server;

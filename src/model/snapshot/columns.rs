@@ -362,6 +362,26 @@ impl Values {
         }
     }
 
+    /// Takes out the rows that go.
+    pub(super) fn take_out(&mut self, is_gone: &dyn Fn(usize) -> bool) {
+        match self {
+            Self::Counter(column) => drop(Column::take_out(column, is_gone)),
+            Self::FloatCounter(column) => drop(Column::take_out(column, is_gone)),
+            Self::Gauge(column) => drop(Column::take_out(column, is_gone)),
+            Self::UpDown(column) => drop(Column::take_out(column, is_gone)),
+            Self::Histogram(column) => drop(Column::take_out(column, is_gone)),
+            Self::Exponential(column) => drop(Column::take_out(column, is_gone)),
+            Self::Average(column) => drop(Column::take_out(column, is_gone)),
+            Self::Summary(column) => drop(Column::take_out(column, is_gone)),
+            Self::Windowed(column) => drop(Column::take_out(column, is_gone)),
+            Self::Rate(column) => drop(Column::take_out(column, is_gone)),
+            Self::Heartbeat(column) => drop(Column::take_out(column, is_gone)),
+            Self::Info(column) => drop(Column::take_out(column, is_gone)),
+            Self::StateSet(column) => drop(Column::take_out(column, is_gone)),
+            Self::Fields(column) => drop(Column::take_out(column, is_gone)),
+        }
+    }
+
     /// The value of a series, which was first observed at `started`.
     pub(super) fn get<'a>(
         &'a self,

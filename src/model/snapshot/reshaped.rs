@@ -72,6 +72,15 @@ impl Family {
         Ok(Self { descriptor, keys, ..self.clone() })
     }
 
+    /// The same without the series at these places.
+    pub(crate) fn without(&self, is_gone: &dyn Fn(usize) -> bool) -> Self {
+        let mut family = self.clone();
+        family.keys = self.keys.split(is_gone).0;
+        family.values.take_out(is_gone);
+        drop(family.exemplars.take_out(is_gone));
+        family
+    }
+
     /// The same histograms with the bounds of `descriptor`, all of which they have: each bucket goes to the one that encloses it.
     pub(crate) fn coarsened(&self, descriptor: Arc<Descriptor>) -> Self {
         let (old, new) = (self.descriptor.bounds(), descriptor.bounds());

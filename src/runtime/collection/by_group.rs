@@ -127,7 +127,8 @@ fn gather<'a>(mut groups: Groups<'a>, single: &[(&'a Snapshot, usize)]) -> Vec<E
         }
     }
     for (name, rest) in rests {
-        if let Some(shown) = families.get_mut(name) {
+        let Some(shown) = families.get_mut(name) else { continue };
+        if !shown.add_to_overflow(rest.family()) {
             shown.push(Part::new(Scope::Runtime, Cow::Owned(rest.into_family())));
         }
     }

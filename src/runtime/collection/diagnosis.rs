@@ -7,12 +7,14 @@ use crate::model::name::MetricName;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::ValueRef;
 use crate::recorder::view::Snapshot;
+use crate::runtime::collection::Fold;
 use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::exported::ExportedFamily;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 /// Values of a label that a report shows.
-const EXAMPLES: usize = 5;
+pub(super) const EXAMPLES: usize = 5;
 
 /// A metric that has reached a limit of its series, and the label that most likely has no bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,71 @@ pub struct CardinalityReport {
     pub left_out: Vec<LabelSet>,
 }
 
+/// A metric of which series were stated twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DoubledReport {
+    /// The metric.
+    pub metric: MetricName,
+    /// How many series are left out, because they were stated before.
+    pub series: u64,
+    /// The labels of some of them.
+    pub examples: Vec<LabelSet>,
+}
+
 impl RuntimeSnapshot {
+    /// Every metric of which a series was stated twice, by name: by two sources, or by a source and recorders that are shown as one. Who came first is shown, recorders
+    /// before sources and sources in the order in which they were added, so that every format shows each series once. Costs as much as
+    /// [`families`](Self::families).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use mvx_metrics::{Descriptor, Fold, Kind, LabelSet, Source, SourceWriter};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// struct Threads(Arc<Descriptor>, f64);
+    ///
+    /// impl Source for Threads {
+    ///     fn descriptors(&self) -> Vec<Arc<Descriptor>> {
+    ///         vec![Arc::clone(&self.0)]
+    ///     }
+    ///
+    ///     fn collect(&mut self, writer: &mut SourceWriter<'_>) {
+    ///         if let Some(mut threads) = writer.family(&self.0) {
+    ///             threads.gauge(&LabelSet::empty(), self.1);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let threads = Descriptor::builder("process.threads", Kind::Gauge).build()?;
+    /// runtime.add_source("mine", Duration::from_secs(1), Threads(Arc::clone(&threads), 4.0))?;
+    /// runtime.add_source("theirs", Duration::from_secs(1), Threads(threads, 5.0))?;
+    /// runtime.refresh_sources();
+    /// let snapshot = runtime.collect();
+    /// let families = snapshot.families(Fold::Group);
+    /// let shown: Vec<_> = families[0].parts().iter().flat_map(|part| part.family().series()).map(|s| s.value().gauge()).collect();
+    /// assert_eq!(shown, [Some(4.0)]);
+    /// let doubled = snapshot.doubled(Fold::Group);
+    /// assert_eq!((doubled[0].metric.as_str(), doubled[0].series, families[0].doubled()), ("process.threads", 1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn doubled(&self, fold: Fold) -> Vec<DoubledReport> {
+        let families = self.families(fold);
+        let doubled = families.iter().filter(|family| family.doubled() > 0);
+        let report = |family: &ExportedFamily<'_>| DoubledReport {
+            metric: family.descriptor().name().clone(),
+            series: family.doubled(),
+            examples: family.doubled_examples().to_vec(),
+        };
+        doubled.map(report).collect()
+    }
+
     /// Every metric that has reached a limit of its series, by name: its recorders' own or the runtime's. Costs a look at every metric of
     /// every recorder, and at every label of the metrics named.
     ///

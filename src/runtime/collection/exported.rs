@@ -8,10 +8,13 @@ use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::model::snapshot::Folded;
 use crate::model::snapshot::Kind;
+use crate::runtime::collection::by_labels;
+use crate::runtime::collection::diagnosis::EXAMPLES;
 use crate::runtime::collection::scope::Scope;
 use crate::runtime::collection::view::Change;
 use crate::runtime::collection::view::View;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// One metric of a runtime: what it is, and a part for each scope that has it.
@@ -38,11 +41,19 @@ pub struct ExportedFamily<'a> {
     descriptor: Arc<Descriptor>,
     parts: Vec<Part<'a>>,
     left_out: u64,
+    doubled: Doubled,
+}
+
+/// Series that were stated before.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doubled {
+    pub(super) series: u64,
+    pub(super) examples: Vec<LabelSet>,
 }
 
 impl<'a> ExportedFamily<'a> {
     pub(in crate::runtime) fn new(descriptor: Arc<Descriptor>) -> Self {
-        Self { descriptor, parts: Vec::new(), left_out: 0 }
+        Self { descriptor, parts: Vec::new(), left_out: 0, doubled: Doubled::default() }
     }
 
     pub(in crate::runtime) fn push(&mut self, part: Part<'a>) {
@@ -77,6 +88,7 @@ impl<'a> ExportedFamily<'a> {
             self.replace(Arc::new(self.descriptor.relabelled(keys.into())), |family, descriptor| {
                 family.relabelled(descriptor, &from, at)
             });
+            self.add_up_alike(at);
         }
         for change in changes {
             let Change::Bounds(bounds) = change else { continue };
@@ -112,6 +124,86 @@ impl<'a> ExportedFamily<'a> {
         }
         labels.sort();
         labels
+    }
+
+    /// Adds up the parts that no label of their scope tells apart, once their series may be the same.
+    fn add_up_alike(&mut self, at: Timestamp) {
+        let alike = self.alike();
+        let Some((first, others)) = alike.split_first().filter(|(_, others)| !others.is_empty()) else {
+            return;
+        };
+        if !Folded::is_alike(self.descriptor.kind()) {
+            return;
+        }
+        let mut sum = Folded::new(Arc::clone(&self.descriptor), usize::MAX);
+        for part in alike.iter().filter_map(|place| self.parts.get(*place)) {
+            sum.add_alike(&part.family, at);
+        }
+        if let Some(part) = self.parts.get_mut(*first) {
+            part.family = Cow::Owned(sum.into_family());
+        }
+        let mut place = 0;
+        self.parts.retain(|_| {
+            place += 1;
+            !others.contains(&(place - 1))
+        });
+    }
+
+    /// The places of the parts that no label of their scope tells apart; none unless something was read beside what recorders have.
+    fn alike(&self) -> Vec<usize> {
+        // What was read comes last.
+        if !matches!(self.parts.last(), Some(Part { scope: Scope::Runtime, .. })) {
+            return Vec::new();
+        }
+        let parts = self.parts.iter().enumerate();
+        parts.filter(|(_, part)| part.scope.labels().next().is_none()).map(|(place, _)| place).collect()
+    }
+
+    /// Adds the overflow series of all groups to the one that the group without a name has; false if it has none.
+    pub(super) fn add_to_overflow(&mut self, rest: &Family) -> bool {
+        let has_one = |part: &&mut Part<'a>| {
+            matches!(part.scope, Scope::Group { name: None })
+                && part.family.series().any(|series| series.is_overflow())
+        };
+        let Some(part) = self.parts.iter_mut().find(has_one) else { return false };
+        let mut sum = Folded::new(Arc::clone(&self.descriptor), usize::MAX);
+        sum.add_alike(&part.family, Timestamp::default());
+        sum.add_alike(rest, Timestamp::default());
+        part.family = Cow::Owned(sum.into_family());
+        true
+    }
+
+    /// Leaves out what was stated before: of equal series the first is shown, in every format.
+    pub(super) fn leave_out_doubled(&mut self) {
+        let alike = self.alike();
+        if alike.len() < 2 {
+            return;
+        }
+        let mut stated = HashSet::new();
+        let mut doubled: Vec<(usize, Vec<usize>)> = Vec::new();
+        for (place, part) in alike.iter().filter_map(|place| Some((*place, self.parts.get(*place)?))) {
+            let again =
+                part.family.series().enumerate().filter(|(_, series)| !stated.insert(by_labels(*series)));
+            let again: Vec<usize> = again
+                .map(|(row, series)| {
+                    self.doubled.series += 1;
+                    if self.doubled.examples.len() < EXAMPLES {
+                        self.doubled
+                            .examples
+                            .push(LabelSet::new(series.labels().iter()).unwrap_or(LabelSet::empty()));
+                    }
+                    row
+                })
+                .collect();
+            if !again.is_empty() {
+                doubled.push((place, again));
+            }
+        }
+        for (place, rows) in doubled {
+            if let Some(part) = self.parts.get_mut(place) {
+                part.family = Cow::Owned(part.family.without(&|row| rows.binary_search(&row).is_ok()));
+            }
+        }
     }
 
     pub(super) fn rename(&mut self, name: MetricName) {
@@ -150,6 +242,16 @@ impl<'a> ExportedFamily<'a> {
     /// they cannot be added, not shown.
     pub fn left_out(&self) -> u64 {
         self.left_out
+    }
+
+    /// Series that were stated twice, by two sources or by a source and a group without a name, and are shown as the first stated them. See
+    /// [`RuntimeSnapshot::doubled`](crate::RuntimeSnapshot::doubled).
+    pub fn doubled(&self) -> u64 {
+        self.doubled.series
+    }
+
+    pub(super) fn doubled_examples(&self) -> &[LabelSet] {
+        &self.doubled.examples
     }
 
     /// How many series the parts have in all.

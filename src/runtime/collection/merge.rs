@@ -227,6 +227,7 @@ impl ProcessMerge {
             wakes: None,
             exporters: Vec::new(),
             sources: Vec::new(),
+            servers: Vec::new(),
             view: None,
             constant_labels: common,
         }

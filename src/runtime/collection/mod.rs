@@ -8,6 +8,8 @@ pub(crate) mod diagnosis;
 pub(crate) mod exported;
 pub(crate) mod merge;
 pub(crate) mod scope;
+mod served;
+pub(crate) mod servers;
 pub(crate) mod source;
 pub(crate) mod view;
 pub(super) mod vitals;
@@ -27,6 +29,7 @@ use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::servers::Served;
 use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::collection::view::View;
 use crate::runtime::followers::ExporterStatus;
@@ -98,6 +101,7 @@ pub struct RuntimeSnapshot {
     wakes: Option<u64>,
     exporters: Vec<ExporterStatus>,
     sources: Vec<SourceStatus>,
+    servers: Vec<Served>,
     view: Option<View>,
     constant_labels: LabelSet,
 }
@@ -146,6 +150,7 @@ impl RuntimeSnapshot {
             wakes: Some(runtime.control.hub.wakes()),
             exporters: runtime.followers.statuses(),
             sources: runtime.sources.statuses(),
+            servers: runtime.servers.served(),
             view: None,
             constant_labels: runtime.settings.constant_labels.clone(),
         }
@@ -182,6 +187,8 @@ impl RuntimeSnapshot {
     /// What changes by the passing of time is evaluated at [`taken_at`](Self::taken_at): heartbeats and rates are gauges here, windowed
     /// summaries are summaries. Infos and state sets of a group are counted: how many recorders show the same labels, or have a state on.
     ///
+    /// A series that was stated before, by another source or by recorders, is left out and [counted](Self::doubled): no format shows one twice.
+    ///
     /// By recorder it costs a look at each metric of each recorder, and copies no values but those. By group it costs an addition for each series
     /// of each recorder.
     pub fn families(&self, fold: Fold) -> Vec<ExportedFamily<'_>> {
@@ -202,6 +209,9 @@ impl RuntimeSnapshot {
         for family in self.read.iter().flat_map(|given| given.iter()) {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
         }
+        if !self.read.is_empty() {
+            families.iter_mut().for_each(ExportedFamily::leave_out_doubled);
+        }
         families.iter_mut().for_each(|family| family.settle(self.taken_at));
         self.label(&mut families);
         if let Some(view) = &self.view {
@@ -211,7 +221,7 @@ impl RuntimeSnapshot {
     }
 
     /// What the runtime says of itself, by group: where every event offered to its recorders has ended, those of removed recorders
-    /// included, what came of each exporter's deliveries, how each source has done and how often a caller had to wake the worker, as metrics named `mvx.*`, in the order of their names. Costs a look at each
+    /// included, what came of each exporter's deliveries, how each source has done, what each server has done that serves and how often a caller had to wake the worker, as metrics named `mvx.*`, in the order of their names. Costs a look at each
     /// recorder.
     ///
     /// What is offered to a handle after its recorder was removed is in the accounts of the handle alone.
@@ -313,7 +323,7 @@ fn refuse_stated(there: &Family, here: &Family) -> Result<(), Error> {
 }
 
 /// What tells a series from others of its family.
-fn by_labels(series: SeriesRef<'_>) -> (bool, Vec<(&str, &str)>) {
+pub(super) fn by_labels(series: SeriesRef<'_>) -> (bool, Vec<(&str, &str)>) {
     let mut labels: Vec<_> = series.labels().iter().collect();
     labels.sort_unstable();
     (series.is_overflow(), labels)

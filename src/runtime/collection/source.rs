@@ -4,6 +4,7 @@ use crate::model::clock::Timestamp;
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::limits;
+use crate::model::name::MetricName;
 use crate::model::name::RecorderId;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
@@ -11,6 +12,7 @@ use crate::model::snapshot::FamilyWriter;
 use crate::queue::call_user;
 use crate::queue::drop_quietly;
 use crate::recorder::catalogue::Owner;
+use crate::recorder::hub::Hub;
 use crate::runtime::Inner;
 use crate::runtime::MetricsRuntime;
 #[cfg(feature = "export")]
@@ -22,6 +24,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
 use crate::sync::own_thread;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 #[cfg(feature = "export")]
@@ -76,11 +79,30 @@ pub trait Source: Send + 'static {
     fn collect(&mut self, writer: &mut SourceWriter<'_>);
 }
 
-/// What a [`Source`] writes to: a family for each of its descriptors.
+/// What a [`Source`] writes to: a family for each of its descriptors, and for each that it finds.
 #[derive(Debug)]
 pub struct SourceWriter<'a> {
-    families: &'a mut [Family],
+    families: &'a mut Vec<Family>,
+    found: &'a mut HashMap<MetricName, Arc<Descriptor>>,
+    entry: &'a Entry,
+    faults: &'a mut Faults,
     now: Timestamp,
+}
+
+/// What a source could not show at one look.
+#[derive(Debug, Default)]
+struct Faults {
+    count: u64,
+    first: Option<Error>,
+}
+
+impl Faults {
+    fn add(&mut self, count: u64, why: impl FnOnce() -> Error) {
+        if count > 0 {
+            self.count = self.count.saturating_add(count);
+            self.first.get_or_insert_with(why);
+        }
+    }
 }
 
 impl SourceWriter<'_> {
@@ -89,6 +111,99 @@ impl SourceWriter<'_> {
     pub fn family(&mut self, of: &Descriptor) -> Option<FamilyWriter<'_>> {
         let family = self.families.iter_mut().find(|family| family.name() == of.name())?;
         Some(FamilyWriter::whole(family))
+    }
+
+    /// A writer for a metric that is known only now, as those of another library's registry are. It is declared as the others were, under this
+    /// source's name. At another look it may have another shape, such as a label more, unless another source or a recorder has a metric of its
+    /// name by then; and one that is not written is not shown. Asking again within a look starts the family anew.
+    ///
+    /// Costs a look-up, and a copy of the name at the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::MetricConflict`] where an exporter could not tell it from a metric of somebody else's, or one of the runtime's constant labels
+    /// has a key of it; [`ErrorKind::LimitReached`] past [`MAX_FOUND_METRICS`](crate::limits::MAX_FOUND_METRICS) names in the life of a source.
+    /// Either is counted in [`SourceStatus::faults`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::prelude::*;
+    /// use mvx_metrics::{Descriptor, Fold, Kind, LabelSet, Source, SourceWriter};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// struct Disks;
+    ///
+    /// impl Source for Disks {
+    ///     fn descriptors(&self) -> Vec<Arc<Descriptor>> {
+    ///         Vec::new() // which there are is seen when it looks
+    ///     }
+    ///
+    ///     fn collect(&mut self, writer: &mut SourceWriter<'_>) {
+    ///         for (name, free) in [("disk.free", 2.5), ("disk.saves", 1.0)] {
+    ///             let Ok(gauge) = Descriptor::builder(name, Kind::Gauge).build() else { continue };
+    ///             if let Ok(mut family) = writer.find(&gauge) {
+    ///                 family.gauge(&LabelSet::empty(), free);
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").build()?;
+    /// let _storage = runtime.recorder::<Saved>("storage").counter("disk.saves", |c| c).create()?;
+    /// runtime.add_source("disks", Duration::from_secs(1), Disks)?;
+    /// runtime.refresh_sources();
+    /// let snapshot = runtime.collect();
+    /// let names: Vec<_> = snapshot.families(Fold::Group).iter().map(|family| family.descriptor().to_string()).collect();
+    /// assert_eq!(names, ["disk.free: gauge", "disk.saves: counter"]); // the name was the recorder's first
+    /// assert_eq!(runtime.sources()[0].faults, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn find(&mut self, metric: &Arc<Descriptor>) -> Result<FamilyWriter<'_>, Error> {
+        if let Err(error) = self.declare(metric) {
+            self.fault(1, error.clone());
+            return Err(error);
+        }
+        let at = self.families.iter().position(|family| family.name() == metric.name());
+        let at = at.unwrap_or(self.families.len());
+        let fresh = Family::new(Arc::clone(metric));
+        match self.families.get_mut(at) {
+            Some(family) => *family = fresh,
+            None => self.families.push(fresh),
+        }
+        self.families.get_mut(at).map(FamilyWriter::whole).ok_or_else(|| {
+            // It has just been put there.
+            Error::new(ErrorKind::NotFound, format!("metric {} is not there", metric.name()))
+        })
+    }
+
+    fn declare(&mut self, metric: &Arc<Descriptor>) -> Result<(), Error> {
+        let known = self.found.get(metric.name());
+        if known.is_some_and(|known| **known == **metric) {
+            return Ok(());
+        }
+        if known.is_none() && self.found.len() >= limits::MAX_FOUND_METRICS {
+            let message = format!(
+                "metric {} is one too many; source {} has found {} in its life",
+                metric.name(),
+                self.entry.name,
+                limits::MAX_FOUND_METRICS
+            );
+            return Err(Error::new(ErrorKind::LimitReached, message));
+        }
+        self.entry.hub.catalogue.declare_found(&Owner::Source(self.entry.name.clone()), metric)?;
+        self.found.insert(metric.name().clone(), Arc::clone(metric));
+        Ok(())
+    }
+
+    /// Says that so many series, or whatever the source reads, cannot be shown, and why. It is counted in [`SourceStatus::faults`]; of one look the
+    /// first reason is kept. What a family refuses or has no room for is counted there without this.
+    pub fn fault(&mut self, count: u64, why: Error) {
+        self.faults.add(count, || why);
     }
 
     /// The time of this collection, by the runtime's clock.
@@ -110,6 +225,11 @@ pub struct SourceStatus {
     /// How often it was not waited for any longer, because it took more time than a collection has. Its call goes on, and keeps one of
     /// [`SOURCE_THREADS`](crate::limits::SOURCE_THREADS) threads; nobody waits for it again before it is over.
     pub abandoned: u64,
+    /// Series, and whatever else it reads, that it could not show: what a [family](crate::FamilyWriter) refuses or has no room for, metrics that
+    /// [conflict](SourceWriter::find) with others, and what it [says itself](SourceWriter::fault). Counted at each look anew.
+    pub faults: u64,
+    /// Why, by the last look that had any; its first reason.
+    pub last_fault: Option<Error>,
     /// Since when it is being asked, if it is. One that does not come back holds up nobody: others go on with what it gave last.
     pub running_since: Option<Timestamp>,
 }
@@ -130,6 +250,10 @@ pub(super) struct Entry {
     runs: AtomicU64,
     panics: AtomicU64,
     abandoned: AtomicU64,
+    faults: AtomicU64,
+    last_fault: Mutex<Option<Error>>,
+    /// Whose catalogue has the names.
+    hub: Arc<Hub>,
     /// The call that collections wait for.
     #[cfg(feature = "export")]
     pub(super) call: Mutex<Option<Call>>,
@@ -140,6 +264,8 @@ pub(super) struct Entry {
 struct Asked {
     source: Option<Box<dyn Source>>,
     descriptors: Vec<Arc<Descriptor>>,
+    /// What it found by looking, in the whole of its life.
+    found: HashMap<MetricName, Arc<Descriptor>>,
     due: Timestamp,
 }
 
@@ -180,7 +306,7 @@ impl Entry {
     /// Asks the source if it is due, nobody else asks it, and it is well; true if it has given its families.
     pub(super) fn ask(&self, now: Timestamp) -> bool {
         let Some(mut asked) = self.source.claim() else { return false };
-        let Asked { source, descriptors, due } = &mut *asked;
+        let Asked { source, descriptors, found, due } = &mut *asked;
         // A clock that was set back puts it off for an interval at most.
         *due = (*due).min(now.saturating_add(self.interval));
         if now < *due {
@@ -191,7 +317,9 @@ impl Entry {
         let mut families: Vec<_> =
             descriptors.iter().map(|descriptor| Family::new(Arc::clone(descriptor))).collect();
         self.running_since.store(now.unix_nanos().max(1), Ordering::Relaxed);
-        let mut writer = SourceWriter { families: &mut families, now };
+        let mut faults = Faults::default();
+        let mut writer =
+            SourceWriter { families: &mut families, found, entry: self, faults: &mut faults, now };
         let result = call_user(|| well.collect(&mut writer));
         self.running_since.store(0, Ordering::Relaxed);
         if let Err(payload) = result {
@@ -201,10 +329,25 @@ impl Entry {
             drop_quietly((source.take(), payload));
             return false;
         }
+        for family in &families {
+            let refused = family.faults().saturating_add(family.overflowed());
+            faults.add(refused, || {
+                let message = format!("{refused} series of {} do not fit it, or find no room", family.name());
+                Error::new(ErrorKind::InvalidLimit, message)
+            });
+        }
+        self.note(faults);
         families.retain(|family| !family.is_empty());
         *self.given.lock() = Arc::new(families);
         self.runs.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    fn note(&self, faults: Faults) {
+        self.faults.fetch_add(faults.count, Ordering::Relaxed);
+        if faults.first.is_some() {
+            *self.last_fault.lock() = faults.first;
+        }
     }
 
     fn status(&self) -> SourceStatus {
@@ -213,6 +356,8 @@ impl Entry {
             name: self.name.as_str().to_owned(),
             runs: self.runs.load(Ordering::Relaxed),
             abandoned: self.abandoned.load(Ordering::Relaxed),
+            faults: self.faults.load(Ordering::Relaxed),
+            last_fault: self.last_fault.lock().clone(),
             is_quarantined: self.panics.load(Ordering::Relaxed) > 0,
             running_since: (since > 0).then(|| Timestamp::from_unix_nanos(since)),
         }
@@ -256,12 +401,16 @@ pub(in crate::runtime) fn add(
         source: Exclusive::new(Asked {
             source: Some(Box::new(source)),
             descriptors: descriptors.clone(),
+            found: HashMap::new(),
             due: Timestamp::default(),
         }),
         given: Mutex::default(),
         runs: AtomicU64::new(0),
         panics: AtomicU64::new(0),
         abandoned: AtomicU64::new(0),
+        faults: AtomicU64::new(0),
+        last_fault: Mutex::default(),
+        hub: Arc::clone(&inner.control.hub),
         #[cfg(feature = "export")]
         call: Mutex::new(None),
         running_since: AtomicU64::new(0),
@@ -325,6 +474,12 @@ impl MetricsRuntime {
     /// How every source has done, in the order in which they were added.
     pub fn sources(&self) -> Vec<SourceStatus> {
         self.inner.sources.statuses()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::runtime::collection::RuntimeSnapshot;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::exported::enter;
 use crate::runtime::collection::scope::Scope;
+use crate::runtime::collection::served;
 use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::followers::ExporterStatus;
 use std::borrow::Cow;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The keys of the labels that these metrics have.
-pub(in crate::runtime) const OWN_KEYS: [&str; 3] = ["exporter", "reason", "source"];
+pub(in crate::runtime) const OWN_KEYS: [&str; 4] = ["exporter", "listener", "reason", "source"];
 
 /// What a group has come to.
 #[derive(Default)]
@@ -33,7 +34,7 @@ struct Group {
 
 /// The families, in the order of their names.
 pub(super) fn families(snapshot: &RuntimeSnapshot) -> Vec<ExportedFamily<'_>> {
-    let RuntimeSnapshot { recorders, retired, started, exporters, sources, .. } = snapshot;
+    let RuntimeSnapshot { recorders, retired, started, exporters, sources, servers, .. } = snapshot;
     let started = *started;
     let mut groups: BTreeMap<Option<&str>, Group> = BTreeMap::new();
     for (name, gone) in &retired.accounts {
@@ -59,7 +60,9 @@ pub(super) fn families(snapshot: &RuntimeSnapshot) -> Vec<ExportedFamily<'_>> {
     let of_sources = if sources.is_empty() { Vec::new() } else { of_sources(sources, started) };
     let publication = publication(snapshot.publication_interval);
     let wakes = snapshot.wakes.map(|wakes| wakes_of(wakes, started));
-    for family in std::iter::once(publication).chain(wakes).chain(of_exporters).chain(of_sources).flatten() {
+    let of_servers = if servers.is_empty() { Vec::new() } else { served::families(servers) };
+    let of_runtime = std::iter::once(publication).chain(wakes).chain(of_exporters).chain(of_sources);
+    for family in of_runtime.chain(of_servers).flatten() {
         enter(&mut families, Scope::Runtime, Cow::Owned(family));
     }
     families
@@ -122,6 +125,12 @@ fn of_sources(sources: &[SourceStatus], started: Timestamp) -> Vec<Result<Family
             "call",
             "Calls of a source that took too long to be waited for.",
             |one| one.abandoned,
+        ),
+        counter(
+            "mvx.sources.faults",
+            "fault",
+            "Series and other things that a source could not show.",
+            |one| one.faults,
         ),
     ]
 }

@@ -16,6 +16,7 @@ use crate::recorder::wire::check_format;
 use crate::recorder::wire::pairs_of;
 use crate::recorder::wire::set_of;
 use crate::runtime::collection::RuntimeSnapshot;
+use crate::runtime::collection::servers::Served;
 use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::followers::ExporterStatus;
 use serde::Deserialize;
@@ -45,6 +46,7 @@ struct Written {
     read: Vec<Family>,
     exporters: Vec<WrittenExporter>,
     sources: Vec<WrittenSource>,
+    servers: Vec<Served>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,11 +67,12 @@ struct WrittenSource {
     name: String,
     runs: u64,
     abandoned: u64,
+    faults: u64,
     running_since: Option<u64>,
     is_quarantined: bool,
 }
 
-/// Everything that the snapshot shows, exactly, but for a view that is laid over it, and the texts of exporters' last errors.
+/// Everything that the snapshot shows, exactly, but for a view that is laid over it, and the last errors of exporters and sources.
 ///
 /// Reading refuses what no runtime could have shown: one name with two shapes among it. See [`ProcessMerge`](crate::ProcessMerge) for what
 /// to do with those of several processes.
@@ -118,6 +121,7 @@ impl Serialize for RuntimeSnapshot {
             read: self.read.iter().flat_map(|given| given.iter().cloned()).collect(),
             exporters: self.exporters.iter().map(WrittenExporter::of).collect(),
             sources: self.sources.iter().map(WrittenSource::of).collect(),
+            servers: self.servers.clone(),
         };
         written.serialize(serializer)
     }
@@ -163,6 +167,7 @@ impl Written {
             wakes: self.wakes,
             exporters: self.exporters.into_iter().map(WrittenExporter::build).collect(),
             sources: self.sources.into_iter().map(WrittenSource::build).collect(),
+            servers: self.servers,
             view: None,
             constant_labels: set_of(&self.constant_labels)?,
         };
@@ -228,6 +233,7 @@ impl WrittenSource {
             name: status.name.clone(),
             runs: status.runs,
             abandoned: status.abandoned,
+            faults: status.faults,
             running_since: status.running_since.map(Timestamp::unix_nanos),
             is_quarantined: status.is_quarantined,
         }
@@ -239,6 +245,8 @@ impl WrittenSource {
             runs: self.runs,
             is_quarantined: self.is_quarantined,
             abandoned: self.abandoned,
+            faults: self.faults,
+            last_fault: None,
             running_since: self.running_since.map(Timestamp::from_unix_nanos),
         }
     }

@@ -259,3 +259,16 @@ fn memory_does_not_depend_on_how_many_read_slowly() {
     drop(slow);
     until("their renderings are gone", || server.stats().held_bytes == 0);
 }
+
+#[test]
+fn a_half_sent_head_is_cut_after_five_seconds_unless_told_otherwise() {
+    let runtime = running("five");
+    let (server, address) = started(HttpServer::builder(runtime.reader()));
+    let begun = Instant::now();
+    let mut half = Client::connect(address);
+    half.send(b"GET /metrics HTTP/1.1\r\nHost: he");
+    assert!(half.is_closed_within(PATIENCE));
+    let (took, five) = (begun.elapsed(), Duration::from_secs(5));
+    assert!(took >= five && took < five + Duration::from_secs(3), "{took:?}");
+    until("it is counted", || server.stats().cut_half_sent == 1);
+}
