@@ -6,7 +6,6 @@
 //! Whoever replaces SLEEPING wakes, nobody else does. ENDED stands in the word when nobody will come any more: a push that meets it
 //! drops its node, which would otherwise stay alive by the very list that it keeps alive; the model fails if a late take forgets it. The model `ready_list` fails if SLEEPING is set by a store after a look.
 
-use crate::model::limits::AHEAD;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::fetch_all;
@@ -32,6 +31,9 @@ struct Link<D: ?Sized> {
     /// Makes the owner out of the address of its link again; the one place that knows the node's type.
     restore: unsafe fn(NonNull<Link<D>>) -> Arc<D>,
 }
+
+/// Nodes of a chain whose memory is asked for before the first of them has its turn.
+const ASKED_AHEAD: usize = 8;
 
 /// How a node of `Self` becomes what the list is of.
 pub(crate) trait Erase<D: ?Sized>: Sized {
@@ -155,7 +157,7 @@ impl<D: ?Sized> ReadyList<D> {
             // SAFETY: `this` was pushed once and is taken back once.
             let node = unsafe { restore(this) };
             // The walk waits for one link after the other; what the worker reads of a few nodes comes meanwhile. Of many, the first here are the last to be read.
-            if taken.len() - before < AHEAD {
+            if taken.len() - before < ASKED_AHEAD {
                 fetch_all(&*node);
             }
             taken.push(node);
