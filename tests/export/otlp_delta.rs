@@ -400,16 +400,20 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 /// Series that find room in one export and none in the next, and the other way round.
-fn move_about(steps: Vec<Move>, fold: Fold) {
+fn move_about(steps: Vec<Move>, fold: Fold, named: bool) {
     let server = Server::start();
     let runtime = MetricsRuntime::builder("moves").exported_cardinality(5).build().unwrap();
     runtime.start().unwrap();
     let exporter = deltas(&server).fold(fold).max_request_bytes(8 * 1_024).build().unwrap();
     runtime.add_exporter("deltas", once(), exporter).unwrap();
     let make = |at: usize| {
-        runtime
-            .recorder::<Number>(&format!("r{at}"))
-            .group(if at == 3 { "other" } else { "group" })
+        let builder = runtime.recorder::<Number>(&format!("r{at}"));
+        let builder = match at {
+            3 => builder.group("other"),
+            _ if named => builder.group("group"),
+            _ => builder,
+        };
+        builder
             .counter("saves", |c| c.label("zone", |n| (n.0 % 7).into()))
             .histogram("took", |h| {
                 h.bounds(&[2.0, 4.0]).label("zone", |n| (n.0 % 7).into()).value(|n| Some((n.0 % 7) as f64))
@@ -473,7 +477,7 @@ proptest! {
 
     /// However series move into the exported overflow series and out of it again, what was taken of all of them adds up to what was stated.
     #[test]
-    fn series_that_move_into_the_overflow_series_and_back_are_counted_once(steps in moves(), group in any::<bool>()) {
-        move_about(steps, if group { Fold::Group } else { Fold::Recorder });
+    fn series_that_move_into_the_overflow_series_and_back_are_counted_once(steps in moves(), group in any::<bool>(), named in any::<bool>()) {
+        move_about(steps, if group { Fold::Group } else { Fold::Recorder }, named);
     }
 }

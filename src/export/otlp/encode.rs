@@ -351,7 +351,9 @@ impl<'a> Rest<'a> {
     fn of<'r>(rests: &'r mut [Self], key: &Key, row: Row<'_>) -> Option<&'r mut Self> {
         let itself = rests.iter().position(|rest| rest.key == *key);
         let beside = || rests.iter().position(|rest| rest.row.part.labels().eq(row.part.labels()));
-        let of_all = || rests.iter().position(|rest| matches!(rest.row.part.scope(), Scope::Runtime));
+        // A group without a name has the overflow of all in its own.
+        let is_of_all = |scope: &Scope<'_>| matches!(scope, Scope::Runtime | Scope::Group { name: None });
+        let of_all = || rests.iter().position(|rest| is_of_all(rest.row.part.scope()));
         let found = itself.or_else(beside).or_else(of_all)?;
         rests.get_mut(found)
     }
