@@ -1,9 +1,11 @@
 //! What servers of a runtime say of themselves, which are in a room above this one.
 
 use crate::model::clock::Timestamp;
+#[cfg(feature = "http")]
 use crate::runtime::Inner;
 use crate::sync::Mutex;
 use std::fmt;
+#[cfg(feature = "http")]
 use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
