@@ -8,6 +8,8 @@
 
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/fuzzed.rs"]
+mod fuzzed;
 #[path = "tidy/manifest.rs"]
 mod manifest;
 #[path = "tidy/rooms.rs"]
@@ -148,6 +150,11 @@ fn every_required_feature_exists() {
 #[test]
 fn every_seeded_bug_is_declared_by_its_model() {
     holds(seeds::seeds);
+}
+
+#[test]
+fn every_fuzzed_body_is_run_by_a_target_the_script_and_a_test() {
+    holds(fuzzed::unrun);
 }
 
 #[test]

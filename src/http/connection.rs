@@ -62,6 +62,13 @@ pub(super) async fn attend(shared: Arc<Shared>, id: u64, stream: TcpStream) {
     converse(seat, stream).await;
 }
 
+/// The same for a stream without a socket, on the loop of whoever fuzzes.
+#[cfg(fuzzing)]
+pub(super) async fn attend_without_socket(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let (id, _) = shared.table.lock().enter(Instant::now());
+    converse(Arc::new(Seat { shared, id }), stream).await;
+}
+
 /// Answers the requests that come over a stream.
 async fn converse(seat: Arc<Seat>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let (shared, id) = (Arc::clone(&seat.shared), seat.id);

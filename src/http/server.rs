@@ -210,6 +210,18 @@ impl HttpServer {
     }
 }
 
+/// For the fuzz target of requests: a connection without a socket, which is made as often in a second as one with a socket in a minute.
+#[cfg(fuzzing)]
+impl HttpServer {
+    /// Attends to a stream, on the caller's loop, as the server's own loop attends to a connection.
+    pub fn attend_to(
+        &self,
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        crate::http::connection::attend_without_socket(Arc::clone(&self.shared), stream)
+    }
+}
+
 impl Shared {
     fn stats(&self) -> HttpStats {
         let scrapes = self.pages.counts();

@@ -1,5 +1,16 @@
 //! The bodies of the fuzz targets by random bytes and by the seeds that are kept, on any compiler.
-#![cfg(all(feature = "http", feature = "json", feature = "console", feature = "statsd", unix, not(miri)))]
+#![cfg(all(
+    feature = "http",
+    feature = "json",
+    feature = "console",
+    feature = "statsd",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "pushgateway",
+    feature = "testing",
+    unix,
+    not(miri)
+))]
 
 use crate::fuzzed;
 use crate::support::scaled;
@@ -45,4 +56,24 @@ fn lines_say_what_was_stated() {
 #[test]
 fn names_of_any_text_are_refused_or_valid() {
     run("names", 1_000, fuzzed::names::check);
+}
+
+#[test]
+fn requests_of_otlp_read_back_equal() {
+    run("otlp", 400, fuzzed::otlp::check);
+}
+
+#[test]
+fn requests_of_remote_write_read_back_equal_and_series_end_once() {
+    run("remote_write", 400, fuzzed::remote_write::check);
+}
+
+#[test]
+fn settings_of_any_text_are_taken_or_refused_and_show_no_secret() {
+    run("settings", 1_000, fuzzed::settings::check);
+}
+
+#[test]
+fn operations_in_any_order_come_to_what_a_sequential_model_says() {
+    run("operations", 400, fuzzed::operations::check);
 }

@@ -18,7 +18,18 @@ mod exemplars;
 mod exporters;
 #[path = "fuzzed.rs"]
 mod fuzz_bodies;
-#[cfg(all(feature = "http", feature = "json", feature = "console", feature = "statsd", unix, not(miri)))]
+#[cfg(all(
+    feature = "http",
+    feature = "json",
+    feature = "console",
+    feature = "statsd",
+    feature = "otlp",
+    feature = "remote-write",
+    feature = "pushgateway",
+    feature = "testing",
+    unix,
+    not(miri)
+))]
 #[path = "../fuzzed/mod.rs"]
 mod fuzzed;
 #[cfg(all(feature = "otlp-grpc", not(miri)))]

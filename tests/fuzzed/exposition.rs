@@ -10,11 +10,11 @@ use mvx_metrics::export::prometheus::Format;
 use std::collections::BTreeMap;
 
 /// A sample's name and labels.
-type Key = (String, BTreeMap<String, String>);
+pub type Key = (String, BTreeMap<String, String>);
 
 /// How a value is compared: whole numbers by their digits, others by their bits.
 #[derive(Debug, PartialEq)]
-enum Shown {
+pub enum Shown {
     Digits(String),
     Bits(u64),
 }
@@ -63,20 +63,20 @@ fn has_return(stated: &Stated) -> bool {
 }
 
 /// The labels with bounds as numbers, however they are written.
-fn by_number(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub fn by_number(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
     if let Some(bound) = labels.get_mut("le") {
         *bound = bound.parse::<f64>().expect("a bound").to_string();
     }
     labels
 }
 
-fn family(stated: &Stated) -> String {
+pub fn family(stated: &Stated) -> String {
     let name = stated.name.replace('.', "_");
     stated.unit.map_or_else(|| name.clone(), |unit| format!("{name}_{unit}"))
 }
 
 /// What the formats' descriptions make of it.
-fn expect(stated: &Stated, open: bool, samples: &mut BTreeMap<Key, Shown>) {
+pub fn expect(stated: &Stated, open: bool, samples: &mut BTreeMap<Key, Shown>) {
     let family = family(stated);
     for (label, value) in &stated.series {
         let mut state = |suffix: &str, extra: Option<(&str, String)>, shown: Shown| {

@@ -4,9 +4,15 @@
 //! root of the program.
 
 pub mod input;
+pub mod loopback;
 pub mod model;
+pub mod protobuf;
 
 pub mod exposition;
 pub mod lines;
 pub mod names;
+pub mod operations;
+pub mod otlp;
+pub mod remote_write;
 pub mod requests;
+pub mod settings;

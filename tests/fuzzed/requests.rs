@@ -4,10 +4,15 @@ use crate::fuzzed::input::Input;
 use crate::parser::parse;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::http::HttpServer;
+#[cfg(not(fuzzing))]
 use std::io::ErrorKind;
+#[cfg(not(fuzzing))]
 use std::io::Read;
+#[cfg(not(fuzzing))]
 use std::io::Write;
+#[cfg(not(fuzzing))]
 use std::net::Shutdown;
+#[cfg(not(fuzzing))]
 use std::net::TcpStream;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -150,14 +155,17 @@ fn answers<'a>(all: &'a [u8], method: Option<&str>) -> Vec<Answer<'a>> {
     found
 }
 
+/// What is served, and by whom.
+static SERVED: LazyLock<(MetricsRuntime, HttpServer)> = LazyLock::new(|| {
+    let runtime = MetricsRuntime::builder("fuzzed").build().expect("a runtime");
+    runtime.start().expect("it starts");
+    let server = HttpServer::builder(runtime.reader()).port(0).head_time(PATIENCE * 2).start();
+    (runtime, server.expect("a server"))
+});
+
 /// What comes back for these bytes, after which nothing more is sent; the server is to close then.
+#[cfg(not(fuzzing))]
 fn exchange(bytes: &[u8]) -> Vec<u8> {
-    static SERVED: LazyLock<(MetricsRuntime, HttpServer)> = LazyLock::new(|| {
-        let runtime = MetricsRuntime::builder("fuzzed").build().expect("a runtime");
-        runtime.start().expect("it starts");
-        let server = HttpServer::builder(runtime.reader()).port(0).head_time(PATIENCE * 2).start();
-        (runtime, server.expect("a server"))
-    });
     let server = &SERVED.1;
     let mut stream = TcpStream::connect(server.local_addr().expect("a port")).expect("it accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time");
@@ -172,4 +180,28 @@ fn exchange(bytes: &[u8]) -> Vec<u8> {
     }
     assert!(server.is_serving());
     all
+}
+
+/// The same without sockets, and without another thread but for a page that is rendered: what a fuzzer has the time for.
+#[cfg(fuzzing)]
+fn exchange(bytes: &[u8]) -> Vec<u8> {
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    thread_local! {
+        static TOKIO: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a loop");
+    }
+    let talk = async {
+        // Room for whatever is sent, so that it may close before it has read everything.
+        let (mut near, far) = tokio::io::duplex(1 << 20);
+        let attended = tokio::spawn(SERVED.1.attend_to(far));
+        let _ = near.write_all(bytes).await;
+        let _ = near.shutdown().await;
+        let mut all = Vec::new();
+        near.read_to_end(&mut all).await.expect("it is memory");
+        attended.await.expect("it does not panic");
+        all
+    };
+    let all = TOKIO.with(|tokio| tokio.block_on(async { tokio::time::timeout(PATIENCE, talk).await }));
+    all.unwrap_or_else(|_| panic!("it hangs after {:?}", String::from_utf8_lossy(bytes)))
 }

@@ -18,6 +18,7 @@ mod groups;
 mod instruments;
 mod metric_sets;
 mod metric_views;
+mod numbers;
 mod process_merge;
 mod snapshot_serde;
 mod snapshots;

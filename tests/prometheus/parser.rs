@@ -50,7 +50,8 @@ impl Exposition {
 pub fn parse(text: &str) -> Result<Exposition, String> {
     let open = text.ends_with("# EOF\n");
     let mut parsed = Exposition { samples: Vec::new(), help: HashMap::new() };
-    let (mut types, mut seen): (HashMap<String, String>, HashSet<String>) = Default::default();
+    let mut types: HashMap<String, String> = HashMap::new();
+    let mut seen: HashSet<(String, Vec<(String, String)>)> = HashSet::new();
     let mut family = String::new();
     if !text.is_empty() && !text.ends_with('\n') {
         return Err("the last line does not end".to_owned());
@@ -118,7 +119,7 @@ pub fn parse(text: &str) -> Result<Exposition, String> {
                 return fail("a sample that is none of its kind");
             }
             if labels.windows(2).any(|pair| pair[0].0 == pair[1].0)
-                || !seen.insert(format!("{}{labels:?}", sample.name))
+                || !seen.insert((sample.name.clone(), labels))
             {
                 return fail("twice the same");
             }

@@ -3,6 +3,7 @@
 use mvx_metrics::RuntimeSnapshot;
 use mvx_metrics::export::ExportError;
 use mvx_metrics::export::Exporter;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
@@ -62,6 +63,8 @@ fn parse_tag(tag: &str) -> Option<(String, String)> {
 pub struct Receiver {
     pub path: PathBuf,
     socket: UnixDatagram,
+    /// For one datagram, kept from one to the next.
+    buffer: RefCell<Vec<u8>>,
     _directory: tempfile::TempDir,
 }
 
@@ -69,7 +72,7 @@ impl Receiver {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("statsd.sock");
-        Self { socket: bound(&path), path, _directory: directory }
+        Self { socket: bound(&path), path, buffer: RefCell::new(vec![0; 70_000]), _directory: directory }
     }
 
     /// Takes nothing more, and comes back in the same place; what had come until then.
@@ -83,7 +86,7 @@ impl Receiver {
 
     /// What has come, datagram by datagram.
     pub fn datagrams(&self) -> Vec<String> {
-        let mut buffer = vec![0; 70_000];
+        let mut buffer = self.buffer.borrow_mut();
         let mut all = Vec::new();
         loop {
             match self.socket.recv(&mut buffer) {
@@ -114,10 +117,15 @@ fn bound(path: &Path) -> UnixDatagram {
 
 /// One call of an exporter, on this thread.
 pub fn deliver(exporter: &mut impl Exporter, snapshot: &RuntimeSnapshot) -> Result<(), ExportError> {
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    thread_local! {
+        static TOKIO: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    }
     let within = Duration::from_millis(200);
-    tokio.block_on(async {
-        let called = tokio::time::timeout(within, exporter.export(snapshot, within)).await;
-        called.unwrap_or_else(|_| Err(ExportError::retryable("cut")))
+    TOKIO.with(|tokio| {
+        tokio.block_on(async {
+            let called = tokio::time::timeout(within, exporter.export(snapshot, within)).await;
+            called.unwrap_or_else(|_| Err(ExportError::retryable("cut")))
+        })
     })
 }
