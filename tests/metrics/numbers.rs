@@ -77,9 +77,16 @@ fn exact(values: &[f64]) -> Option<f64> {
     (whole.len() == values.len()).then(|| whole.iter().sum::<i64>() as f64)
 }
 
+/// A thousand; with `MVX_SCALE=20`, as in `just stress`, a hundred thousand.
+fn cases() -> u32 {
+    match scaled(1) {
+        1 => 1_000,
+        scale => u32::try_from(5_000 * scale).unwrap(),
+    }
+}
+
 proptest! {
-    // With `MVX_SCALE=20`, as in `just stress`, a hundred thousand.
-    #![proptest_config(ProptestConfig::with_cases(5_000 * u32::try_from(scaled(1)).unwrap()))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
     #[test]
     fn what_is_not_finite_is_refused_and_counted_and_what_is_taken_is_shown_to_the_last_digit(
         all in prop::collection::vec(seen(), 0..8),
