@@ -94,7 +94,7 @@ enum Queue<'q, E> {
 }
 
 struct Seat<E, A> {
-    cursor: Cursor,
+    cursor: Cursor<E>,
     /// What the consumer has taken out of a queue under a lock, if it is one.
     #[allow(clippy::box_collection, reason = "one word, because most queues are no such")]
     hand: Option<Box<VecDeque<E>>>,
@@ -116,8 +116,9 @@ impl<E, A, B> HandOff<E, A, B> {
             Kind::LockedNewest => Some(Box::new(Locked::new(capacity, false))),
             Kind::LockedOldest => Some(Box::new(Locked::new(capacity, true))),
         };
-        let seat = Exclusive::new(Seat { cursor: Cursor::default(), hand: None, actor });
-        Self { door: Door::new(capacity), locked, between, commit: Commit::new(), seat }
+        let door = Door::new(capacity);
+        let seat = Exclusive::new(Seat { cursor: Cursor::at(&door), hand: None, actor });
+        Self { door, locked, between, commit: Commit::new(), seat }
     }
 
     /// What stands between the halves.
@@ -280,7 +281,7 @@ pub(crate) struct Counts {
 
 /// The consumer's side of the queue, for as long as it sits.
 pub(crate) enum Consumer<'a, E> {
-    Ring(Ring<'a, E>, &'a mut Cursor),
+    Ring(Ring<'a, E>, &'a mut Cursor<E>),
     Locked(&'a Locked<E>, &'a mut VecDeque<E>),
 }
 
