@@ -145,10 +145,10 @@ impl<E, A, B> HandOff<E, A, B> {
     /// Hands one event over, or gives it back with the reason.
     #[inline(always)]
     pub(crate) fn push(&self, event: E) -> Result<Handed, (Refused, E)> {
-        match self.queue() {
-            Queue::Ring(ring) => ring.push(event).map(handed),
-            // In a tuple, which is built on this branch alone: passing the event itself would put it into memory for both.
-            Queue::Locked(locked) => push_locked(locked, (event,), self.door.born()),
+        match &self.locked {
+            None => Ring::of(&self.door, &self.commit).push(event),
+            // As what a refusal gives back, which is built on this branch alone: the event itself, or a tuple of it alone, would be put into memory for both.
+            Some(locked) => push_locked(locked, (Refused::Closed, event), self.door.born()),
         }
     }
 
@@ -363,11 +363,11 @@ fn handed(schedule: bool) -> Handed {
 }
 
 #[inline(never)]
-fn push_locked<E>(locked: &Locked<E>, (event,): (E,), born: &Birth) -> Result<Handed, (Refused, E)> {
+fn push_locked<E>(locked: &Locked<E>, closed: (Refused, E), born: &Birth) -> Result<Handed, (Refused, E)> {
     if born.is_elsewhere() {
-        return Err((Refused::Closed, event));
+        return Err(closed);
     }
-    let pushed = locked.push(event)?;
+    let pushed = locked.push(closed.1)?;
     if let Some(evicted) = pushed.evicted {
         drop_quietly(evicted);
     }

@@ -27,7 +27,9 @@
 //!
 //! The model `hand_off` checks S1 to S3 and L2; the test twin is [`Locked`](crate::queue::locked::Locked).
 
+use crate::queue::Handed;
 use crate::queue::drop_quietly;
+use crate::queue::handed;
 use crate::queue::run::Run;
 use crate::queue::segment::BlockCell;
 use crate::queue::segment::LARGE;
@@ -212,11 +214,11 @@ impl<'q, E> Ring<'q, E> {
         Self { door, commit }
     }
 
-    /// Hands one event over; `Ok(true)` makes the caller schedule the recorder. In a forked child the door is shut.
+    /// Hands one event over. In a forked child the door is shut.
     ///
     /// A refusal for `Full` means that `capacity` events were pending when the commit word was read.
     #[inline(always)]
-    pub(crate) fn push(self, event: E) -> Result<bool, (Refused, E)> {
+    pub(crate) fn push(self, event: E) -> Result<Handed, (Refused, E)> {
         // By a bit: a branch of its own would split the way, and the event would go by memory on it.
         let mut seen = self.door.word.read().shut_if(self.door.born.elsewhere());
         let mut lost = false;
@@ -233,7 +235,7 @@ impl<'q, E> Ring<'q, E> {
             match self.door.word.reserve(seen) {
                 Ok(()) => {
                     self.write(aim, seen.position(), event);
-                    return Ok(seen.is_idle());
+                    return Ok(handed(seen.is_idle()));
                 }
                 // Lost to no producer: to the worker's flags, or for no reason, as weak exchanges may be.
                 Err(now) if now.position() == seen.position() => seen = now,
