@@ -23,6 +23,7 @@ use crate::queue::ring::Ring;
 use crate::queue::run::Run;
 use crate::sync::Exclusive;
 use crate::sync::assert_unlocked;
+use crate::sync::fetch;
 use crate::sync::fork::Birth;
 use std::collections::VecDeque;
 use std::fmt;
@@ -222,6 +223,12 @@ impl<E, A, B> HandOff<E, A, B> {
                 Counts { accepted, committed, evicted }
             }
         }
+    }
+
+    /// Asks for the memory that [`counts`](Self::counts) reads of a ring.
+    pub(crate) fn fetch_counts(&self) {
+        fetch(&self.door);
+        fetch(&self.commit);
     }
 
     /// Gives up everything not committed, for ever: how much was committed, or `None` if that was done before.
