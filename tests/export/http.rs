@@ -422,6 +422,9 @@ fn an_answer_under_way_is_finished_in_a_shutdown_and_cut_at_its_deadline() {
             ending.join().unwrap().unwrap();
             gate.open();
         });
+        // What nobody waits for any longer is not rendered.
+        until("its place is free", || server.stats().held_renderings == 0);
+        assert_eq!(server.stats().renderings, u64::from(finished));
     }
 }
 
