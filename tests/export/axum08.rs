@@ -6,6 +6,9 @@ use crate::client::Client;
 use crate::client::get;
 use crate::client::request;
 use crate::http::own;
+#[cfg(feature = "derive")]
+use crate::prometheus::readme_program;
+use crate::prometheus::whole_page;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -21,12 +24,8 @@ use mvx_metrics::LabelSet;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Source;
 use mvx_metrics::SourceWriter;
-use mvx_metrics::Unit;
 use mvx_metrics::bridge::axum08;
-use mvx_metrics::export::prometheus::Encoder;
-use mvx_metrics::export::prometheus::Format;
 use mvx_metrics::limits;
-use mvx_metrics::prelude::MetricEvent;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -156,13 +155,6 @@ fn a_scrape_that_waits_holds_up_no_other_request() {
     assert!(asked.load(Ordering::Relaxed) < 8, "they have shared");
 }
 
-/// What the runtime says of itself and all that it measures.
-fn page(runtime: &MetricsRuntime) -> String {
-    let mut text = String::new();
-    let _ = Encoder::new(Format::OpenMetrics).encode(&runtime.collect(), &mut text);
-    text
-}
-
 #[test]
 fn what_each_router_has_done_is_among_the_runtimes_own_metrics_until_it_is_dropped() {
     let runtime = running("routers");
@@ -184,10 +176,10 @@ fn what_each_router_has_done_is_among_the_runtimes_own_metrics_until_it_is_dropp
     }
     drop(client);
     until("every page is read", || {
-        let text = page(&runtime);
+        let text = whole_page(&runtime);
         ["router", "admin"].iter().all(|name| own(&text, "mvx_http_held_renderings", name, "") == Some(0.0))
     });
-    let text = page(&runtime);
+    let text = whole_page(&runtime);
     for (name, reason, at_router, at_admin) in [
         ("mvx_http_requests_total", "", 4.0, 1.0),
         ("mvx_http_refused_total", "refused", 1.0, 0.0),
@@ -213,16 +205,16 @@ fn what_each_router_has_done_is_among_the_runtimes_own_metrics_until_it_is_dropp
 
     runtime.shutdown(PATIENCE).unwrap();
     assert_eq!(get(service.address, "/livez", &[]).status, 503);
-    assert_eq!(own(&page(&runtime), "mvx_http_refused_total", "router", "unavailable"), Some(1.0));
+    assert_eq!(own(&whole_page(&runtime), "mvx_http_refused_total", "router", "unavailable"), Some(1.0));
     drop(service);
-    until("the routers are gone", || !page(&runtime).contains("mvx_http"));
+    until("the routers are gone", || !whole_page(&runtime).contains("mvx_http"));
 }
 
 #[test]
 fn routers_of_one_name_are_told_apart_and_leave_nothing_behind() {
     let runtime = running("names");
     let names = |runtime: &MetricsRuntime| {
-        let text = page(runtime);
+        let text = whole_page(runtime);
         let requests = text.lines().filter(|line| line.starts_with("mvx_http_requests_total"));
         let listener = |line: &str| line.split('"').nth(1).unwrap().to_owned();
         requests.map(listener).collect::<Vec<_>>()
@@ -279,20 +271,11 @@ fn a_router_shows_what_its_builder_says() {
     assert_eq!(get(service.address, "/metrics", &accepts).header("content-encoding"), Some("gzip"));
     let other = get(service.address, "/metrics", &[]);
     assert!(other.text().contains("events_total{recorder=\"one\"} 1") && other.text().contains("\nmvx_"));
-    assert_eq!(own(&page(&runtime), "mvx_http_late_sources_total", "plain", ""), Some(1.0));
+    assert_eq!(own(&whole_page(&runtime), "mvx_http_late_sources_total", "plain", ""), Some(1.0));
     gate.open();
 }
 
-#[derive(MetricEvent)]
-enum StorageEvent {
-    Saved {
-        #[label]
-        ok: bool,
-        #[value(unit = "By")]
-        bytes: u64,
-    },
-}
-
+#[cfg(feature = "derive")]
 #[test]
 fn the_text_in_the_readme_is_what_its_programs_show() {
     let readme = include_str!("../../README.md");
@@ -303,16 +286,7 @@ fn the_text_in_the_readme_is_what_its_programs_show() {
     assert!(snippet.contains(".merge(axum08::router(runtime.reader()))"), "{snippet}");
 
     let runtime = running("docs");
-    let metrics = runtime
-        .recorder::<StorageEvent>("document_storage")
-        .derived_metrics()
-        .counter("document.bytes", |c| {
-            c.unit(Unit::Bytes).value(|StorageEvent::Saved { bytes, .. }| Some(*bytes))
-        })
-        .create()
-        .unwrap();
-    metrics.register_event(StorageEvent::Saved { ok: true, bytes: 5 });
-    metrics.flush_blocking(PATIENCE).unwrap();
+    readme_program(&runtime);
     let service = serve(Router::new().merge(axum08::router(runtime.reader())));
     let page = get(service.address, "/metrics", &[]);
     for line in text.lines() {

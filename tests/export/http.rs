@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::client::get;
 use crate::client::request;
 use crate::parser::parse;
+use crate::prometheus::whole_page;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -21,8 +22,6 @@ use mvx_metrics::ErrorKind;
 use mvx_metrics::Fold;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
-use mvx_metrics::export::prometheus::Encoder;
-use mvx_metrics::export::prometheus::Format;
 use mvx_metrics::http::HttpServer;
 use mvx_metrics::http::HttpServerBuilder;
 use std::net::SocketAddr;
@@ -423,6 +422,9 @@ fn an_answer_under_way_is_finished_in_a_shutdown_and_cut_at_its_deadline() {
             ending.join().unwrap().unwrap();
             gate.open();
         });
+        // What nobody waits for any longer is not rendered.
+        until("its place is free", || server.stats().held_renderings == 0);
+        assert_eq!(server.stats().renderings, u64::from(finished));
     }
 }
 
@@ -533,11 +535,7 @@ fn what_each_server_has_done_is_among_the_runtimes_own_metrics_until_it_ends() {
     get(address, "/metrics", &[]);
     get(address, "/nowhere", &[]);
     get(other, "/metrics", &[]); // without the token
-    let page = || {
-        let mut text = String::new();
-        let _ = Encoder::new(Format::OpenMetrics).encode(&runtime.collect(), &mut text);
-        text
-    };
+    let page = || whole_page(&runtime);
     until("everybody has left", || own(&page(), "mvx_http_open", address, "") == Some(0.0));
     let text = page();
     for (name, reason, at_first, at_second) in [
