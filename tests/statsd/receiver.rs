@@ -3,12 +3,12 @@
 use mvx_metrics::RuntimeSnapshot;
 use mvx_metrics::export::ExportError;
 use mvx_metrics::export::Exporter;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// One line.
@@ -64,7 +64,7 @@ pub struct Receiver {
     pub path: PathBuf,
     socket: UnixDatagram,
     /// For one datagram, kept from one to the next.
-    buffer: RefCell<Vec<u8>>,
+    buffer: Mutex<Vec<u8>>,
     _directory: tempfile::TempDir,
 }
 
@@ -72,7 +72,7 @@ impl Receiver {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("statsd.sock");
-        Self { socket: bound(&path), path, buffer: RefCell::new(vec![0; 70_000]), _directory: directory }
+        Self { socket: bound(&path), path, buffer: Mutex::new(vec![0; 70_000]), _directory: directory }
     }
 
     /// Takes nothing more, and comes back in the same place; what had come until then.
@@ -86,7 +86,7 @@ impl Receiver {
 
     /// What has come, datagram by datagram.
     pub fn datagrams(&self) -> Vec<String> {
-        let mut buffer = self.buffer.borrow_mut();
+        let mut buffer = self.buffer.lock().unwrap();
         let mut all = Vec::new();
         loop {
             match self.socket.recv(&mut buffer) {
