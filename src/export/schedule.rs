@@ -167,6 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn a_thousand_programs_that_begin_at_once_are_spread_over_their_interval_and_so_are_those_that_failed() {
+        let now = Instant::now();
+        let schedule = Schedule::every(10 * SECOND).retry_pause(10 * SECOND);
+        let fullest = |times: Vec<Duration>| {
+            let mut bins = [0; 100];
+            times.iter().for_each(|time| bins[(time.as_millis() / 100) as usize] += 1);
+            bins.into_iter().max()
+        };
+        let firsts = (0..1_000).filter_map(|_| Some(schedule.first_time(now)? - now));
+        // Three times the mean, which chance alone does in no lifetime.
+        assert!(fullest(firsts.collect()) <= Some(30));
+        assert!(fullest((0..1_000).map(|_| schedule.pause_after(1, None)).collect()) <= Some(30));
+    }
+
+    #[test]
     fn pauses_are_random_parts_that_double_up_to_a_bound_and_are_not_shorter_than_asked() {
         let schedule = Schedule::every(SECOND).retry_pause(Duration::from_millis(100));
         let longest = |failures| (0..200).map(|_| schedule.pause_after(failures, None)).max();

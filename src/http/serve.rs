@@ -40,9 +40,10 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Oper
     })
     .await;
     let Door { listener, mut tasks, .. } = door;
+    // First, so that who takes the port finds its name free as well.
+    let closed = shared.table.lock().end();
     // The port is free from here on.
     drop(listener);
-    let closed = shared.table.lock().end();
     closed.iter().for_each(|task| task.abort());
     let until = shared.grace.lock().unwrap_or_else(|| Instant::now() + limits::SERVER_GRACE);
     let finished = async { while tasks.join_next().await.is_some() {} };

@@ -15,6 +15,7 @@ use crate::model::limits;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
+use crate::runtime::collection::servers::Connections;
 use crate::runtime::collection::servers::Served;
 use crate::runtime::collection::servers::Serves;
 use crate::runtime::reader::RuntimeReader;
@@ -91,7 +92,6 @@ pub(super) struct Settings {
 
 /// What the handle, the loop and the connections share.
 pub(super) struct Shared {
-    address: SocketAddr,
     pub(super) pages: Pages,
     pub(super) access: Access,
     #[cfg(feature = "rustls")]
@@ -117,7 +117,6 @@ impl HttpServer {
         let listener = listen(settings.address);
         let pages = Pages::new(reader.clone(), settings.look, settings.patience, settings.compressed);
         let shared = Arc::new(Shared {
-            address: listener.as_ref().map_or(settings.address, |(_, address)| *address),
             pages,
             access: settings.access,
             #[cfg(feature = "rustls")]
@@ -130,7 +129,7 @@ impl HttpServer {
         match listener {
             Ok((listener, address)) => {
                 let (stop, ended) = spawn(&shared, listener)?;
-                reader.show(&shared);
+                reader.show(&address.to_string(), &shared);
                 Ok(Self {
                     shared,
                     address: Some(address),
@@ -234,24 +233,23 @@ impl Serves for Shared {
             return None;
         }
         let stats = self.stats();
-        // In the order of their names there.
-        let refused = stats.refused.saturating_sub(stats.unauthorized);
-        Some(Served {
-            listener: self.address.to_string(),
-            since: 0,
-            connections: stats.connections,
+        let connections = Connections {
+            accepted: stats.connections,
             open: stats.open,
             accept_errors: stats.accept_errors,
+            unauthorized: stats.unauthorized,
+            malformed: stats.malformed,
+            cut_half_sent: stats.cut_half_sent,
+            cut_slow: stats.cut_slow,
+            cut_for_room: stats.cut_for_room,
+            cut_idle: stats.cut_idle,
+        };
+        Some(Served {
+            connections: Some(connections),
             requests: stats.requests,
-            refused: [stats.unauthorized, refused, stats.unavailable, stats.malformed],
-            cut: [stats.cut_half_sent, stats.cut_slow, stats.cut_for_room, stats.cut_idle],
-            scrapes: stats.scrapes,
-            renderings: stats.renderings,
-            rendering_time: stats.rendering_time,
-            longest_rendering: stats.longest_rendering,
-            held_renderings: stats.held_renderings,
-            held_bytes: stats.held_bytes,
-            late_sources: stats.late_sources,
+            refused: stats.refused.saturating_sub(stats.unauthorized),
+            unavailable: stats.unavailable,
+            ..self.pages.served()
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What a server has done. Counts are since its start.
 ///
-/// While it serves, the runtime shows the same to every exporter, by the label `listener`, which is the address:
+/// While it serves, the runtime shows the same to every exporter, by the label `listener`, which is the address, as it does with what came through a router for axum:
 ///
 /// | metric | what |
 /// |---|---|

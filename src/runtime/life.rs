@@ -48,17 +48,18 @@ impl Life {
         }
     }
 
-    /// Over when a shutdown has begun.
+    /// Over when a shutdown has begun; and what is for the caller to drop, unlocked, since it ends what has somebody's waker: those whom nobody
+    /// will ask any more.
     #[cfg(feature = "http")]
-    pub(crate) fn shutdown_begun(&mut self) -> Operation {
+    pub(crate) fn shutdown_begun(&mut self) -> (Operation, Vec<Completer>) {
         if self.shutdown.is_some() {
-            return Operation::done(Ok(()));
+            return (Operation::done(Ok(())), Vec::new());
         }
-        // Whoever has gone meanwhile is not told.
-        self.watchers.retain(Completer::is_awaited);
+        let (kept, gone) = std::mem::take(&mut self.watchers).into_iter().partition(Completer::is_awaited);
+        self.watchers = kept;
         let (operation, begun) = Operation::new(None);
         self.watchers.push(begun);
-        operation
+        (operation, gone)
     }
 
     /// Those to be told that a shutdown has begun: by the caller, unlocked, since it wakes them.

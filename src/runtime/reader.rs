@@ -5,6 +5,8 @@ use crate::queue::drop_quietly;
 use crate::runtime::Inner;
 use crate::runtime::RuntimeState;
 use crate::runtime::collection::RuntimeSnapshot;
+#[cfg(any(feature = "http", feature = "axum08"))]
+use crate::runtime::collection::servers;
 use crate::runtime::collection::source;
 use crate::runtime::liveness;
 use crate::runtime::liveness::Liveness;
@@ -93,6 +95,12 @@ impl RuntimeReader {
         let inner = Borrowed(self.inner.upgrade());
         inner.0.as_deref().map(read)
     }
+
+    /// Shows what a server says of itself among what the runtime says, until it ends. By this name, unless another one has it.
+    #[cfg(any(feature = "http", feature = "axum08"))]
+    pub(crate) fn show(&self, listener: &str, server: &Arc<impl servers::Serves + 'static>) {
+        self.with(|inner| servers::enter(inner, listener, server));
+    }
 }
 
 /// What a server needs besides, which ends with its runtime.
@@ -101,15 +109,13 @@ mod serving {
     use super::RuntimeReader;
     use crate::model::incident::IncidentKind;
     use crate::recorder::operation::Operation;
-    use crate::runtime::collection::servers;
-    use crate::runtime::collection::servers::Serves;
     use crate::runtime::report::ShutdownReport;
-    use std::sync::Arc;
 
     impl RuntimeReader {
         /// Over when a shutdown has begun; `None` when the runtime is gone.
         pub(crate) fn shutdown_begun(&self) -> Option<Operation> {
-            self.with(|inner| inner.life.lock().shutdown_begun())
+            let (begun, _gone) = self.with(|inner| inner.life.lock().shutdown_begun())?;
+            Some(begun)
         }
 
         /// The shutdown, once it has begun.
@@ -119,11 +125,6 @@ mod serving {
 
         pub(crate) fn is_forked(&self) -> bool {
             self.with(|inner| inner.control.hub.is_forked()).unwrap_or(false)
-        }
-
-        /// Shows what a server says of itself among what the runtime says, until it ends.
-        pub(crate) fn show(&self, server: &Arc<impl Serves + 'static>) {
-            self.with(|inner| servers::enter(inner, server));
         }
 
         /// Tells the runtime's error handlers.

@@ -5,6 +5,10 @@
 use crate::client::Client;
 use crate::client::get;
 use crate::client::request;
+use crate::http::own;
+#[cfg(feature = "derive")]
+use crate::prometheus::readme_program;
+use crate::prometheus::whole_page;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -13,14 +17,15 @@ use crate::support::until;
 use axum::Router;
 use axum::extract::State;
 use mvx_metrics::Descriptor;
+use mvx_metrics::ErrorKind;
+use mvx_metrics::Fold;
 use mvx_metrics::Kind;
 use mvx_metrics::LabelSet;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Source;
 use mvx_metrics::SourceWriter;
-use mvx_metrics::Unit;
 use mvx_metrics::bridge::axum08;
-use mvx_metrics::prelude::MetricEvent;
+use mvx_metrics::limits;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -150,16 +155,127 @@ fn a_scrape_that_waits_holds_up_no_other_request() {
     assert!(asked.load(Ordering::Relaxed) < 8, "they have shared");
 }
 
-#[derive(MetricEvent)]
-enum StorageEvent {
-    Saved {
-        #[label]
-        ok: bool,
-        #[value(unit = "By")]
-        bytes: u64,
-    },
+#[test]
+fn what_each_router_has_done_is_among_the_runtimes_own_metrics_until_it_is_dropped() {
+    let runtime = running("routers");
+    counted(&runtime);
+    let app = Router::new()
+        .merge(axum08::router(runtime.reader()))
+        .nest("/admin", axum08::builder(runtime.reader()).listener(" admin ").build().unwrap());
+    let service = serve(app);
+    let mut client = Client::connect(service.address);
+    for (method, path, status) in [
+        ("GET", "/metrics", 200),
+        ("HEAD", "/snapshot", 200),
+        ("GET", "/livez", 200),
+        ("POST", "/metrics", 405),
+        ("GET", "/nothing", 404), // the service's own
+        ("GET", "/admin/metrics", 200),
+    ] {
+        assert_eq!(client.ask(&request(method, path, &[])).status, status, "{method} {path}");
+    }
+    drop(client);
+    until("every page is read", || {
+        let text = whole_page(&runtime);
+        ["router", "admin"].iter().all(|name| own(&text, "mvx_http_held_renderings", name, "") == Some(0.0))
+    });
+    let text = whole_page(&runtime);
+    for (name, reason, at_router, at_admin) in [
+        ("mvx_http_requests_total", "", 4.0, 1.0),
+        ("mvx_http_refused_total", "refused", 1.0, 0.0),
+        ("mvx_http_refused_total", "unavailable", 0.0, 0.0),
+        ("mvx_http_scrapes_total", "", 2.0, 1.0),
+        ("mvx_http_renderings_total", "", 2.0, 1.0),
+        ("mvx_http_held_renderings", "", 0.0, 0.0),
+        ("mvx_http_held_bytes", "", 0.0, 0.0),
+        ("mvx_http_late_sources_total", "", 0.0, 0.0),
+    ] {
+        assert_eq!(own(&text, name, "router", reason), Some(at_router), "{name} {reason}: {text}");
+        assert_eq!(own(&text, name, "admin", reason), Some(at_admin), "{name} {reason}: {text}");
+    }
+    for name in ["mvx_http_rendering_time_seconds_total", "mvx_http_longest_rendering_seconds"] {
+        assert!(own(&text, name, "admin", "").is_some_and(|seconds| seconds > 0.0), "{name}: {text}");
+    }
+    assert!(own(&text, "mvx_http_requests_created", "admin", "").is_some_and(|at| at > 0.0), "{text}");
+    // What the service alone knows is not told, as no number that stands still.
+    for unknown in ["_connections", "_open", "_accept_errors", "_cut", "unauthorized", "malformed"] {
+        assert!(!text.contains(&format!("mvx_http{unknown}")), "{unknown}: {text}");
+        assert!(!text.contains(&format!("reason=\"{unknown}\"")), "{unknown}: {text}");
+    }
+
+    runtime.shutdown(PATIENCE).unwrap();
+    assert_eq!(get(service.address, "/livez", &[]).status, 503);
+    assert_eq!(own(&whole_page(&runtime), "mvx_http_refused_total", "router", "unavailable"), Some(1.0));
+    drop(service);
+    until("the routers are gone", || !whole_page(&runtime).contains("mvx_http"));
 }
 
+#[test]
+fn routers_of_one_name_are_told_apart_and_leave_nothing_behind() {
+    let runtime = running("names");
+    let names = |runtime: &MetricsRuntime| {
+        let text = whole_page(runtime);
+        let requests = text.lines().filter(|line| line.starts_with("mvx_http_requests_total"));
+        let listener = |line: &str| line.split('"').nth(1).unwrap().to_owned();
+        requests.map(listener).collect::<Vec<_>>()
+    };
+    let router = || axum08::router::<()>(runtime.reader());
+    let (first, second, third) = (router(), router(), router());
+    assert_eq!(names(&runtime), ["router", "router-2", "router-3"]);
+    // A clone is the same one.
+    let clone = second.clone();
+    drop(second);
+    assert_eq!(names(&runtime), ["router", "router-2", "router-3"]);
+    drop(clone);
+    assert_eq!(names(&runtime), ["router", "router-3"]);
+    let again = router();
+    assert_eq!(names(&runtime), ["router", "router-3", "router-2"], "in the order in which they came");
+    drop((first, third, again));
+    assert_eq!(names(&runtime), Vec::<String>::new());
+
+    // A thousand that come and go are none.
+    for _ in 0..1_000 {
+        drop(router());
+    }
+    let last = router();
+    assert_eq!(names(&runtime), ["router"]);
+    drop(last);
+
+    let long = "x".repeat(limits::MAX_ID_BYTES + 1);
+    for name in ["", " \t", "two\nlines", &long] {
+        let error = axum08::builder(runtime.reader()).listener(name).build::<()>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidId, "{name:?}");
+    }
+    assert_eq!(names(&runtime), Vec::<String>::new());
+}
+
+#[test]
+fn a_router_shows_what_its_builder_says() {
+    let runtime = running("settings");
+    counted(&runtime);
+    let gate = Gate::default();
+    let gauge = Descriptor::builder("asked", Kind::Gauge).build().unwrap();
+    let source = Asked(gauge, gate.clone(), Arc::default());
+    runtime.add_source("asked", Duration::ZERO, source).unwrap();
+    let builder = axum08::builder(runtime.reader()).source_patience(Duration::ZERO);
+    let plain = builder.clone().fold(Fold::Group).vitals(false).compression(false);
+    let app = Router::new()
+        .nest("/plain", plain.listener("plain").build().unwrap())
+        .merge(builder.build().unwrap());
+    let service = serve(app);
+    let accepts = ["Accept-Encoding: gzip"];
+    let answer = get(service.address, "/plain/metrics", &accepts);
+    assert_eq!(answer.header("content-encoding"), None);
+    assert!(answer.text().contains("\nevents_total 1\n"), "{}", answer.text());
+    assert!(!answer.text().contains("mvx_"), "{}", answer.text());
+    assert_eq!(get(service.address, "/metrics", &accepts).header("content-encoding"), Some("gzip"));
+    let other = get(service.address, "/metrics", &[]);
+    assert!(other.text().contains("events_total{recorder=\"one\"} 1") && other.text().contains("\nmvx_"));
+    assert_eq!(own(&whole_page(&runtime), "mvx_http_late_sources_total", "plain", ""), Some(1.0));
+    gate.open();
+}
+
+#[cfg(feature = "derive")]
 #[test]
 fn the_text_in_the_readme_is_what_its_programs_show() {
     let readme = include_str!("../../README.md");
@@ -170,16 +286,7 @@ fn the_text_in_the_readme_is_what_its_programs_show() {
     assert!(snippet.contains(".merge(axum08::router(runtime.reader()))"), "{snippet}");
 
     let runtime = running("docs");
-    let metrics = runtime
-        .recorder::<StorageEvent>("document_storage")
-        .derived_metrics()
-        .counter("document.bytes", |c| {
-            c.unit(Unit::Bytes).value(|StorageEvent::Saved { bytes, .. }| Some(*bytes))
-        })
-        .create()
-        .unwrap();
-    metrics.register_event(StorageEvent::Saved { ok: true, bytes: 5 });
-    metrics.flush_blocking(PATIENCE).unwrap();
+    readme_program(&runtime);
     let service = serve(Router::new().merge(axum08::router(runtime.reader())));
     let page = get(service.address, "/metrics", &[]);
     for line in text.lines() {

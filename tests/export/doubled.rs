@@ -8,13 +8,17 @@ use crate::support::running;
 use mvx_metrics::Descriptor;
 use mvx_metrics::ErrorKind;
 use mvx_metrics::ExactSum;
+use mvx_metrics::Exemplar;
 use mvx_metrics::Fold;
+use mvx_metrics::GaugeFold;
 use mvx_metrics::Kind;
 use mvx_metrics::LabelSet;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Source;
 use mvx_metrics::SourceWriter;
+use mvx_metrics::Timestamp;
 use mvx_metrics::Unit;
+use mvx_metrics::ValueRef;
 use mvx_metrics::View;
 use mvx_metrics::export::console;
 use mvx_metrics::export::json;
@@ -112,6 +116,20 @@ fn every_format_shows_a_series_once_and_who_came_first() {
 }
 
 #[test]
+fn of_many_doubled_series_all_are_counted_and_some_are_named() {
+    let runtime = running("many");
+    let stated = ["a", "b", "c", "d", "e", "f", "g"].map(|label| (label, 1));
+    add(&runtime, "first", &stated);
+    add(&runtime, "second", &stated);
+    runtime.refresh_sources();
+    let snapshot = runtime.collect();
+    let report = snapshot.doubled(Fold::Group);
+    let named: Vec<_> = report[0].examples.iter().map(ToString::to_string).collect();
+    assert_eq!((report[0].series, snapshot.families(Fold::Group)[0].doubled()), (7, 7));
+    assert_eq!(named, ["a", "b", "c", "d", "e"].map(|label| format!("{{k=\"{label}\"}}")));
+}
+
+#[test]
 fn series_that_a_view_makes_equal_are_added_up() {
     let runtime = running("viewed");
     counted(&runtime, "one");
@@ -124,6 +142,97 @@ fn series_that_a_view_makes_equal_are_added_up() {
     let _ = Encoder::new(Format::Text).vitals(false).encode(&snapshot, &mut page);
     assert_eq!(page, "# TYPE hits_total counter\nhits_total 321\n");
     assert!(snapshot.doubled(Fold::Group).is_empty());
+}
+
+/// A source that states of these metrics what it is told to.
+struct Told<F>(Vec<Arc<Descriptor>>, F);
+
+impl<F: Fn(&[Arc<Descriptor>], &mut SourceWriter<'_>) + Send + 'static> Source for Told<F> {
+    fn descriptors(&self) -> Vec<Arc<Descriptor>> {
+        self.0.clone()
+    }
+
+    fn collect(&mut self, writer: &mut SourceWriter<'_>) {
+        (self.1)(&self.0, writer);
+    }
+}
+
+#[test]
+fn what_a_view_makes_equal_is_added_up_to_the_last_bucket_exemplar_and_start() {
+    let shapes = || {
+        let of = |name, kind| Descriptor::builder(name, kind).label("k");
+        [
+            of("took", Kind::Histogram).bounds(&[1.0, 2.0]),
+            of("oldest", Kind::Gauge).gauge_fold(GaugeFold::Max),
+            of("mean", Kind::Average),
+            of("level", Kind::UpDown),
+            of("hits", Kind::Counter),
+        ]
+        .map(|builder| builder.build().unwrap())
+        .to_vec()
+    };
+    let exact = |value: f64| {
+        let mut sum = ExactSum::default();
+        assert!(sum.add(value));
+        sum
+    };
+    let at = |seconds: u64| Timestamp::from_unix_nanos(seconds * 1_000_000_000);
+    let marked = move |value: f64, seconds| {
+        Exemplar::new(LabelSet::new([("trace_id", "4b")]).unwrap(), value, at(seconds)).unwrap()
+    };
+    let runtime = running("alike");
+    for (source, label, started, buckets, sum, extremes, number, marks) in [
+        ("first", "a", 20, [1, 2, 0], 3.5, (0.5, 1.5), 7, vec![(1.5, 100)]),
+        ("second", "b", 10, [0, 1, 4], 20.25, (1.25, 9.0), 5, vec![(1.25, 50), (9.0, 60)]),
+        ("third", "c", 30, [0, 0, 1], 2.5, (2.5, 2.5), 6, vec![(2.5, 40)]),
+    ] {
+        let states = move |shapes: &[Arc<Descriptor>], writer: &mut SourceWriter<'_>| {
+            let labels = LabelSet::new([("k", label)]).unwrap();
+            for shape in shapes {
+                let mut family = writer.family(shape).unwrap();
+                family.started(at(started));
+                match shape.kind() {
+                    Kind::Histogram => {
+                        family.histogram(&labels, &buckets, &exact(sum), Some(extremes));
+                        for (value, seconds) in &marks {
+                            family.exemplar(&labels, marked(*value, *seconds));
+                        }
+                    }
+                    Kind::Gauge => family.gauge(&labels, number as f64),
+                    Kind::Average => family.average(&labels, &exact(sum), number),
+                    Kind::UpDown => family.up_down(&labels, 5 - number as i64),
+                    _ => family.counter(&labels, number),
+                }
+            }
+        };
+        runtime.add_source(source, Duration::ZERO, Told(shapes(), states)).unwrap();
+    }
+    assert_eq!(runtime.refresh_sources(), 3);
+    for fold in [Fold::Group, Fold::Recorder] {
+        let view = View::builder().drop_label("*", "k").fold(fold).build().unwrap();
+        let snapshot = runtime.collect().with_view(&view);
+        let families = snapshot.families(fold);
+        assert_eq!(families.len(), 5);
+        for family in &families {
+            assert_eq!((family.parts().len(), family.len(), family.doubled()), (1, 1, 0), "{family:?}");
+            let series = family.parts()[0].family().series().next().unwrap();
+            assert_eq!((series.started(), series.labels().iter().count()), (at(10), 0), "{family:?}");
+            match (family.descriptor().name().as_str(), series.value()) {
+                ("took", value) => {
+                    let took = value.histogram().unwrap();
+                    assert_eq!(took.buckets().collect::<Vec<_>>(), [1, 3, 5]);
+                    assert_eq!((took.sum(), took.min(), took.max()), (26.25, Some(0.5), Some(9.0)));
+                    let exemplars: Vec<_> = series.exemplars().cloned().collect();
+                    assert_eq!(exemplars, [marked(1.5, 100), marked(9.0, 60)]);
+                }
+                ("oldest", value) => assert_eq!(value, ValueRef::Gauge(7.0)),
+                ("mean", ValueRef::Average { sum, count, .. }) => assert_eq!((sum, count), (26.25, 18)),
+                ("level", value) => assert_eq!(value, ValueRef::UpDown(-3)),
+                ("hits", value) => assert_eq!(value, ValueRef::Counter(18)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::client::get;
 use crate::client::request;
 use crate::parser::parse;
+use crate::prometheus::whole_page;
 use crate::support::Gate;
 use crate::support::Number;
 use crate::support::PATIENCE;
@@ -21,8 +22,6 @@ use mvx_metrics::ErrorKind;
 use mvx_metrics::Fold;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::Recorder;
-use mvx_metrics::export::prometheus::Encoder;
-use mvx_metrics::export::prometheus::Format;
 use mvx_metrics::http::HttpServer;
 use mvx_metrics::http::HttpServerBuilder;
 use std::net::SocketAddr;
@@ -423,6 +422,9 @@ fn an_answer_under_way_is_finished_in_a_shutdown_and_cut_at_its_deadline() {
             ending.join().unwrap().unwrap();
             gate.open();
         });
+        // What nobody waits for any longer is not rendered.
+        until("its place is free", || server.stats().held_renderings == 0);
+        assert_eq!(server.stats().renderings, u64::from(finished));
     }
 }
 
@@ -513,7 +515,7 @@ fn a_shutdown_from_the_worker_says_that_it_would_wait_for_itself() {
 }
 
 /// The value of a sample of the runtime's own, by its listener and its reason.
-fn own(page: &str, name: &str, listener: SocketAddr, reason: &str) -> Option<f64> {
+pub(crate) fn own(page: &str, name: &str, listener: impl ToString, reason: &str) -> Option<f64> {
     let parsed = parse(page).unwrap();
     let listener = listener.to_string();
     let is_it = |sample: &&crate::parser::Sample| {
@@ -533,11 +535,7 @@ fn what_each_server_has_done_is_among_the_runtimes_own_metrics_until_it_ends() {
     get(address, "/metrics", &[]);
     get(address, "/nowhere", &[]);
     get(other, "/metrics", &[]); // without the token
-    let page = || {
-        let mut text = String::new();
-        let _ = Encoder::new(Format::OpenMetrics).encode(&runtime.collect(), &mut text);
-        text
-    };
+    let page = || whole_page(&runtime);
     until("everybody has left", || own(&page(), "mvx_http_open", address, "") == Some(0.0));
     let text = page();
     for (name, reason, at_first, at_second) in [
@@ -569,8 +567,12 @@ fn what_each_server_has_done_is_among_the_runtimes_own_metrics_until_it_ends() {
     let text = page();
     assert_eq!(own(&text, "mvx_http_requests_total", other, ""), None, "{text}");
     assert_eq!(own(&text, "mvx_http_requests_total", address, ""), Some(2.0), "{text}");
-    drop(first);
-    until("the first has ended", || !page().contains("mvx_http"));
+    // Its name is free as soon as its port is, although the handle of the one before is still there.
+    let again = HttpServer::builder(runtime.reader()).bind(other).start().unwrap();
+    get(other, "/metrics", &[]);
+    assert_eq!(own(&page(), "mvx_http_requests_total", other, ""), Some(1.0));
+    drop((first, again));
+    until("both have ended", || !page().contains("mvx_http"));
 }
 
 #[test]
@@ -588,4 +590,36 @@ fn the_series_of_a_removed_recorder_are_not_in_the_next_scrape_and_its_counts_st
     assert_eq!(value(&single, "events_total{recorder=\"stays\"}"), Some(1), "{single}");
     assert!(!single.contains("goes"), "{single}");
     assert_eq!(value(&page(folded), "events_total "), Some(2));
+}
+
+#[test]
+fn no_request_leads_the_server_anywhere() {
+    let runtime = running("nowhere");
+    counted(&runtime, "one");
+    let (_server, address) = serving(&runtime);
+    let elsewhere = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let there = elsewhere.local_addr().unwrap();
+    let headers = [
+        format!("Host: {there}"),
+        format!("Forwarded: host={there};proto=http"),
+        format!("X-Forwarded-Host: {there}"),
+        format!("Referer: http://{there}/"),
+        format!("Location: http://{there}/"),
+    ];
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    for (line, status) in [
+        (format!("GET http://{there}/metrics HTTP/1.1"), 200),
+        (format!("GET /metrics?target=http://{there}/&url={there} HTTP/1.1"), 200),
+        (format!("GET /probe?target={there} HTTP/1.1"), 404),
+        (format!("GET //{there}/metrics HTTP/1.1"), 404),
+        (format!("CONNECT {there} HTTP/1.1"), 404),
+        (format!("GET /metrics HTTP/1.1\r\nX-Prometheus-Target: {there}"), 200),
+    ] {
+        let answer = Client::connect(address).ask(&format!("{line}\r\n{headers}\r\n"));
+        assert_eq!((answer.status, answer.header("location")), (status, None), "{line}");
+        assert_eq!(answer.text().contains("events_total{recorder=\"one\"} 1\n"), status == 200, "{line}");
+    }
+    // Whoever had been asked would have been asked before it was answered.
+    assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }

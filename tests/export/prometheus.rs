@@ -55,6 +55,13 @@ fn storage(runtime: &MetricsRuntime, id: &str) -> Recorder<Save> {
         .unwrap()
 }
 
+/// Everything that the runtime measures, and what it says of itself.
+pub(crate) fn whole_page(runtime: &MetricsRuntime) -> String {
+    let mut text = String::new();
+    let _ = Encoder::new(Format::OpenMetrics).encode(&runtime.collect(), &mut text);
+    text
+}
+
 fn encode(runtime: &MetricsRuntime, format: Format) -> (String, Encoded) {
     let mut text = String::new();
     let encoded = Encoder::new(format).vitals(false).encode(&runtime.collect(), &mut text);
@@ -245,10 +252,9 @@ enum StorageEvent {
     },
 }
 
+/// README's program, up to what it has measured.
 #[cfg(feature = "derive")]
-#[test]
-fn the_readme_shows_what_its_program_gives() {
-    let runtime = running("docs");
+pub(crate) fn readme_program(runtime: &MetricsRuntime) {
     let recorder = runtime
         .recorder::<StorageEvent>("document_storage")
         .derived_metrics()
@@ -263,6 +269,13 @@ fn the_readme_shows_what_its_program_gives() {
         elapsed: std::time::Duration::from_millis(3),
     });
     recorder.flush_blocking(PATIENCE).unwrap();
+}
+
+#[cfg(feature = "derive")]
+#[test]
+fn the_readme_shows_what_its_program_gives() {
+    let runtime = running("docs");
+    readme_program(&runtime);
     let (text, _) = encode(&runtime, Format::Text);
     let readme = include_str!("../../README.md");
     let shown = readme.split_once("```text\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
@@ -324,6 +337,70 @@ proptest! {
             }
             let family = if format == Format::Text { "saves_total" } else { "saves" };
             prop_assert_eq!(exposition.help(family).unwrap_or_default(), help.as_str());
+        }
+    }
+}
+
+/// Numbers of every kind, those at which floats and integers end more often than others.
+fn odd_number() -> impl Strategy<Value = f64> {
+    let ends =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 5e-324, f64::MAX, f64::MIN, f64::MIN_POSITIVE];
+    prop_oneof![any::<f64>(), -1e9..1e9, prop::sample::select(ends.to_vec())]
+}
+
+fn odd_count() -> impl Strategy<Value = u64> {
+    prop_oneof![0..9_u64, any::<u64>(), u64::MAX - 3..=u64::MAX, (1_u64 << 53)..(1 << 53) + 9]
+}
+
+proptest! {
+    // With the events of each, R30's hundred thousand numbers.
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_number_is_written_as_it_is_or_refused_and_counted(
+        events in prop::collection::vec((odd_number(), odd_count()), 1..250),
+    ) {
+        let runtime = running("numbers");
+        let recorder = runtime
+            .recorder::<Save>("one")
+            .counter("written", |c| c.value(|e| Some(e.bytes)))
+            .gauge("last", |g| g.value(|e| Some(e.seconds)))
+            .histogram("took", |h| h.bounds(&[0.5, 1.0]).value(|e| Some(e.seconds)))
+            .create()
+            .unwrap();
+        record(&recorder, &events.iter().map(|(seconds, bytes)| save("", *bytes, *seconds)).collect::<Vec<_>>());
+        let (mut written, mut saturated) = (0_u64, 0);
+        for (_, bytes) in &events {
+            let sum = written.checked_add(*bytes);
+            saturated += u64::from(sum.is_none());
+            written = sum.unwrap_or(u64::MAX);
+        }
+        let finite: Vec<f64> = events.iter().map(|(seconds, _)| *seconds).filter(|seconds| seconds.is_finite()).collect();
+        let snapshot = recorder.snapshot();
+        prop_assert_eq!(snapshot.metric("written").unwrap().family().saturated(), saturated);
+        for name in ["last", "took"] {
+            let tally = snapshot.metric(name).unwrap().tally();
+            prop_assert_eq!(tally.accepted + tally.refused, events.len() as u64);
+            prop_assert!(tally.refused >= (events.len() - finite.len()) as u64, "{}: {:?}", name, tally);
+        }
+        prop_assert_eq!(snapshot.metric("last").unwrap().tally().accepted, finite.len() as u64);
+        let took = snapshot.metric("took").unwrap().tally().accepted;
+        for format in FORMATS {
+            let (text, _) = encode(&runtime, format);
+            let samples = parse(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?.samples;
+            let of = |name: &str, bound: Option<&str>| {
+                let it = samples.iter().find(|sample| sample.name == name && (bound.is_none() || sample.label("le") == bound));
+                it.map(|sample| sample.text.clone())
+            };
+            prop_assert!(samples.iter().all(|sample| sample.value.is_finite()), "{}", text);
+            prop_assert_eq!(of("written_total", None), Some(written.to_string()));
+            let last = of("last", None).map(|text| text.parse::<f64>().unwrap().to_bits());
+            prop_assert_eq!(last, finite.last().map(|last| last.to_bits()), "{}", text);
+            let all = (took > 0).then(|| took.to_string());
+            prop_assert_eq!(of("took_bucket", Some("+Inf")), all.clone(), "{}", text);
+            if let Some(count) = of("took_count", None) {
+                prop_assert_eq!(Some(count), all);
+            }
         }
     }
 }

@@ -69,6 +69,115 @@ fn pushed(exporter: OtlpExporter) -> (u64, Result<(), String>) {
     (attempts, result)
 }
 
+type Headers<'h> = &'h [(&'h str, &'h str)];
+
+/// How each exporter that pushes by HTTP is set up and added to a runtime.
+type Pushes = fn(&str, Headers<'_>) -> Result<MetricsRuntime, Error>;
+
+const PUSHES: [(&str, Pushes); 3] = [
+    ("otlp", |url, headers| {
+        let builder = OtlpExporter::builder().endpoint(url).no_proxy();
+        let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(name, value));
+        Ok(pushing(builder.build()?, quick()))
+    }),
+    ("remote write", |url, headers| {
+        let builder = RemoteWriteExporter::builder(url).no_proxy();
+        let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(name, value));
+        Ok(pushing(builder.build()?, quick()))
+    }),
+    ("pushgateway", |url, headers| {
+        let builder = PushgatewayExporter::builder(url, "job").no_proxy();
+        let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(name, value));
+        Ok(pushing(builder.build()?, quick()))
+    }),
+];
+
+/// Something to push.
+fn state(runtime: &MetricsRuntime) {
+    let recorder =
+        runtime.recorder::<crate::support::Number>("one").counter("events", |c| c).create().unwrap();
+    recorder.register_event(crate::support::Number(1));
+    recorder.flush_blocking(PATIENCE).unwrap();
+}
+
+#[test]
+fn pushes_go_where_the_program_says_and_nowhere_else() {
+    let elsewhere = Server::start();
+    for (name, pushes) in PUSHES {
+        for status in
+            ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent", "300 Choose"]
+        {
+            let server = Server::start();
+            let there = elsewhere.url("/");
+            let headers =
+                format!("Location: {there}\r\nContent-Location: {there}\r\nRefresh: 0; url={there}\r\n");
+            server.reply([Reply::Keep(answer(status, &headers, there.as_bytes()))]);
+            let runtime = pushes(&server.url("/push"), &[]).unwrap();
+            state(&runtime);
+            let told = runtime.force_flush(PATIENCE).unwrap_err().to_string();
+            assert!(told.contains(&format!("answered {}", &status[..3])), "{name}: {told}");
+            assert_eq!(server.take().len(), 1, "{name}: {status}");
+            // The next one goes to the same server.
+            runtime.force_flush(PATIENCE).unwrap();
+            assert!(!server.take().is_empty(), "{name}: {status}");
+        }
+        for url in [
+            "ftp://canary/",
+            "file:///canary",
+            "unix:///canary",
+            "gopher://canary/",
+            "ws://canary/",
+            "data:canary",
+            "javascript:canary",
+            "/canary",
+        ] {
+            let error = pushes(url, &[]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidAddress, "{name}: {url}");
+            assert!(!error.to_string().contains("canary"), "{name}: {error}");
+        }
+    }
+    assert!(elsewhere.take().is_empty(), "no redirect is followed");
+}
+
+#[test]
+fn no_header_of_ones_own_stands_in_for_one_of_the_request() {
+    for (name, pushes) in PUSHES {
+        for reserved in [
+            "Host",
+            "content-type",
+            "Content-Encoding",
+            "CONTENT-LENGTH",
+            "Transfer-Encoding",
+            "Connection",
+            "Accept-Encoding",
+            "Proxy-Authorization",
+            "X-Prometheus-Remote-Write-Version",
+        ] {
+            let error = pushes("http://collector/", &[("x-own", "1"), (reserved, "canary")]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidName, "{name}: {reserved}");
+            assert!(!format!("{error:?}").contains("canary"), "{name}: {error:?}");
+        }
+        let server = Server::start();
+        let runtime =
+            pushes(&server.url("/"), &[("X-Own", "1"), ("User-Agent", "mine/2"), ("X-Own", "2")]).unwrap();
+        state(&runtime);
+        runtime.force_flush(PATIENCE).unwrap();
+        let request = server.take().remove(0);
+        let keys: Vec<_> = request.head.lines().skip(1).filter_map(|line| line.split(':').next()).collect();
+        let mut once: Vec<_> = keys.iter().map(|key| key.to_ascii_lowercase()).collect();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), keys.len(), "{name}: {}", request.head);
+        assert_eq!(
+            (request.header("x-own"), request.header("user-agent")),
+            (Some("2"), Some("mine/2")),
+            "{name}"
+        );
+        let host = server.address.to_string();
+        assert_eq!(request.header("host"), Some(host.as_str()), "{name}");
+    }
+}
+
 #[test]
 fn every_exporter_pushes_encrypted_over_a_connection_that_is_kept() {
     let Some(keys) = Keys::of("localhost") else { return };

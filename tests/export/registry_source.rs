@@ -19,6 +19,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::encoding::MetricEncoder;
+use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -457,6 +458,12 @@ enum Bad {
     Panics,
     Fails,
     Unknown,
+    /// A counter that writes itself as a gauge.
+    Lies,
+    /// A histogram of more observations than are in its buckets.
+    Torn,
+    /// One with a bound that is none.
+    Unbound,
 }
 
 impl EncodeMetric for Bad {
@@ -465,11 +472,22 @@ impl EncodeMetric for Bad {
             Self::Panics => panic!("on purpose"),
             Self::Fails => Err(std::fmt::Error),
             Self::Unknown => encoder.encode_gauge(&2.5_f64),
+            Self::Lies => encoder.encode_gauge(&1_i64),
+            Self::Torn => {
+                encoder.encode_histogram::<NoLabelSet>(1.0, 5, &[(1.0, 2), (f64::INFINITY, 1)], None)
+            }
+            Self::Unbound => {
+                encoder.encode_histogram::<NoLabelSet>(1.0, 1, &[(f64::NAN, 1), (f64::INFINITY, 0)], None)
+            }
         }
     }
 
     fn metric_type(&self) -> MetricType {
-        MetricType::Unknown
+        match self {
+            Self::Lies => MetricType::Counter,
+            Self::Torn | Self::Unbound => MetricType::Histogram,
+            Self::Panics | Self::Fails | Self::Unknown => MetricType::Unknown,
+        }
     }
 }
 
@@ -544,4 +562,131 @@ fn a_registry_that_cannot_be_read_shows_nothing_until_it_can() {
         runtime.refresh_sources();
         assert_eq!((report.counts().looks, runtime.collect().families(Fold::Group).len()), (2, 1));
     }
+}
+
+/// What becomes of a look at a registry behind somebody's own lock.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    There,
+    /// It says so.
+    Away,
+    /// It says that it was read, and was not.
+    Silent,
+    /// It was read, and says that it was not.
+    Denied,
+}
+
+struct Behind(Arc<(Mutex<Way>, Registry)>);
+
+impl SharedRegistry for Behind {
+    fn read(&self, read: &mut dyn FnMut(&Registry)) -> bool {
+        let (way, registry) = &*self.0;
+        let way = *way.lock().unwrap();
+        if matches!(way, Way::There | Way::Denied) {
+            read(registry);
+        }
+        matches!(way, Way::There | Way::Silent)
+    }
+}
+
+#[test]
+fn a_registry_that_is_away_shows_nothing_and_is_told_and_shown_again_when_it_is_back() {
+    let mut registry = Registry::default();
+    registry.register("well", "", ConstGauge::<i64>::new(1));
+    let shared = Arc::new((Mutex::new(Way::There), registry));
+    let (runtime, report) = reading(Behind(Arc::clone(&shared)));
+    for (times, way) in (1..).zip([Way::Away, Way::Silent, Way::Denied]) {
+        *shared.0.lock().unwrap() = way;
+        runtime.refresh_sources();
+        assert!(runtime.collect().families(Fold::Group).is_empty(), "{way:?}");
+        let counts = report.counts();
+        assert_eq!((counts.unavailable, counts.looks), (times, times), "{way:?}");
+        let status = &runtime.sources()[0];
+        let why = status.last_fault.clone().unwrap().kind();
+        assert_eq!((status.faults, why, status.is_quarantined), (times, ErrorKind::InvalidState, false));
+        *shared.0.lock().unwrap() = Way::There;
+        runtime.refresh_sources();
+        assert_eq!(runtime.collect().families(Fold::Group).len(), 1, "{way:?}");
+    }
+}
+
+#[test]
+#[cfg(panic = "unwind")]
+fn a_poisoned_lock_of_either_kind_is_not_read() {
+    let registry = || {
+        let mut registry = Registry::default();
+        registry.register("well", "", ConstGauge::<i64>::new(1));
+        registry
+    };
+    let (mutex, lock) = (Arc::new(Mutex::new(registry())), Arc::new(RwLock::new(registry())));
+    let (also_mutex, also_lock) = (Arc::clone(&mutex), Arc::clone(&lock));
+    let poisons = std::thread::spawn(move || {
+        let _held = (also_mutex.lock().unwrap(), also_lock.write().unwrap());
+        panic!("on purpose");
+    });
+    assert!(poisons.join().is_err() && mutex.is_poisoned() && lock.is_poisoned());
+    for (runtime, report) in [reading(mutex), reading(lock)] {
+        assert!(runtime.collect().families(Fold::Group).is_empty());
+        assert_eq!((report.counts().unavailable, report.counts().looks), (1, 0));
+        let status = &runtime.sources()[0];
+        assert_eq!((status.faults, status.last_fault.clone().unwrap().kind()), (1, ErrorKind::InvalidState));
+    }
+}
+
+#[test]
+fn every_line_that_says_nothing_is_counted_and_a_histogram_of_other_bounds_left_out() {
+    let mut registry = Registry::default();
+    for number in ["1", "2"] {
+        let family = Family::<Labels, Counter>::default();
+        family.get_or_create(&pairs(&[("fine", number)])).inc();
+        family.get_or_create(&pairs(&[("two\nlines", number)])).inc();
+        registry.register("hits", "", family);
+    }
+    for (side, bound) in [("left", 1.0), ("right", 2.0)] {
+        let took = Histogram::new([bound]);
+        took.observe(0.5);
+        registry.sub_registry_with_label(("side".into(), side.into())).register("took", "", took);
+    }
+    let (runtime, report) = reading(Arc::new(registry));
+    let page = ours(&runtime, Format::Text);
+    assert!(
+        page.contains("hits_total{fine=\"1\"} 1\n") && page.contains("hits_total{fine=\"2\"} 1\n"),
+        "{page}"
+    );
+    assert!(page.contains("took_bucket{side=\"left\",le=\"1.0\"} 1\n") && !page.contains("right"), "{page}");
+    let counts = report.counts();
+    assert_eq!((counts.unreadable, counts.left_out, counts.conflicts), (4, 1, 0), "{page}");
+    let status = &runtime.sources()[0];
+    assert_eq!((status.faults, status.last_fault.clone().unwrap().kind()), (5, ErrorKind::InvalidRecord));
+}
+
+#[test]
+fn what_a_registry_says_wrongly_or_not_exactly_is_left_out_and_counted() {
+    let mut registry = Registry::default();
+    registry.register("lies", "", Bad::Lies);
+    registry.register("torn", "", Bad::Torn);
+    registry.register("unbound", "", Bad::Unbound);
+    registry.register("falls", "", ConstCounter::<f64>::new(-1.5));
+    // It would be called otherwise here.
+    registry.register("with.dot", "", ConstGauge::<i64>::new(1));
+    // Beside a fraction an integer is a float, and this one is none.
+    let whole = ConstCounter::<u64>::new(9_007_199_254_740_993);
+    registry.sub_registry_with_label(("side".into(), "whole".into())).register("mixed", "", whole);
+    let part = ConstCounter::<f64>::new(2.5);
+    registry.sub_registry_with_label(("side".into(), "part".into())).register("mixed", "", part);
+    let runtime = running("wrong");
+    let future = Timestamp::from_unix_nanos(u64::MAX / 2);
+    let source = RegistrySource::new(Arc::new(registry)).started(future);
+    let report = source.report();
+    runtime.add_source("registry", Duration::ZERO, source).unwrap();
+    runtime.refresh_sources();
+    let page = ours(&runtime, Format::Text);
+    let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(samples, ["mixed_total{side=\"part\"} 2.5", "unbound_sum 1.0", "unbound_count 1"], "{page}");
+    let counts = report.counts();
+    assert_eq!((counts.left_out, counts.conflicts, counts.unreadable), (6, 1, 0), "{page}");
+    let snapshot = runtime.collect();
+    let families = snapshot.families(Fold::Group);
+    let started = families[0].parts()[0].family().series().next().unwrap().started();
+    assert!(started <= snapshot.taken_at(), "nothing begins later than it is seen");
 }

@@ -15,6 +15,7 @@ use crate::export::pages::render::Form;
 use crate::export::pages::render::Page;
 use crate::export::prometheus::Exposition;
 use crate::model::error::ErrorKind;
+use crate::runtime::collection::servers::Served;
 use crate::runtime::reader::RuntimeReader;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -103,6 +104,23 @@ impl Pages {
 
     pub(crate) fn counts(&self) -> ScrapeCounts {
         self.flights.counts()
+    }
+}
+
+impl Pages {
+    /// What whoever shows them has done as far as renderings go.
+    pub(crate) fn served(&self) -> Served {
+        let counts = self.flights.counts();
+        Served {
+            scrapes: counts.scrapes,
+            renderings: counts.renderings,
+            rendering_time: counts.rendering_time,
+            longest_rendering: counts.longest_rendering,
+            held_renderings: counts.held as u64,
+            held_bytes: counts.held_bytes as u64,
+            late_sources: counts.late_sources,
+            ..Served::default()
+        }
     }
 }
 

@@ -21,17 +21,22 @@ pub(crate) struct Target {
     pub(super) headers: HeaderMap,
 }
 
-/// Headers that the request itself decides: a user's could break it, or lead it elsewhere.
-const RESERVED: [HeaderName; 9] = [
+/// Headers that the request itself decides: a user's could break it, or lead it elsewhere, or stand there beside ours. What a proxy is told about who asks
+/// is for it alone, and an answer that is compressed is not read.
+const RESERVED: [HeaderName; 13] = [
     header::HOST,
+    header::ACCEPT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::TE,
+    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::CONNECTION,
     header::EXPECT,
     header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("x-prometheus-remote-write-version"),
 ];
 
 impl Target {
@@ -207,9 +212,28 @@ mod tests {
     #[test]
     fn headers_that_decide_the_request_are_refused_and_values_not_repeated() {
         let mut target = Target::parse("http://collector/").unwrap();
-        for name in ["Host", "content-length", "Content-Type", "transfer-encoding", "", "a b"] {
-            assert_eq!(target.header(name, "canary").unwrap_err().kind(), ErrorKind::InvalidName, "{name}");
+        for name in [
+            "Host",
+            " accept-encoding",
+            "content-length",
+            "Content-Type",
+            "CONTENT-ENCODING",
+            "te",
+            "Trailer",
+            "transfer-encoding",
+            "Connection",
+            "expect",
+            "Upgrade",
+            "Proxy-Authorization",
+            "X-Prometheus-Remote-Write-Version",
+            "",
+            "a b",
+        ] {
+            let error = target.header(name, "canary").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidName, "{name}");
+            assert!(!error.to_string().contains("canary"), "{error}");
         }
+        assert_eq!(target.headers.len(), 2, "{:?}", target.headers.keys());
         let error = target.header("token", "canary\r\nx: y").unwrap_err();
         assert!(!error.to_string().contains("canary"), "{error}");
     }
