@@ -203,7 +203,8 @@ fn a_series_that_takes_the_place_of_an_ended_one_has_extremes_of_its_own() {
     });
     let recorder = recorder.create().unwrap();
     let mut see = |numbers: &[u64]| {
-        numbers.iter().for_each(|number| recorder.register_event(Number(*number)));
+        // So many that a metric is shown several at once.
+        (0..8).for_each(|_| numbers.iter().for_each(|number| recorder.register_event(Number(*number))));
         runtime.settle();
         // Less than after what a recorder rests, which leaves it without anything that it has only for batches.
         runtime.clock().advance(Duration::from_millis(300));
