@@ -44,6 +44,9 @@ pub const MAX_SOURCE_METRICS: usize = 128;
 /// Metrics that one source finds by [looking](crate::SourceWriter::find), in the whole of its life.
 pub const MAX_FOUND_METRICS: usize = 1_024;
 
+/// Series of a recorder that any thread may add to its group, when it removes the recorder: with more the worker does.
+pub(crate) const SERIES_OF_ANY_THREAD: usize = 64;
+
 /// Bytes of the text of another library's registry that is read as a source.
 pub const MAX_REGISTRY_BYTES: usize = 32 << 20;
 

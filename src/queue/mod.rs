@@ -23,6 +23,7 @@ use crate::queue::ring::Ring;
 use crate::queue::run::Run;
 use crate::sync::Exclusive;
 use crate::sync::assert_unlocked;
+use crate::sync::fetch;
 use crate::sync::fork::Birth;
 use std::collections::VecDeque;
 use std::fmt;
@@ -94,7 +95,7 @@ enum Queue<'q, E> {
 }
 
 struct Seat<E, A> {
-    cursor: Cursor,
+    cursor: Cursor<E>,
     /// What the consumer has taken out of a queue under a lock, if it is one.
     #[allow(clippy::box_collection, reason = "one word, because most queues are no such")]
     hand: Option<Box<VecDeque<E>>>,
@@ -116,8 +117,9 @@ impl<E, A, B> HandOff<E, A, B> {
             Kind::LockedNewest => Some(Box::new(Locked::new(capacity, false))),
             Kind::LockedOldest => Some(Box::new(Locked::new(capacity, true))),
         };
-        let seat = Exclusive::new(Seat { cursor: Cursor::default(), hand: None, actor });
-        Self { door: Door::new(capacity), locked, between, commit: Commit::new(), seat }
+        let door = Door::new(capacity);
+        let seat = Exclusive::new(Seat { cursor: Cursor::at(&door), hand: None, actor });
+        Self { door, locked, between, commit: Commit::new(), seat }
     }
 
     /// What stands between the halves.
@@ -144,10 +146,10 @@ impl<E, A, B> HandOff<E, A, B> {
     /// Hands one event over, or gives it back with the reason.
     #[inline(always)]
     pub(crate) fn push(&self, event: E) -> Result<Handed, (Refused, E)> {
-        match self.queue() {
-            Queue::Ring(ring) => ring.push(event).map(handed),
-            // In a tuple, which is built on this branch alone: passing the event itself would put it into memory for both.
-            Queue::Locked(locked) => push_locked(locked, (event,), self.door.born()),
+        match &self.locked {
+            None => Ring::of(&self.door, &self.commit).push(event),
+            // As what a refusal gives back, which is built on this branch alone: the event itself, or a tuple of it alone, would be put into memory for both.
+            Some(locked) => push_locked(locked, (Refused::Closed, event), self.door.born()),
         }
     }
 
@@ -223,6 +225,12 @@ impl<E, A, B> HandOff<E, A, B> {
         }
     }
 
+    /// Asks for the memory that [`counts`](Self::counts) reads of a ring.
+    pub(crate) fn fetch_counts(&self) {
+        fetch(&self.door);
+        fetch(&self.commit);
+    }
+
     /// Gives up everything not committed, for ever: how much was committed, or `None` if that was done before.
     pub(crate) fn abandon(&self) -> Option<u64> {
         match self.queue() {
@@ -280,7 +288,7 @@ pub(crate) struct Counts {
 
 /// The consumer's side of the queue, for as long as it sits.
 pub(crate) enum Consumer<'a, E> {
-    Ring(Ring<'a, E>, &'a mut Cursor),
+    Ring(Ring<'a, E>, &'a mut Cursor<E>),
     Locked(&'a Locked<E>, &'a mut VecDeque<E>),
 }
 
@@ -362,11 +370,11 @@ fn handed(schedule: bool) -> Handed {
 }
 
 #[inline(never)]
-fn push_locked<E>(locked: &Locked<E>, (event,): (E,), born: &Birth) -> Result<Handed, (Refused, E)> {
+fn push_locked<E>(locked: &Locked<E>, closed: (Refused, E), born: &Birth) -> Result<Handed, (Refused, E)> {
     if born.is_elsewhere() {
-        return Err((Refused::Closed, event));
+        return Err(closed);
     }
-    let pushed = locked.push(event)?;
+    let pushed = locked.push(closed.1)?;
     if let Some(evicted) = pushed.evicted {
         drop_quietly(evicted);
     }

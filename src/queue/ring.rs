@@ -27,7 +27,9 @@
 //!
 //! The model `hand_off` checks S1 to S3 and L2; the test twin is [`Locked`](crate::queue::locked::Locked).
 
+use crate::queue::Handed;
 use crate::queue::drop_quietly;
+use crate::queue::handed;
 use crate::queue::run::Run;
 use crate::queue::segment::BlockCell;
 use crate::queue::segment::LARGE;
@@ -113,14 +115,53 @@ struct Aim<'a, E> {
 }
 
 /// The consumer's own place in the ring. There is one, and the seat that holds it makes it exclusive.
-#[derive(Debug, Default)]
-pub(crate) struct Cursor {
+///
+/// It has its own copies of what it needs of the lane in use for each run: those of the door stand next to the producers' word, and each look at them would
+/// take that cache line from the producers.
+pub(crate) struct Cursor<E> {
     head: u64,
+    /// The position of the lane's first slot.
+    base: u64,
+    /// The table of the lane; null until a run has met one.
+    table: *mut BlockCell<E>,
     /// The block number from which a spare block has not been placed yet.
     spare_from: u64,
+    mask: u32,
     /// Events from the head on whose stamps `run` has seen: as many as `finish` may end. A run lies in one block.
-    ready: u32,
-    lane: u32,
+    ready: u16,
+    lane: u16,
+}
+
+const _: () = assert!(LARGE <= u16::MAX as u64, "a run is counted in sixteen bits");
+
+// SAFETY: the pointer is the lane's own, which any consumer may follow (S3), one at a time: as sending the events, so `E: Send`.
+unsafe impl<E: Send> Send for Cursor<E> {}
+
+impl<E> Cursor<E> {
+    /// At the beginning of a ring that was never used.
+    pub(crate) fn at(door: &Door<E>) -> Self {
+        Self { head: 0, base: 0, table: ptr::null_mut(), spare_from: 0, mask: door.mask, ready: 0, lane: 0 }
+    }
+
+    fn mask(&self) -> u64 {
+        u64::from(self.mask)
+    }
+
+    fn lane<'q>(&self, ring: Ring<'q, E>) -> &'q Lane<E> {
+        &ring.door.lanes[usize::from(self.lane)]
+    }
+
+    /// The table of the lane, as far as there is one.
+    fn table(&self, lane: &Lane<E>) -> *mut BlockCell<E> {
+        if self.table.is_null() { lane.table.load(Ordering::Acquire) } else { self.table }
+    }
+
+    /// The cell of the block that holds the slot at the head, the slot's place in it, and the block's number of slots.
+    #[inline(always)]
+    fn block<'q>(&self, ring: Ring<'q, E>) -> (Option<&'q BlockCell<E>>, u64, u64) {
+        let lane = self.lane(ring);
+        lane.block_of(|| self.table(lane), self.head - self.base, self.mask())
+    }
 }
 
 // SAFETY: S1: every event is moved in by one thread and read by one thread, with a release/acquire pair in between; that is
@@ -145,7 +186,7 @@ impl<E> Door<E> {
             word: Word::new(),
             limit: AtomicU64::new(capacity),
             born: Birth::here(),
-            // `MAX_CAPACITY` is far below what 32 bits hold.
+            // The builder has looked that it is at most `MAX_CAPACITY`, which is of 32 bits.
             capacity: capacity as u32,
             mask: (blocks - 1) as u32,
             lanes: [Lane::empty(), Lane::empty()],
@@ -173,11 +214,11 @@ impl<'q, E> Ring<'q, E> {
         Self { door, commit }
     }
 
-    /// Hands one event over; `Ok(true)` makes the caller schedule the recorder. In a forked child the door is shut.
+    /// Hands one event over. In a forked child the door is shut.
     ///
     /// A refusal for `Full` means that `capacity` events were pending when the commit word was read.
     #[inline(always)]
-    pub(crate) fn push(self, event: E) -> Result<bool, (Refused, E)> {
+    pub(crate) fn push(self, event: E) -> Result<Handed, (Refused, E)> {
         // By a bit: a branch of its own would split the way, and the event would go by memory on it.
         let mut seen = self.door.word.read().shut_if(self.door.born.elsewhere());
         let mut lost = false;
@@ -194,7 +235,7 @@ impl<'q, E> Ring<'q, E> {
             match self.door.word.reserve(seen) {
                 Ok(()) => {
                     self.write(aim, seen.position(), event);
-                    return Ok(seen.is_idle());
+                    return Ok(handed(seen.is_idle()));
                 }
                 // Lost to no producer: to the worker's flags, or for no reason, as weak exchanges may be.
                 Err(now) if now.position() == seen.position() => seen = now,
@@ -339,19 +380,20 @@ impl<'q, E> Ring<'q, E> {
     }
 
     /// Up to `limit` events that stand ready, in order, in one stretch of memory; empty when the next slot has no stamp.
-    pub(crate) fn run<'a>(self, cursor: &'a mut Cursor, limit: u64) -> Run<'a, E>
+    pub(crate) fn run<'a>(self, cursor: &'a mut Cursor<E>, limit: u64) -> Run<'a, E>
     where
         'q: 'a,
     {
+        if cursor.head - cursor.base >= SMALL {
+            cursor.table = cursor.table(cursor.lane(self));
+        }
         let run = self.look(cursor, limit);
-        cursor.ready = run.len() as u32;
+        cursor.ready = run.len() as u16;
         run
     }
 
-    fn look(self, cursor: &Cursor, limit: u64) -> Run<'q, E> {
-        let lane = &self.door.lanes[cursor.lane as usize];
-        let relative = cursor.head - lane.base.load(Ordering::Relaxed);
-        let (block, offset, slots) = lane.block_of(relative, self.door.mask());
+    fn look(self, cursor: &Cursor<E>, limit: u64) -> Run<'q, E> {
+        let (block, offset, slots) = cursor.block(self);
         let block = block.map_or(ptr::null_mut(), BlockCell::get);
         if block.is_null() {
             return Run::empty();
@@ -385,10 +427,8 @@ impl<'q, E> Ring<'q, E> {
     }
 
     /// Asks for the slot at the cursor.
-    pub(crate) fn fetch(self, cursor: &Cursor) {
-        let lane = &self.door.lanes[cursor.lane as usize];
-        let relative = cursor.head - lane.base.load(Ordering::Relaxed);
-        let (block, offset, _) = lane.block_of(relative, self.door.mask());
+    pub(crate) fn fetch(self, cursor: &Cursor<E>) {
+        let (block, offset, _) = cursor.block(self);
         // There may be none: an address is all that is made of it.
         fetch_for_write(
             block.map_or(ptr::null_mut(), BlockCell::get).wrapping_add(offset as usize).cast_const(),
@@ -396,25 +436,23 @@ impl<'q, E> Ring<'q, E> {
     }
 
     /// The consumer's position: everything before it was finished.
-    pub(crate) fn head(self, cursor: &Cursor) -> u64 {
+    pub(crate) fn head(self, cursor: &Cursor<E>) -> u64 {
         cursor.head
     }
 
     /// Whether the event at the cursor stands ready.
-    pub(crate) fn is_ready(self, cursor: &Cursor) -> bool {
+    pub(crate) fn is_ready(self, cursor: &Cursor<E>) -> bool {
         self.look(cursor, 1).len() == 1
     }
 
     /// Ends the first `count` events of the last run (at most all of them): drops them, takes emptied blocks out and commits. `Err` when the queue was
     /// abandoned meanwhile: then they are the watchdog's in the books.
-    pub(crate) fn finish(self, cursor: &mut Cursor, count: u64) -> Result<(), Abandoned> {
+    pub(crate) fn finish(self, cursor: &mut Cursor<E>, count: u64) -> Result<(), Abandoned> {
         let count = count.min(u64::from(cursor.ready));
-        cursor.ready -= count as u32;
-        let lane = &self.door.lanes[cursor.lane as usize];
-        let base = lane.base.load(Ordering::Relaxed);
+        cursor.ready -= count as u16;
         if count > 0 {
             // A run lies in one block.
-            let (block, offset, _) = lane.block_of(cursor.head - base, self.door.mask());
+            let (block, offset, _) = cursor.block(self);
             let block = block.map_or(ptr::null_mut(), BlockCell::get);
             debug_assert!(!block.is_null(), "a finished event has a block");
             for index in offset..offset + count {
@@ -429,9 +467,38 @@ impl<'q, E> Ring<'q, E> {
             }
         }
         let (old, new) = (cursor.head, cursor.head + count);
-        lane.retire(self.door, (old - base, new - base), || self.accepted() - base, &mut cursor.spare_from);
+        self.retire(cursor, new);
         cursor.head = new;
         self.publish_commit(old, new)
+    }
+
+    /// Takes out the blocks that lie wholly between the head and `to` or end there, and places them ahead of the producers.
+    fn retire(self, cursor: &mut Cursor<E>, to: u64) {
+        let (from, to) = (cursor.head - cursor.base, to - cursor.base);
+        // The small first block stays in its place until the lane is released: a few hundred bytes.
+        if to < SMALL + LARGE || (to - SMALL) / LARGE == (from.max(SMALL) - SMALL) / LARGE {
+            return;
+        }
+        let (lane, mask) = (cursor.lane(self), cursor.mask());
+        let cell = |number| lane.cell(cursor.table(lane), number, mask);
+        let done = (to - SMALL) / LARGE - 1;
+        let block = cell(done).map_or(ptr::null_mut(), BlockCell::take);
+        if block.is_null() {
+            return;
+        }
+        let used_to = (self.accepted() - cursor.base).saturating_sub(SMALL) / LARGE;
+        let mut place = (used_to + 1).max(cursor.spare_from);
+        let mut placed = false;
+        while place <= done + mask + 1 && !placed {
+            placed = cell(place).is_some_and(|cell| cell.install(block).is_ok());
+            place += 1;
+        }
+        cursor.spare_from = place;
+        if !placed {
+            self.door.bytes.fetch_sub(block_bytes::<E>(LARGE), Ordering::Relaxed);
+            // SAFETY: taken out above with every event consumed (S2); no place ahead is free, so nobody else has it.
+            unsafe { free_block(block, LARGE) };
+        }
     }
 
     fn publish_commit(self, old: u64, new: u64) -> Result<(), Abandoned> {
@@ -449,12 +516,11 @@ impl<'q, E> Ring<'q, E> {
     }
 
     /// Frees the memory of an idle queue; false if it is not idle (or if there is nothing to free).
-    pub(crate) fn release(self, cursor: &mut Cursor) -> bool {
-        let old = &self.door.lanes[cursor.lane as usize];
-        if cursor.head == old.base.load(Ordering::Relaxed) || self.is_abandoned() {
+    pub(crate) fn release(self, cursor: &mut Cursor<E>) -> bool {
+        if cursor.head == cursor.base || self.is_abandoned() {
             return false;
         }
-        let other = 1 - cursor.lane as usize;
+        let (old, other) = (cursor.lane(self), 1 - usize::from(cursor.lane));
         // The other lane is not in use (S3), so this races with nobody; the switch releases it to the producers.
         self.door.lanes[other].base.store(cursor.head, Ordering::Relaxed);
         if !self.door.word.switch_lane(cursor.head) {
@@ -462,8 +528,8 @@ impl<'q, E> Ring<'q, E> {
         }
         // SAFETY: S3: every position was committed and the word now sends producers to the other lane.
         unsafe { old.free(self.door) };
-        cursor.lane = other as u32;
-        cursor.spare_from = 0;
+        *cursor =
+            Cursor { head: cursor.head, base: cursor.head, lane: other as u16, ..Cursor::at(self.door) };
         true
     }
 }
@@ -483,15 +549,15 @@ impl<E> Ring<'_, E> {
     /// # Safety
     ///
     /// Both halves are the caller's alone, as in a destructor, and are not used again.
-    pub(crate) unsafe fn end(self, cursor: &Cursor) {
+    pub(crate) unsafe fn end(self, cursor: &Cursor<E>) {
         // No producer or consumer is left. What is stamped and was not consumed is dropped here; a position that
         // was reserved and never stamped cannot exist, because its producer would hold the queue. The cursor, because a consumer under
         // whose hands the queue was abandoned came further than it could commit.
         let consumed = cursor.head;
         let (lane, mask) = (&self.door.lanes[self.door.word.read().lane()], self.door.mask());
-        let base = lane.base.load(Ordering::Relaxed);
+        let (base, table) = (lane.base.load(Ordering::Relaxed), || lane.table.load(Ordering::Acquire));
         for position in consumed..self.accepted() {
-            let (block, offset, _) = lane.block_of(position - base, mask);
+            let (block, offset, _) = lane.block_of(table, position - base, mask);
             let block = block.map_or(ptr::null_mut(), BlockCell::get);
             if block.is_null() {
                 continue;
@@ -589,57 +655,27 @@ impl<E> Lane<E> {
 
     /// The cell of the block that holds slot `relative`, the slot's place in it, and the block's number of slots.
     #[inline(always)]
-    fn block_of(&self, relative: u64, mask: u64) -> (Option<&BlockCell<E>>, u64, u64) {
+    fn block_of(
+        &self,
+        table: impl Fn() -> *mut BlockCell<E>,
+        relative: u64,
+        mask: u64,
+    ) -> (Option<&BlockCell<E>>, u64, u64) {
         if relative < SMALL {
             return (Some(&self.first), relative, SMALL);
         }
         let number = (relative - SMALL) / LARGE;
-        (self.cell(number, mask), (relative - SMALL) % LARGE, LARGE)
+        (self.cell(table(), number, mask), (relative - SMALL) % LARGE, LARGE)
     }
 
+    /// A cell of the lane's table, if it has one.
     #[inline(always)]
-    fn cell(&self, number: u64, mask: u64) -> Option<&BlockCell<E>> {
-        let table = self.table.load(Ordering::Acquire);
+    fn cell(&self, table: *mut BlockCell<E>, number: u64, mask: u64) -> Option<&BlockCell<E>> {
         if table.is_null() {
             return None;
         }
         // SAFETY: the table has `mask + 1` cells, and only the consumer, who is calling, frees it.
         Some(unsafe { &*table.add((number & mask) as usize) })
-    }
-
-    /// Takes out the blocks that lie wholly in `from..to` or end there, and places them ahead of the producers.
-    fn retire(
-        &self,
-        door: &Door<E>,
-        (from, to): (u64, u64),
-        accepted: impl Fn() -> u64,
-        spare_from: &mut u64,
-    ) {
-        let mask = door.mask();
-        // The small first block stays in its place until the lane is released: a few hundred bytes.
-        if to < SMALL + LARGE || (to - SMALL) / LARGE == (from.max(SMALL) - SMALL) / LARGE {
-            return;
-        }
-        let done = (to - SMALL) / LARGE - 1;
-        let Some(cell) = self.cell(done, mask) else { return };
-        let block = cell.take();
-        if block.is_null() {
-            return;
-        }
-        let used_to = accepted().saturating_sub(SMALL) / LARGE;
-        let mut place = (used_to + 1).max(*spare_from);
-        while place <= done + mask + 1 {
-            let placed = self.cell(place, mask).is_some_and(|cell| cell.install(block).is_ok());
-            place += 1;
-            if placed {
-                *spare_from = place;
-                return;
-            }
-        }
-        *spare_from = place;
-        door.bytes.fetch_sub(block_bytes::<E>(LARGE), Ordering::Relaxed);
-        // SAFETY: taken out above with every event consumed (S2); no place ahead is free, so nobody else has it.
-        unsafe { free_block(block, LARGE) };
     }
 
     /// Frees blocks and table.

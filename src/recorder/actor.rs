@@ -328,6 +328,19 @@ impl<E: MetricEvent> Actor<E> {
         }
     }
 
+    /// Ends the stop of a recorder that was idle, on the thread that removes it; false, and nothing done, if that takes a turn.
+    pub(crate) fn stop_idle(&mut self, core: &Core<E>, consumer: &mut Consumer<'_, E>) -> bool {
+        let hooks = self.hook.is_some() || self.began && self.has_hook(Phase::Stopped);
+        let owes = self.owes.answers || self.owes.room;
+        if self.dirty || hooks || owes || self.is_start_due(core) {
+            return false;
+        }
+        self.end_stop(core, Ok(()));
+        // Idle again, or the worker would wait for its memory for ever. Whoever asks for something now is answered when the mailbox is shut.
+        while consumer.rest() == Rest::Busy && consumer.take_kick() {}
+        true
+    }
+
     fn end_stop(&mut self, core: &Core<E>, result: Result<(), Error>) {
         if !core.end_stop(&result) {
             // After a failed start the recorder stays failed, with the start's error.

@@ -15,7 +15,6 @@ use crate::model::limits;
 use crate::queue::HandOff;
 use crate::queue::Handed;
 use crate::queue::Kind;
-use crate::queue::drop_quietly;
 use crate::queue::published::Published;
 use crate::queue::published::Shared;
 use crate::queue::ready::Erase;
@@ -54,6 +53,7 @@ use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
 use crate::recorder::operation::Operation;
 use crate::recorder::operation::would_deadlock;
+use crate::recorder::remains::drop_in_turn;
 use crate::recorder::state::RecorderState;
 use crate::recorder::state::StateCell;
 use crate::recorder::subscription::Ending;
@@ -65,7 +65,9 @@ use crate::sync::OnNeed;
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
+use crate::sync::fetch;
 use crate::sync::fetch_all;
+use crate::sync::fetch_for_write;
 use crate::sync::own_thread;
 use std::any::Any;
 use std::ops::Deref;
@@ -591,6 +593,16 @@ impl<E: MetricEvent> Core<E> {
         Err(Error::new(ErrorKind::WorkerLost, message).with_pending(0))
     }
 
+    fn starts_or_stops(&self) -> bool {
+        !matches!(self.state.get(), RecorderState::Created | RecorderState::Running)
+    }
+
+    /// Whether it shows so little that any thread may add it to its group.
+    fn is_small(&self) -> bool {
+        let cut = self.cut.load();
+        cut.metrics.iter().map(|metric| metric.family.len()).sum::<usize>() <= limits::SERIES_OF_ANY_THREAD
+    }
+
     pub(crate) fn give_up(&self, reason: Abandonment) -> u64 {
         let _door = self.door.lock();
         let _ = self.queue.close();
@@ -706,6 +718,14 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         }
     }
 
+    fn fetch_for_reading(&self) {
+        self.queue.fetch_counts();
+        fetch(&self.refusals);
+        fetch(&self.rare);
+        fetch(&self.state);
+        fetch_for_write(&self.cut);
+    }
+
     fn launch(self: Arc<Self>, phase: Phase, clock: &Arc<dyn Clock>) {
         self.calls.enter(Call::Hook(phase), clock.now());
         let made = self.queue.sit(|_, actor| actor.make_hook(phase)).flatten();
@@ -789,6 +809,22 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         self.stop_with(done, true);
     }
 
+    fn stop_idle(self: Arc<Self>) -> bool {
+        if self.hub.is_forked() || self.starts_or_stops() {
+            return false;
+        }
+        let handed = self.shut(true);
+        // It was idle, and the duty to give it a turn is this thread's: nobody else will, until it is scheduled.
+        let over = handed == Handed::Schedule
+            && self.mailbox.lock().is_quiet()
+            && self.is_small()
+            && self.queue.sit(|mut consumer, actor| actor.stop_idle(&self, &mut consumer)).unwrap_or(false);
+        if !over {
+            self.schedule(handed);
+        }
+        over
+    }
+
     fn halt(self: Arc<Self>, done: Completer) {
         self.stop_if_begun(done);
     }
@@ -828,11 +864,12 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
 
     fn let_go(&self) {
         // Out of the seat: how they are dropped is the user's, and may come back to this recorder.
-        drop_quietly(self.queue.sit(|_, actor| {
+        let remains = self.queue.sit(|_, actor| {
             let remains = actor.let_go();
             self.memory.note(actor.heap_bytes(), false);
             remains
-        }));
+        });
+        drop_in_turn(remains);
     }
 
     fn last_look(&self) -> Vec<Untold> {

@@ -78,6 +78,9 @@ pub(crate) trait Hosted: Send + Sync {
     /// Asks the processor for the memory that the next turn and publication will touch, one step of its pointers at a time: [`FETCHES`] steps.
     fn fetch(&self, step: usize);
 
+    /// Asks the processor for what a [`snapshot`](Self::snapshot) will touch, and nothing more.
+    fn fetch_for_reading(&self);
+
     /// Runs a lifecycle hook beside the drain loop.
     fn launch(self: Arc<Self>, phase: Phase, clock: &Arc<dyn Clock>);
 
@@ -101,6 +104,10 @@ pub(crate) trait Hosted: Send + Sync {
 
     /// Somebody is about to remove it: true for the first who is.
     fn begin_leaving(&self) -> bool;
+
+    /// Stops it for good on this thread, if it is idle, everything accepted is shown and nobody has asked for anything: then the worker has
+    /// nothing to do for it. False otherwise: then a stop is to be asked for.
+    fn stop_idle(self: Arc<Self>) -> bool;
 
     /// Whether it was retired and holds no event: nothing comes of it any more.
     fn is_gone(&self) -> bool;

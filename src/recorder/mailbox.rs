@@ -175,6 +175,11 @@ impl<E> Mailbox<E> {
         }
     }
 
+    /// Whether it is open and nothing lies in it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.open && self.post.as_ref().is_none_or(|post| post.is_empty())
+    }
+
     /// Whether somebody will still obey: a command that was given back all the same found no place.
     pub(crate) fn is_open(&self) -> bool {
         self.open

@@ -28,6 +28,7 @@ pub(crate) mod observers;
 pub(crate) mod operation;
 pub(crate) mod owned;
 pub(crate) mod quarantine;
+mod remains;
 mod report;
 pub(crate) mod shapes;
 pub(crate) mod state;

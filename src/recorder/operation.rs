@@ -54,6 +54,8 @@ struct Shared<T> {
 struct State<T> {
     result: Option<Result<T, Error>>,
     wakers: Vec<Waker>,
+    /// Threads that wait: to wake nobody takes a call of the system as well.
+    waiting: u32,
     /// How many events were pending when somebody last asked; goes into the time-out's error.
     pending: Option<PendingFn>,
 }
@@ -68,16 +70,13 @@ pub(crate) struct Completer<T = ()> {
 impl<T: Clone> Operation<T> {
     /// An operation and its completer. `pending` is asked when somebody's time is over.
     pub(crate) fn new(pending: Option<PendingFn>) -> (Self, Completer<T>) {
-        let state = State { result: None, wakers: Vec::new(), pending };
-        let shared = Arc::new(Shared { state: Monitor::new(state) });
+        let shared = Shared::new(None, pending);
         (Self { shared: Arc::clone(&shared) }, Completer { shared })
     }
 
     /// An operation that is over.
     pub(crate) fn done(result: Result<T, Error>) -> Self {
-        let (operation, completer) = Self::new(None);
-        completer.complete(result);
-        operation
+        Self { shared: Shared::new(Some(result), None) }
     }
 
     /// Waits at most `timeout` for the end.
@@ -103,7 +102,9 @@ impl<T: Clone> Operation<T> {
             if left.is_zero() {
                 return Err(timed_out(timeout, &state));
             }
+            state.waiting += 1;
             state = self.shared.state.wait(state, left);
+            state.waiting -= 1;
         }
     }
 
@@ -130,6 +131,10 @@ fn timed_out<T>(timeout: Duration, state: &State<T>) -> Error {
 }
 
 impl<T> Shared<T> {
+    fn new(result: Option<Result<T, Error>>, pending: Option<PendingFn>) -> Arc<Self> {
+        Arc::new(Self { state: Monitor::new(State { result, wakers: Vec::new(), waiting: 0, pending }) })
+    }
+
     fn lock(&self) -> MonitorGuard<'_, State<T>> {
         self.state.lock()
     }
@@ -148,20 +153,22 @@ impl<T> Completer<T> {
 
     /// Ends the operation, and wakes whoever waits.
     pub(crate) fn complete(self, result: Result<T, Error>) {
-        self.finish(result);
+        self.finish(|| result);
     }
 
-    fn finish(&self, result: Result<T, Error>) {
-        let wakers = {
+    fn finish(&self, result: impl FnOnce() -> Result<T, Error>) {
+        let (wakers, waiting, pending) = {
             let mut state = self.shared.lock();
             if state.result.is_some() {
                 return;
             }
-            state.result = Some(result);
-            state.pending = None;
-            std::mem::take(&mut state.wakers)
+            state.result = Some(result());
+            (std::mem::take(&mut state.wakers), state.waiting > 0, state.pending.take())
         };
-        self.shared.state.tell_all();
+        drop(pending);
+        if waiting {
+            self.shared.state.tell_all();
+        }
         // Outside the lock: a waker is the caller's code.
         for waker in wakers {
             wake_quietly(waker);
@@ -200,10 +207,10 @@ impl Drop for WakeOnDrop {
 
 impl<T> Drop for Completer<T> {
     fn drop(&mut self) {
-        self.finish(Err(Error::new(
-            ErrorKind::WorkerLost,
-            "the worker ended before it came to this; what was accepted is in the accounts",
-        )));
+        self.finish(|| {
+            let message = "the worker ended before it came to this; what was accepted is in the accounts";
+            Err(Error::new(ErrorKind::WorkerLost, message))
+        });
     }
 }
 

@@ -110,13 +110,10 @@ impl Registry {
     }
 
     /// Begins the removal of this very recorder, for the one caller who removes it: its id may be another's by now.
+    ///
+    /// Without a look at the names: it is among them until whoever has begun its removal ends it.
     pub(crate) fn begin_removal_of(&self, recorder: &dyn Hosted) -> Result<(), Error> {
-        let identity = recorder.identity();
-        let state = self.state.lock();
-        match state.recorders.get(&identity.id) {
-            Some(found) if found.identity().epoch == identity.epoch && found.begin_leaving() => Ok(()),
-            _ => Err(not_found(&identity.id)),
-        }
+        if recorder.begin_leaving() { Ok(()) } else { Err(not_found(&recorder.identity().id)) }
     }
 
     /// Ends a removal: the id is free.

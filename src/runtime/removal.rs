@@ -25,8 +25,22 @@ pub(crate) fn finish(
     recorder: &Arc<dyn Hosted>,
     timeout: Duration,
 ) -> Result<Accounts, Error> {
+    if inner.control.hub.is_attended() {
+        if let Some(accounts) = here(inner, recorder) {
+            return Ok(accounts);
+        }
+    }
     let result = shutdown::settle(inner, recorder, timeout, Abandonment::Removed);
     end(inner, recorder, result)
+}
+
+/// The whole removal on this thread, if the worker has nothing to do for it. A connection that was never used, or whose last events are shown, is
+/// gone at once, and takes nothing of the worker.
+fn here(inner: &Inner, recorder: &Arc<dyn Hosted>) -> Option<Accounts> {
+    if !Arc::clone(recorder).stop_idle() {
+        return None;
+    }
+    end(inner, recorder, Ok(())).ok()
 }
 
 /// Begins the removal of this very recorder: its door is shut at the return, and it goes when everything accepted is settled.
@@ -40,6 +54,9 @@ pub(crate) fn begin(inner: &Arc<Inner>, recorder: Arc<dyn Hosted>) -> Operation<
     if !inner.control.hub.is_attended() && recorder.accounts().is_settled() {
         // Nobody comes yet, and nothing is to be processed.
         return Operation::done(finish(inner, &recorder, Duration::ZERO));
+    }
+    if let Some(accounts) = here(inner, &recorder) {
+        return Operation::done(Ok(accounts));
     }
     let (operation, done) = Operation::new(None);
     let (stop, stopped) = Operation::new(None);

@@ -57,6 +57,116 @@ fn dropping_the_guard_closes_at_once_drains_and_then_frees_the_id() {
     drop(owned(&runtime, "drop"));
 }
 
+/// A runtime whose worker stands in a metric until the gate opens.
+fn held(namespace: &str) -> (MetricsRuntime, Gate, Recorder<Number>) {
+    let (runtime, gate) = (running(namespace), Gate::default());
+    let holder = runtime.recorder("holder").metric(stopper("held", 0, &gate)).create().unwrap();
+    (runtime, gate, holder)
+}
+
+#[test]
+fn what_has_nothing_left_for_the_worker_is_gone_when_its_guard_is_although_the_worker_is_held() {
+    let (runtime, gate, holder) = held("here");
+    let (unused, used) = (owned(&runtime, "unused"), owned(&runtime, "used"));
+    let handles = [unused.clone(), used.clone()];
+    (0..5).for_each(|n| used.register_event(Number(n)));
+    used.flush_blocking(PATIENCE).unwrap();
+    holder.register_event(Number(0));
+    gate.until_reached();
+
+    drop(unused);
+    assert!(gone(&runtime, "unused"));
+    assert_eq!(used.close(PATIENCE).unwrap().processed, 5);
+    assert!(gone(&runtime, "used"));
+    for handle in &handles {
+        handle.register_event(Number(9));
+        assert_eq!((handle.state(), handle.accounts().rejected.closed), (RecorderState::Stopped, 1));
+        handle.flush().wait(PATIENCE).unwrap();
+        assert_eq!(handle.start().wait(PATIENCE).unwrap_err().kind(), ErrorKind::InvalidState);
+    }
+    let snapshot = runtime.collect();
+    let families = snapshot.families(mvx_metrics::Fold::Group);
+    let events = families.iter().find(|family| family.descriptor().name().as_str() == "events").unwrap();
+    let total = events.parts()[0].family().series().next().unwrap().value().counter();
+    assert_eq!(total, Some(5), "what it has counted lives on in its group");
+    gate.open();
+    assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+#[test]
+fn what_the_worker_has_still_to_do_for_a_recorder_is_done_before_it_goes() {
+    let (runtime, gate, holder) = held("there");
+    let (unsettled, hooked, wide) = (
+        owned(&runtime, "unsettled"),
+        runtime.recorder::<Number>("hooked").on_stopped(|| async { Ok(()) }).create_owned().unwrap(),
+        // More series than a thread that is not the worker adds up.
+        runtime
+            .recorder::<Number>("wide")
+            .counter("wide", |c| c.label("n", |event| event.0.into()))
+            .create_owned()
+            .unwrap(),
+    );
+    insist(&hooked, Number(1));
+    (0..100).for_each(|n| wide.register_event(Number(n)));
+    runtime.flush_blocking(PATIENCE).unwrap();
+    holder.register_event(Number(0));
+    gate.until_reached();
+    unsettled.register_event(Number(1));
+    let handle = unsettled.clone();
+    let closings = [unsettled, hooked, wide].map(OwnedRecorder::begin_close);
+    assert!(closings.iter().all(|closing| closing.result().is_none()), "{closings:?}");
+    assert_eq!(runtime.recorder_ids().len(), 4);
+    gate.open();
+    let processed = closings.map(|closing| closing.wait(PATIENCE).unwrap().processed);
+    assert_eq!(processed, [1, 1, 100]);
+    assert_eq!(handle.snapshot().counter("events", &[]), Some(1));
+    assert_eq!(runtime.recorder_ids().len(), 1);
+}
+
+/// Recorders each of which is held by a metric of the next; the last one.
+fn chain(runtime: &MetricsRuntime) -> OwnedRecorder<Number> {
+    let length = if cfg!(miri) { 5 } else { 2_000 };
+    let mut next: Option<OwnedRecorder<Number>> = None;
+    for n in 0..length {
+        let held = next.take();
+        let keeps = move |_: &Number| held.is_none();
+        let recorder = runtime.recorder::<Number>(&format!("link-{n}")).counter("links", |c| c.keep(keeps));
+        next = Some(recorder.create_owned().unwrap());
+    }
+    next.unwrap()
+}
+
+/// Runs it on a thread whose stack is too small for a long chain of calls.
+fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().stack_size(128 << 10).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_long_chain_of_recorders_takes_no_deep_stack_when_its_head_goes() {
+    for start in [true, false] {
+        let runtime = MetricsRuntime::builder("chain").build().unwrap();
+        if start {
+            runtime.start().unwrap();
+        }
+        let last = chain(&runtime);
+        on_a_small_stack(move || drop(last));
+        assert!(runtime.recorder_ids().is_empty());
+    }
+}
+
+#[test]
+fn a_long_chain_of_recorders_takes_no_deep_stack_when_its_runtime_goes() {
+    for start in [true, false] {
+        let runtime = MetricsRuntime::builder("chain").build().unwrap();
+        if start {
+            runtime.start().unwrap();
+        }
+        let last = chain(&runtime);
+        on_a_small_stack(move || assert!(runtime.shutdown(PATIENCE).unwrap().is_complete()));
+        on_a_small_stack(move || drop(last));
+    }
+}
+
 #[test]
 fn ten_thousand_made_and_dropped_from_several_threads_leave_nothing_and_lose_nothing() {
     let runtime = running("many");

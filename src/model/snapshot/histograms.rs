@@ -78,7 +78,7 @@ impl Histograms {
         Self { width: bounds + 1, counts: Counts::Narrow(Vec::new()), moments: Vec::new(), room: 0 }
     }
 
-    /// Counts one observation, or answers `false` and changes nothing when `add` finds the sum out of extent.
+    /// Counts one observation, or answers `false` and changes nothing when `add` finds the sum out of range.
     ///
     /// `roughly` is the value within a part in 10^15; `value` is asked for if the observation may be an extreme.
     #[inline(always)]
@@ -214,7 +214,7 @@ impl Histograms {
         refused
     }
 
-    /// Looks at the highest count, once in as many observations as fit below the end of its extent.
+    /// Looks at the highest count, once in as many observations as fit below the end of its range.
     #[cold]
     fn find_room(&mut self, many: u32) {
         if let Counts::Narrow(counts) = &self.counts {

@@ -34,7 +34,6 @@ use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::collection::view::View;
 use crate::runtime::followers::ExporterStatus;
 use crate::sync::fetch;
-use crate::sync::fetch_all;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -111,7 +110,8 @@ const AHEAD: usize = 8;
 
 /// The state of each recorder, in the order of creation.
 fn read(list: &[Arc<dyn Hosted>]) -> Vec<Snapshot> {
-    let mut order: Vec<(u64, usize)> = Vec::with_capacity(list.len());
+    // With the recorders themselves: to look them up in the list would wait for its memory once more for each, out of order.
+    let mut order: Vec<(u64, &dyn Hosted)> = Vec::with_capacity(list.len());
     for (at, recorder) in list.iter().enumerate() {
         if let Some(ahead) = list.get(at + 2 * AHEAD) {
             fetch(std::ptr::from_ref(ahead.identity()));
@@ -119,17 +119,16 @@ fn read(list: &[Arc<dyn Hosted>]) -> Vec<Snapshot> {
         if let Some(ahead) = list.get(at + AHEAD) {
             fetch(Arc::as_ptr(ahead.identity()));
         }
-        order.push((recorder.identity().epoch.incarnation, at));
+        order.push((recorder.identity().epoch.incarnation, &**recorder));
     }
     // Small things are sorted, and then the recorders are met as they were made, which is mostly how they lie in memory.
-    order.sort_unstable();
-    let recorder = |place: usize| order.get(place).and_then(|(_, at)| list.get(*at));
+    order.sort_unstable_by_key(|(incarnation, _)| *incarnation);
     let mut read = Vec::with_capacity(list.len());
-    for place in 0..order.len() {
-        if let Some(ahead) = recorder(place + AHEAD) {
-            fetch_all(&**ahead);
+    for (place, (_, recorder)) in order.iter().enumerate() {
+        if let Some((_, ahead)) = order.get(place + AHEAD) {
+            ahead.fetch_for_reading();
         }
-        read.extend(recorder(place).map(|recorder| recorder.snapshot()));
+        read.push(recorder.snapshot());
     }
     read
 }
