@@ -186,8 +186,8 @@ fn the_report_names_metrics_and_labels_and_works_before_the_start_and_after_the_
 }
 
 /// What a recorder of a counter and a histogram of 14 buckets takes, never used and at rest, without its place in the registry. The budget B15 asks for
-/// 1,024 and 2,048 bytes with it; until both hold, what was reached is kept.
-const REACHED: (usize, usize) = (966, 2_350);
+/// 1,024 and 2,048 bytes with it and with a label; what was reached is kept.
+const REACHED: (usize, usize) = (966, 1_840);
 
 #[test]
 fn a_recorder_takes_no_more_than_was_reached_unused_and_at_rest() {

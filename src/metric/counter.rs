@@ -3,6 +3,7 @@
 use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::at_rest::AtRest;
 use crate::metric::batch::InPieces;
 use crate::metric::batch::Piece;
 use crate::metric::batch::one_by_one;
@@ -166,6 +167,13 @@ impl<E: 'static> Metric<E> for Counter<E> {
         match &mut self.sums {
             Sums::Whole(series) => series.expire(context),
             Sums::Fractional(series) => series.expire(context),
+        }
+    }
+
+    fn at_rest(&mut self) -> Option<&mut dyn AtRest> {
+        match &mut self.sums {
+            Sums::Whole(series) => Some(series),
+            Sums::Fractional(series) => Some(series),
         }
     }
 

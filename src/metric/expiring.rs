@@ -1,11 +1,9 @@
 //! Series that end when they were not observed for long.
 
-use crate::metric::index::Identity;
 use crate::metric::index::Index;
 use crate::metric::series::Known;
 use crate::metric::series::Series;
 use crate::model::clock::Timestamp;
-use crate::model::label::Label;
 use crate::model::limits::EXPIRY_LOOKS;
 use crate::model::snapshot::Column;
 use crate::model::snapshot::Family;
@@ -75,19 +73,9 @@ impl<E, C: Column> Series<E, C> {
 }
 
 impl<C: Column> Known<C> {
-    /// Makes the index of the series that there are, whose rows have changed.
-    fn find_anew(&mut self) {
+    /// Makes the index of the series that there are, whose rows have changed or whose index was given up.
+    pub(super) fn find_anew(&mut self) {
         self.dense = Box::default();
-        let keys = self.live.keys();
-        let mut index = Index::new(keys.width());
-        for row in (0..keys.len()).filter(|row| keys.overflow() != Some(*row)) {
-            let labels: Vec<Label<'_>> = keys.texts(row).map(Label::Str).collect();
-            let wanted: Vec<Identity> = labels.iter().map(Identity::of).collect();
-            let labels: Vec<&Label<'_>> = labels.iter().collect();
-            if let Err(hash) = index.find(&labels, &wanted, keys) {
-                index.insert(hash, &wanted, row, keys);
-            }
-        }
-        self.index = Some(Box::new(index));
+        self.index = Some(Box::new(Index::of(self.live.keys())));
     }
 }

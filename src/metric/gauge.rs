@@ -2,6 +2,7 @@
 
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::at_rest::AtRest;
 use crate::metric::batch::Batch;
 use crate::metric::batch::InPieces;
 use crate::metric::batch::Piece;
@@ -146,6 +147,10 @@ impl<E: 'static> Metric<E> for Gauge<E> {
 
     fn expire(&mut self, context: &Context) -> Option<Family> {
         self.series.expire(context)
+    }
+
+    fn at_rest(&mut self) -> Option<&mut dyn AtRest> {
+        Some(&mut self.series)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

@@ -3,6 +3,7 @@
 use crate::metric::Batch;
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::at_rest::AtRest;
 use crate::metric::batch::InPieces;
 use crate::metric::batch::PIECE;
 use crate::metric::batch::Piece;
@@ -176,10 +177,7 @@ impl<E: 'static> Metric<E> for Histogram<E> {
     }
 
     fn heap_bytes(&self) -> usize {
-        let batched = self.batched.as_ref().map_or(0, |batched| {
-            size_of_val(&**batched) + batched.edges.heap_bytes() + heap::vec(&batched.extents)
-        });
-        self.intake.heap_bytes() + self.series.heap_bytes() + batched
+        self.intake.heap_bytes() + self.series.heap_bytes() + batched_bytes(&self.batched)
     }
 
     fn expiry(&self) -> Option<Duration> {
@@ -195,8 +193,31 @@ impl<E: 'static> Metric<E> for Histogram<E> {
         expired
     }
 
+    fn at_rest(&mut self) -> Option<&mut dyn AtRest> {
+        Some(self)
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
+    }
+}
+
+impl<E: 'static> AtRest for Histogram<E> {
+    fn spared(&self) -> usize {
+        let series = self.series.spared();
+        series + if series == 0 { 0 } else { batched_bytes(&self.batched) }
+    }
+
+    fn rest(&mut self, shown: &Family) -> bool {
+        let rests = self.series.rest(shown);
+        if rests {
+            self.batched = None;
+        }
+        rests
+    }
+
+    fn wake(&mut self, shown: &Family, cut: u64) {
+        self.series.wake(shown, cut);
     }
 }
 
@@ -383,6 +404,12 @@ fn batched_for<'b>(
     let make = || Box::new(Batched { edges: Edges::new(of.bounds(), kind), extents: Vec::new() });
     let batched = batched.get_or_insert_with(make);
     (batched.edges.kind() == kind).then_some(&mut **batched)
+}
+
+fn batched_bytes(batched: &Option<Box<Batched>>) -> usize {
+    batched.as_ref().map_or(0, |batched| {
+        size_of_val(&**batched) + batched.edges.heap_bytes() + heap::vec(&batched.extents)
+    })
 }
 
 fn bucket_of_any(edges: Option<&Edges>, bounds: &[f64], amount: Amount) -> usize {

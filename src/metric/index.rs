@@ -84,6 +84,16 @@ impl Index {
         }
     }
 
+    /// An index of all these series, whose labels are met by their texts first.
+    pub(super) fn of(keys: &SeriesKeys) -> Self {
+        let mut index = Self::new(keys.width());
+        for row in (0..keys.len()).filter(|row| keys.overflow() != Some(*row)) {
+            index.enter(hash_of(&index.seed, index.width, keys, row), row, keys);
+        }
+        index.make_slots();
+        index
+    }
+
     /// What it takes on the heap, boxed as it is.
     pub(super) fn heap_bytes(&self) -> usize {
         let memo = heap::vec(&self.identities) + heap::vec(&self.rows);
@@ -143,20 +153,24 @@ impl Index {
     /// Adds the series `row` that was just appended to `keys` for these labels.
     #[cold]
     pub(super) fn insert(&mut self, hash: u64, wanted: &[Identity], row: usize, keys: &SeriesKeys) {
+        self.enter(hash, row, keys);
+        self.make_slots();
+        self.remember(wanted, row as u32);
+    }
+
+    fn enter(&mut self, hash: u64, row: usize, keys: &SeriesKeys) {
         let (seed, width) = (&self.seed, self.width);
-        let rehash = |row: &u32| {
-            let mut hasher = seed.build_hasher();
-            (0..width).for_each(|position| hash_value(&mut hasher, keys.value(*row as usize, position)));
-            hasher.finish()
-        };
-        self.table.insert_unique(hash, row as u32, rehash);
-        let slots = slots_for(self.table.len(), width);
-        if slots > self.rows.len() {
+        self.table.insert_unique(hash, row as u32, |row| hash_of(seed, width, keys, *row as usize));
+    }
+
+    /// Makes a longer memo, which knows nobody, if there are too many series for the one that there is.
+    fn make_slots(&mut self) {
+        let slots = slots_for(self.table.len(), self.width);
+        if slots > self.rows.len() && !self.table.is_empty() {
             self.rows = vec![0; slots];
-            self.identities = vec![NOBODY; slots * width];
+            self.identities = vec![NOBODY; slots * self.width];
             self.patience = PATIENCE;
         }
-        self.remember(wanted, row as u32);
     }
 
     /// Takes the first place; what is there moves to the second.
@@ -268,6 +282,13 @@ fn names(labels: &[&Label<'_>], keys: &SeriesKeys, row: usize) -> bool {
         label.render(&mut Digits::default()) == keys.value(row, position)
     };
     labels.iter().enumerate().all(same)
+}
+
+/// The hash of the labels of a series.
+fn hash_of(seed: &DefaultHashBuilder, width: usize, keys: &SeriesKeys, row: usize) -> u64 {
+    let mut hasher = seed.build_hasher();
+    (0..width).for_each(|position| hash_value(&mut hasher, keys.value(row, position)));
+    hasher.finish()
 }
 
 /// A value and its end, so that `"ab", ""` and `"a", "b"` differ.

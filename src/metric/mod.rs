@@ -21,6 +21,7 @@
 //!
 //! What none of them keeps is a custom [`Metric`], written by hand.
 
+mod at_rest;
 mod average;
 mod batch;
 mod builder;
@@ -191,6 +192,12 @@ pub trait Metric<E>: Send + 'static {
     /// made, and a user's code is to run on the worker.
     #[doc(hidden)]
     fn at_first(&self) -> Option<Family> {
+        None
+    }
+
+    /// The series that the metric can do without while nothing happens, because they are in what was published last. Of our own instruments alone.
+    #[doc(hidden)]
+    fn at_rest(&mut self) -> Option<&mut dyn at_rest::AtRest> {
         None
     }
 }

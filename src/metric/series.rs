@@ -22,6 +22,7 @@ use crate::model::label::Label;
 use crate::model::limits::MAX_LABELS;
 use crate::model::snapshot::Column;
 use crate::model::snapshot::Descriptor;
+use crate::model::snapshot::Family;
 use crate::model::snapshot::FamilyWriter;
 use crate::model::snapshot::Live;
 use crate::model::verdict::Context;
@@ -241,10 +242,7 @@ impl<E, C: Column> Series<E, C> {
 
     /// What closures, series and index take on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        let known = self.known.as_ref().map_or(0, |known| {
-            let index = known.index.as_ref().map_or(0, |index| index.heap_bytes());
-            size_of_val(&**known) + size_of_val(&*known.dense) + index + known.live.heap_bytes()
-        });
+        let known = self.known.as_ref().map_or(0, |known| known.heap_bytes());
         let extras = self.extras.as_ref().map_or(0, |extras| {
             size_of_val(&**extras) + extras.exemplify.as_ref().map_or(0, |ask| size_of_val(&**ask))
         });
@@ -407,6 +405,24 @@ impl<C: Column> Known<C> {
         let limit = descriptor.cardinality() as usize;
         let live = Live::new(descriptor, C::of(descriptor));
         Self { dense: Box::default(), index: None, live, limit }
+    }
+
+    /// The series that a family shows which was last written for this cut or one before it.
+    #[cold]
+    pub(super) fn shown(shown: &Family, descriptor: &Descriptor, cut: u64) -> Self {
+        let limit = descriptor.cardinality() as usize;
+        let live = Live::shown(shown, descriptor, cut);
+        let mut known = Self { dense: Box::default(), index: None, live, limit };
+        if known.live.keys().width() > 0 {
+            known.find_anew();
+        }
+        known
+    }
+
+    /// What series and index take on the heap, boxed as they are.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let index = self.index.as_ref().map_or(0, |index| index.heap_bytes());
+        size_of_val(self) + size_of_val(&*self.dense) + index + self.live.heap_bytes()
     }
 
     #[inline]

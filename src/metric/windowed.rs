@@ -2,6 +2,7 @@
 
 use crate::metric::Interests;
 use crate::metric::Metric;
+use crate::metric::at_rest::AtRest;
 use crate::metric::builder::InstrumentBuilder;
 use crate::metric::builder::Intake;
 use crate::metric::measure::Amount;
@@ -198,6 +199,10 @@ impl<E: 'static> Metric<E> for WindowedSummary<E> {
         self.series.expire(context)
     }
 
+    fn at_rest(&mut self) -> Option<&mut dyn AtRest> {
+        Some(&mut self.series)
+    }
+
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
         self.series.snapshot(writer);
     }
@@ -243,6 +248,10 @@ impl<E: 'static> Metric<E> for RateMeter<E> {
 
     fn expire(&mut self, context: &Context) -> Option<Family> {
         self.series.expire(context)
+    }
+
+    fn at_rest(&mut self) -> Option<&mut dyn AtRest> {
+        Some(&mut self.series)
     }
 
     fn snapshot(&self, writer: &mut FamilyWriter<'_>) {

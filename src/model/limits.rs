@@ -151,6 +151,10 @@ pub const INSPECTION_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an idle recorder keeps the memory of its queue.
 pub const RELEASE_AFTER: Duration = Duration::from_millis(500);
 
+/// Series of a metric up to which the metric itself gives them up while its recorder is idle, since they are in what was published last: to make
+/// them again takes the next turn some time for each.
+pub const SERIES_AT_REST: usize = 64;
+
 /// How often the idle worker looks for recorders whose memory can be released.
 pub const RELEASE_PASS: Duration = Duration::from_millis(250);
 

@@ -29,6 +29,7 @@ use crate::recorder::mailbox::Command;
 use crate::recorder::mailbox::Owes;
 use crate::recorder::mailbox::Spent;
 use crate::recorder::memory;
+use crate::recorder::memory::Beside;
 use crate::recorder::observers::Change;
 use crate::recorder::observers::Observers;
 use crate::recorder::operation::Completer;
@@ -83,6 +84,8 @@ pub(crate) struct Actor<E> {
     rested: bool,
     /// Whether the worker was told that there is memory to release.
     fed: bool,
+    /// Whether metrics have given up series that are in the published cut: nobody but this actor publishes another.
+    resting: bool,
     /// What is owed to those who wait in the mailbox.
     owes: Owes,
 }
@@ -146,6 +149,7 @@ impl<E: MetricEvent> Actor<E> {
             told: false,
             rested: false,
             fed: false,
+            resting: false,
             owes: Owes::default(),
         }
     }
@@ -220,6 +224,7 @@ impl<E: MetricEvent> Actor<E> {
 
     /// One turn: commands, then events until there are no more or the turn is over, then the answers that are due.
     pub(crate) fn turn(&mut self, core: &Core<E>, mut consumer: Consumer<'_, E>, desk: &mut Desk) -> Turned {
+        self.wake(core);
         if consumer.take_kick() {
             self.obey(core, desk.now);
         }
@@ -598,6 +603,8 @@ impl<E: MetricEvent> Actor<E> {
         if !self.dirty || core.queue.is_abandoned() {
             return;
         }
+        // What changes without a turn is its state alone, and the next cut is written from what metrics have.
+        self.wake(core);
         self.expire(core, now);
         if self.dirty {
             let rested = self.spare.is_none();
@@ -615,9 +622,9 @@ impl<E: MetricEvent> Actor<E> {
     /// Notes what the actor has in memory, its spare cut included: the one of before the rest, then one that is like the published.
     fn note_bytes(&mut self, core: &Core<E>, spare: &Cut, rested: bool) {
         if rested {
-            core.memory.note(self.heap_bytes() + memory::cut_bytes(spare), false);
+            core.memory.note(self.heap_bytes() + memory::cut_bytes(spare), Beside::Nothing);
         } else if self.rested {
-            core.memory.note(self.heap_bytes(), true);
+            core.memory.note(self.heap_bytes(), Beside::Spare);
         }
         self.rested = rested;
     }
@@ -659,6 +666,7 @@ impl<E: MetricEvent> Actor<E> {
                 slot.refresh(&mut metric.family, since, self.version);
                 if metric.family.len() != series || !metric.family.descriptor().kind().is_flat() {
                     metric.metric_bytes = slot.heap_bytes();
+                    metric.spared_bytes = u32::try_from(slot.spared_bytes()).unwrap_or(u32::MAX);
                 }
             }
             metric.tally = slot.tally;
@@ -684,6 +692,34 @@ impl<E: MetricEvent> Actor<E> {
         }
     }
 
+    /// Lets metrics give up what is in the published cut as well.
+    fn rest(&mut self, core: &Core<E>) {
+        let cut = core.cut.load();
+        if self.dirty || self.resting || cut.composition != self.composition() {
+            return;
+        }
+        for (slot, shown) in self.slots.iter_mut().zip(&*cut.metrics) {
+            self.resting |= slot.rest(&shown.family);
+        }
+    }
+
+    /// Gives metrics back what they have given up.
+    #[inline]
+    fn wake(&mut self, core: &Core<E>) {
+        if self.resting {
+            self.wake_metrics(core);
+        }
+    }
+
+    #[cold]
+    fn wake_metrics(&mut self, core: &Core<E>) {
+        self.resting = false;
+        let cut = core.cut.load();
+        for (slot, shown) in self.slots.iter_mut().zip(&*cut.metrics) {
+            slot.wake(&shown.family, cut.version);
+        }
+    }
+
     /// Gives up the memory that only speed needs, if the last turn was before `before`; false if it was not.
     pub(crate) fn release(
         &mut self,
@@ -699,7 +735,8 @@ impl<E: MetricEvent> Actor<E> {
         // A loss under way is looked at again until it is over.
         self.fed = core.look_when_idle(before);
         self.spare = None;
-        core.memory.note(self.heap_bytes(), false);
+        self.rest(core);
+        core.memory.note(self.heap_bytes(), if self.resting { Beside::Less } else { Beside::Nothing });
         core.mailbox().release();
         consumer.release();
         !self.fed
@@ -744,7 +781,8 @@ enum Drained {
 /// A metric before its first event.
 pub(crate) fn first_shown<E: MetricEvent>(slot: &Slot<E>) -> MetricCut {
     let (tally, quarantined) = (slot.tally, slot.quarantined);
-    MetricCut { family: slot.at_first(), tally, quarantined, removed: false, metric_bytes: slot.own_bytes() }
+    let (family, metric_bytes) = (slot.at_first(), slot.own_bytes());
+    MetricCut { family, tally, quarantined, removed: false, spared_bytes: 0, metric_bytes }
 }
 
 /// The length of the next chunk: doubles while chunks are quick, falls back to one event after a slow one.

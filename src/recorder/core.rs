@@ -46,6 +46,7 @@ use crate::recorder::mailbox::Mailbox;
 use crate::recorder::mailbox::Spent;
 use crate::recorder::memory;
 use crate::recorder::memory::ActorBytes;
+use crate::recorder::memory::Beside;
 use crate::recorder::memory::RecorderMemory;
 use crate::recorder::observers::ObserverFn;
 use crate::recorder::observers::ObserverId;
@@ -168,7 +169,7 @@ impl<E: MetricEvent> Core<E> {
         let actor = Actor::new(slots, observers, hooks);
         let cut = actor.first_cut(&identity, hub.catalogue.shown_at_first(actor.slots()), now);
         let memory = ActorBytes::default();
-        memory.note(actor.heap_bytes(), false);
+        memory.note(actor.heap_bytes(), Beside::Nothing);
         let common = Common {
             hub,
             identity,
@@ -866,7 +867,7 @@ impl<E: MetricEvent> Hosted for CoreNode<E> {
         // Out of the seat: how they are dropped is the user's, and may come back to this recorder.
         let remains = self.queue.sit(|_, actor| {
             let remains = actor.let_go();
-            self.memory.note(actor.heap_bytes(), false);
+            self.memory.note(actor.heap_bytes(), Beside::Less);
             remains
         });
         drop_in_turn(remains);

@@ -41,6 +41,8 @@ pub(crate) struct Slot<E> {
     hidden: bool,
     /// Whether series of it expire.
     pub(crate) expires: bool,
+    /// Whether the metric has given up its series, which are in the published cut.
+    resting: bool,
 }
 
 #[derive(Default)]
@@ -65,6 +67,7 @@ impl<E: MetricEvent> Slot<E> {
             changed_at: 0,
             hidden: false,
             expires: metric.expiry().is_some(),
+            resting: false,
         };
         let interests = metric.interests();
         // Owned by the slot before anything can fail: the slot knows how to drop it.
@@ -240,6 +243,44 @@ impl<E: MetricEvent> Slot<E> {
             family = Family::new(Arc::clone(self.descriptor()));
         }
         family
+    }
+
+    /// What the metric would give up at rest.
+    pub(crate) fn spared_bytes(&mut self) -> usize {
+        let spared =
+            |metric: &mut Box<dyn Metric<E>>| call_user(|| metric.at_rest().map(|series| series.spared()));
+        match self.metric.as_mut().map(spared) {
+            Some(Ok(spared)) => spared.unwrap_or_default(),
+            Some(Err(payload)) => {
+                crate::queue::drop_quietly(payload);
+                0
+            }
+            None => 0,
+        }
+    }
+
+    /// Lets the metric give up the series that this family, which is in the published cut, has as well; true if it did.
+    ///
+    /// One in quarantine may have been left half-way by its panic, and keeps what it has.
+    pub(crate) fn rest(&mut self, shown: &Family) -> bool {
+        let Some(metric) = self.metric.as_mut().filter(|_| !self.quarantined) else { return false };
+        let rests = call_user(|| metric.at_rest().is_some_and(|series| series.rest(shown)));
+        self.resting = rests.unwrap_or_else(|payload| {
+            crate::queue::drop_quietly(payload);
+            false
+        });
+        self.resting
+    }
+
+    /// Gives the metric back what it has given up; the cut of that family was this one.
+    pub(crate) fn wake(&mut self, shown: &Family, cut: u64) {
+        let Some(metric) = self.metric.as_mut().filter(|_| std::mem::take(&mut self.resting)) else { return };
+        let woken = call_user(|| metric.at_rest().into_iter().for_each(|series| series.wake(shown, cut)));
+        if let Err(payload) = woken {
+            self.quarantined = true;
+            self.hear(&*payload);
+            crate::queue::drop_quietly(payload);
+        }
     }
 
     /// Takes out the metric's idle series.
@@ -489,7 +530,7 @@ mod tests {
     }
 
     /// Metrics that ask the same closure, one after the other, and some between them that ask another or not all events.
-    fn slots_of_typed_labels() -> [Result<Slot<Step>, Error>; 11] {
+    fn slots_of_typed_labels() -> [Result<Slot<Step>, Error>; 12] {
         let counter = || Counter::<Step>::builder("c").labels::<Both>(Step::both);
         let gauge = || Gauge::<Step>::builder("g").labels::<Both>(Step::both);
         let histogram = || Histogram::<Step>::builder("h").bounds(&[4.0, 50.0]).labels::<Both>(Step::both);
@@ -513,6 +554,7 @@ mod tests {
             Slot::new(
                 histogram().value(|step| Some(Duration::from_nanos(step.number % 11))).build().unwrap(),
             ),
+            Slot::new(histogram().value(|step| Some(step.number)).build().unwrap()),
             // Of one type, and not of one answer.
             Slot::new(shifted(0)),
             Slot::new(shifted(1)),

@@ -37,7 +37,8 @@ pub struct RecorderMemory {
 /// What one metric of a recorder takes in memory, in bytes: the metric with its series, and what readers see of it.
 ///
 /// While events come there is a second copy for readers, the one to be written next. It is counted to the recorder, as large as the first: for
-/// exponential histograms and summaries, whose buckets grow, that is an estimate until the recorder has rested for a second.
+/// exponential histograms and summaries, whose buckets grow, that is an estimate until the recorder has rested for a second. At rest a metric of no more than
+/// [`SERIES_AT_REST`](crate::limits::SERIES_AT_REST) series has none of its own: they are what readers see.
 ///
 /// # Examples
 ///
@@ -55,18 +56,38 @@ pub struct MetricMemory {
     pub labels: Vec<(LabelKey, usize)>,
 }
 
-/// What an actor says of its memory when it has published: a number, and whether it keeps, beside, a second cut that is like the published one.
+/// What an actor says of its memory when it has published or rests: a number, and what is beside it.
 #[derive(Debug, Default)]
 pub(crate) struct ActorBytes(AtomicUsize);
 
+/// What there is beside the bytes that an actor says, the published cut and the metrics that are in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Beside {
+    Nothing,
+    /// A second cut that is like the published one.
+    Spare,
+    /// Metrics have given up what they can.
+    Less,
+}
+
 impl ActorBytes {
-    pub(crate) fn note(&self, bytes: usize, spare: bool) {
-        self.0.store(bytes << 1 | usize::from(spare), Ordering::Relaxed);
+    pub(crate) fn note(&self, bytes: usize, beside: Beside) {
+        let beside = match beside {
+            Beside::Nothing => 0,
+            Beside::Spare => 1,
+            Beside::Less => 2,
+        };
+        self.0.store(bytes << 2 | beside, Ordering::Relaxed);
     }
 
-    fn read(&self) -> (usize, bool) {
+    fn read(&self) -> (usize, Beside) {
         let noted = self.0.load(Ordering::Relaxed);
-        (noted >> 1, noted & 1 != 0)
+        let beside = match noted & 3 {
+            0 => Beside::Nothing,
+            1 => Beside::Spare,
+            _ => Beside::Less,
+        };
+        (noted >> 2, beside)
     }
 }
 
@@ -79,12 +100,14 @@ pub(crate) fn of(
     catalogue: Option<&Catalogue>,
 ) -> RecorderMemory {
     let cut = &snapshot.cut;
-    let mut metrics: Vec<_> = cut.metrics.iter().map(|metric| metric_memory(metric, catalogue)).collect();
+    let (actor, beside) = actor.read();
+    let rests = beside == Beside::Less;
+    let metrics = cut.metrics.iter().map(|metric| metric_memory(metric, rests, catalogue));
+    let mut metrics: Vec<_> = metrics.collect();
     metrics.sort_by_key(|metric| Reverse(metric.bytes));
-    let (actor, spare) = actor.read();
     let shown = Shared::<Cut>::bytes() + cut.metrics.heap_bytes();
     // The cut that is to be written next is about as large as the one that took its place.
-    let spare = if spare { cut_bytes(cut) } else { 0 };
+    let spare = if beside == Beside::Spare { cut_bytes(cut) } else { 0 };
     let all = metrics.iter().map(|metric| metric.bytes).sum::<usize>();
     let bytes = own + queue + actor + shown + spare + all;
     RecorderMemory { id: snapshot.id().clone(), bytes, queue, metrics }
@@ -96,18 +119,19 @@ pub(crate) fn cut_bytes(cut: &Cut) -> usize {
     Shared::<Cut>::bytes() + cut.metrics.heap_bytes() + families
 }
 
-fn metric_memory(metric: &MetricCut, catalogue: Option<&Catalogue>) -> MetricMemory {
+fn metric_memory(metric: &MetricCut, rests: bool, catalogue: Option<&Catalogue>) -> MetricMemory {
     let family = &metric.family;
     let descriptor = family.descriptor();
     let own = catalogue.is_some_and(|catalogue| {
         !catalogue.known(descriptor).is_some_and(|known| Arc::ptr_eq(&known, descriptor))
     });
     let described = if own { descriptor.heap_bytes() } else { 0 };
+    let spared = if rests && !metric.quarantined { metric.spared_bytes as usize } else { 0 };
     let mut labels: Vec<_> = family.label_bytes().map(|(key, bytes)| (key.clone(), bytes)).collect();
     labels.sort_by_key(|label| Reverse(label.1));
     MetricMemory {
         name: family.name().clone(),
-        bytes: metric.metric_bytes + family.heap_bytes() + described,
+        bytes: metric.metric_bytes.saturating_sub(spared) + family.heap_bytes() + described,
         series: family.len(),
         labels,
     }

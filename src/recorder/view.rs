@@ -90,6 +90,8 @@ pub(crate) struct MetricCut {
     pub(crate) quarantined: bool,
     /// Whether it stands still, because its metric was removed.
     pub(crate) removed: bool,
+    /// How much of that it gives up at rest.
+    pub(crate) spared_bytes: u32,
     /// What the metric itself had on the heap when this was written.
     pub(crate) metric_bytes: usize,
 }

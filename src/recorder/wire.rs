@@ -185,6 +185,7 @@ impl Written {
             tally: metric.tally.build(),
             quarantined: metric.quarantined,
             removed: metric.removed,
+            spared_bytes: 0,
             metric_bytes: 0,
         });
         let cut = Cut {

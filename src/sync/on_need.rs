@@ -92,6 +92,26 @@ mod tests {
     }
 
     #[test]
+    fn two_who_need_it_at_once_have_the_same() {
+        static BOTH: Barrier = Barrier::new(2);
+        struct Met(AtomicUsize);
+        impl Default for Met {
+            /// Where nobody has put one yet: the other, who has not either, comes here as well.
+            fn default() -> Self {
+                BOTH.wait();
+                Self(AtomicUsize::new(0))
+            }
+        }
+        let cell = OnNeed::<Met>::new();
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| cell.make().0.fetch_add(1, Ordering::Relaxed));
+            }
+        });
+        assert_eq!(cell.get().map(|met| met.0.load(Ordering::Relaxed)), Some(2));
+    }
+
+    #[test]
     fn it_ends_with_its_cell() {
         struct Holder(Arc<AtomicUsize>);
         impl Drop for Holder {

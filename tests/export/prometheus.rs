@@ -238,6 +238,33 @@ fn a_buffer_used_again_is_appended_to_and_grows_no_more() {
     assert_eq!((&text, text.capacity()), (&once, capacity));
 }
 
+#[test]
+fn a_sum_that_may_fall_is_in_0_0_4_alone_and_open_metrics_says_whose_is_left_out() {
+    let runtime = running("falling");
+    let recorder = runtime
+        .recorder::<Save>("one")
+        .histogram("above", |h| h.bounds(&[1.0]).value(|e| Some(e.seconds)))
+        .histogram("below", |h| h.bounds(&[1.0]).value(|e| Some(-e.seconds)))
+        .histogram("bounds", |h| h.bounds(&[-1.0, 1.0]).value(|e| Some(e.seconds)))
+        .exponential_histogram("curve", |h| h.value(|e| Some(-e.seconds)))
+        .average("mean", |a| a.value(|e| Some(-e.seconds)))
+        .summary("spread", |s| s.value(|e| Some(-e.seconds)))
+        .create()
+        .unwrap();
+    record(&recorder, &[save("", 1, 0.5)]);
+    let all = ["above", "below", "bounds", "curve", "mean", "spread"];
+    let (text, encoded) = encode(&runtime, Format::Text);
+    assert!(encoded.skipped().is_empty(), "{encoded:?}");
+    assert!(all.iter().all(|name| text.contains(&format!("\n{name}_sum{{"))), "{text}");
+    let (text, encoded) = encode(&runtime, Format::OpenMetrics);
+    let told: Vec<_> =
+        encoded.skipped().iter().map(|skipped| (skipped.metric(), skipped.samples())).collect();
+    assert_eq!(told, all[1..].iter().map(|name| (*name, 1)).collect::<Vec<_>>());
+    let has = |what: &str| all.iter().filter(|name| text.contains(&format!("\n{name}_{what}{{"))).count();
+    // A histogram without its sum has no count either; those of a summary stand by themselves.
+    assert_eq!((has("sum"), has("count")), (1, 3), "{text}");
+}
+
 /// The event of README's program.
 #[cfg(feature = "derive")]
 #[derive(MetricEvent)]

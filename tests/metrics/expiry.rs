@@ -191,3 +191,28 @@ fn an_expiry_of_nothing_is_refused_and_one_without_labels_never_comes() {
     assert!(registered.result().unwrap().is_ok());
     assert_eq!(recorder.snapshot().total("longest"), Some(1));
 }
+
+#[test]
+fn a_series_that_takes_the_place_of_an_ended_one_has_extremes_of_its_own() {
+    let mut runtime = SteppedRuntime::new("extremes").unwrap();
+    let recorder = runtime.recorder::<Number>("one").histogram("size", |h| {
+        h.bounds(&[3.0])
+            .label("odd", |e| (e.0 % 2).into())
+            .value(|e| Some(e.0))
+            .expire_after(Duration::from_secs(2))
+    });
+    let recorder = recorder.create().unwrap();
+    let mut see = |numbers: &[u64]| {
+        // So many that a metric is shown several at once.
+        (0..8).for_each(|_| numbers.iter().for_each(|number| recorder.register_event(Number(*number))));
+        runtime.settle();
+        // Less than after what a recorder rests, which leaves it without anything that it has only for batches.
+        runtime.clock().advance(Duration::from_millis(300));
+        let snapshot = recorder.snapshot();
+        let histogram = snapshot.histogram("size", &[("odd", "1")]).unwrap();
+        (snapshot.metric("size").unwrap().family().len(), histogram.min(), histogram.max())
+    };
+    assert_eq!(see(&[0, 1_000, 501]), (2, Some(501.0), Some(501.0)));
+    while see(&[501]).0 == 2 {}
+    assert_eq!(see(&[301, 701]), (1, Some(301.0), Some(701.0)));
+}

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod at_rest;
 mod constant_labels;
 mod derive;
 mod derived_metrics;

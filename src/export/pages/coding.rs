@@ -173,6 +173,7 @@ mod tests {
             ("zstd;q=", Identity),
             ("zstd;q=0.1234, gzip;q=0.001", Gzip),
             ("zstd;q=0.1, zstd;q=0.3, gzip;q=0.2", Zstd),
+            ("zstd;q=0.3, zstd;q=0.1, gzip;q=0.2", Zstd),
             ("zstd;level=3", Zstd),
             ("zstandard, zst", Identity),
             ("\"zstd\"", Identity),

@@ -247,6 +247,13 @@ struct Text<'a> {
     bounds: Vec<(f64, String)>,
 }
 
+/// Where the labels of a part end, and whether there are none yet.
+#[derive(Clone, Copy)]
+struct Scope {
+    end: usize,
+    first: bool,
+}
+
 /// What the samples of one series share.
 #[derive(Clone, Copy)]
 struct Row<'a> {
@@ -291,10 +298,10 @@ impl Text<'_> {
         }
         self.head(descriptor, name, kind);
         for part in family.parts() {
+            let scope = self.enter(name, part);
             for series in part.family().series() {
-                let row = Row { part, series };
-                self.enter(name, row);
-                write(self, name, row, descriptor);
+                self.take(scope, series);
+                write(self, name, Row { part, series }, descriptor);
             }
         }
     }
@@ -318,13 +325,23 @@ impl Text<'_> {
         }
     }
 
-    /// Takes a series in hand, whose samples have this name.
-    fn enter(&mut self, name: &str, row: Row<'_>) {
+    /// Writes the labels that all series of a part have, whose samples have this name.
+    fn enter(&mut self, name: &str, part: &Part<'_>) -> Scope {
         self.labels.clear();
-        self.stem.clear();
         // A name in quotes stands within the braces, before them.
         let mut first = !self.escaping.quotes(name);
-        for (key, value) in row.part.labels().chain(row.series.labels().iter()) {
+        for (key, value) in part.labels() {
+            write::label(&mut self.labels, &mut first, self.escaping, key, value);
+        }
+        Scope { end: self.labels.len(), first }
+    }
+
+    /// Takes a series of that part in hand.
+    fn take(&mut self, scope: Scope, series: SeriesRef<'_>) {
+        let Scope { end, mut first } = scope;
+        self.stem.clear();
+        self.labels.truncate(end);
+        for (key, value) in series.labels().iter() {
             write::label(&mut self.labels, &mut first, self.escaping, key, value);
         }
     }
@@ -556,7 +573,8 @@ impl Text<'_> {
             self.head(descriptor, &name, "gauge");
             for row in rows() {
                 if let Some(value) = of_field(&row) {
-                    self.enter(&name, row);
+                    let scope = self.enter(&name, row.part);
+                    self.take(scope, row.series);
                     self.sample(&name, "", value);
                 }
             }

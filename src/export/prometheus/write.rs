@@ -24,6 +24,10 @@ pub(super) fn number(out: &mut String, number: Number) {
 
 /// A whole number: most lines of an exposition end in one, and the formatter of any type is slower than the rest of a line.
 pub(super) fn integer(out: &mut String, value: u64) {
+    // What most buckets hold.
+    if value < 10 {
+        return out.push(char::from(b'0' + value as u8));
+    }
     out.push_str(digits(&mut [b'0'; 20], value, 1));
 }
 

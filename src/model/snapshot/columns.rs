@@ -109,6 +109,29 @@ impl<C: Column> Live<C> {
         Self { keys, column, exemplars, changed: Vec::new(), overflowed: 0, saturated: 0 }
     }
 
+    /// The state that a family shows, which was last written for this cut or one before it.
+    pub(crate) fn shown(shown: &Family, descriptor: &Descriptor, cut: u64) -> Self {
+        let (mut column, mut values) = (C::of(descriptor), shown.values.clone());
+        if let Some(theirs) = column.within(&mut values) {
+            std::mem::swap(theirs, &mut column);
+        }
+        Self {
+            keys: shown.keys.clone(),
+            column,
+            exemplars: shown.exemplars.clone(),
+            changed: vec![cut; shown.len().div_ceil(CHUNK)],
+            overflowed: shown.overflowed,
+            saturated: shown.saturated,
+        }
+    }
+
+    /// Whether a family shows all of this, if what was shown last is in it: events that were refused may have left something since.
+    pub(crate) fn is_shown_by(&self, family: &Family) -> bool {
+        let counts = (family.overflowed, family.saturated, family.exemplars.left_out());
+        family.keys.are_of(&self.keys)
+            && counts == (self.overflowed, self.saturated, self.exemplars.left_out())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }

@@ -612,6 +612,67 @@ mod tests {
         assert_ne!(narrow, wide);
     }
 
+    /// Observes integers of several series, all in the first bucket.
+    fn observe(live: &mut Histograms, extents: &mut Vec<Extent>, rows: &[u32], integers: &[u64]) -> u64 {
+        let observed = Observed { rows, buckets: &vec![0; rows.len()], integers };
+        let sums = (ExactSum::takes_unsigned, ExactSum::add_unsigned);
+        live.observe_integers(observed, extents, |integer| integer as f64, sums)
+    }
+
+    fn extremes(live: &Histograms, series: usize) -> Option<(f64, f64)> {
+        live.moments(series).and_then(Moments::extremes)
+    }
+
+    #[test]
+    fn the_smallest_and_the_largest_integer_that_there_is_are_extremes_like_any_other() {
+        for integer in [0, u64::MAX] {
+            let (mut live, mut extents) = (Histograms::new(1), Vec::new());
+            live.put(0, &[0, 0], Moments::default());
+            for _ in 0..2 {
+                observe(&mut live, &mut extents, &[0], &[integer]);
+                assert_eq!(extremes(&live, 0), Some((integer as f64, integer as f64)));
+            }
+        }
+    }
+
+    #[test]
+    fn integers_that_do_not_add_up_in_64_bits_are_added_one_by_one() {
+        let (mut live, mut extents) = (Histograms::new(1), Vec::new());
+        live.put(0, &[0, 0], Moments::default());
+        let mut sum = ExactSum::default();
+        for integers in [[1, 1, 1], [SMALL, SMALL - 1, 7], [u64::MAX, u64::MAX - 1, 9], [3, 2, 1]] {
+            assert_eq!(observe(&mut live, &mut extents, &[0, 0, 0], &integers), 0);
+            integers.into_iter().for_each(|integer| assert!(sum.add_unsigned(integer)));
+            assert_eq!(live.moments(0).unwrap().sum, sum);
+        }
+        assert_eq!((buckets(&live, 0), extremes(&live, 0)), (vec![12, 0], Some((1.0, u64::MAX as f64))));
+    }
+
+    #[test]
+    fn what_a_sum_near_its_end_does_not_take_is_refused_by_itself() {
+        let mut sum = ExactSum::default();
+        assert!(sum.add_nanos(i128::MAX - 5));
+        let (mut live, mut extents) = (Histograms::new(1), Vec::new());
+        live.put(0, &[1, 0], Moments { sum, min: 1.0, max: 1.0 });
+        let observed = Observed { rows: &[0, 0, 0], buckets: &[0, 0, 0], integers: &[3, 4, 2] };
+        let sums = (ExactSum::takes_nanos, ExactSum::add_some_nanos);
+        assert_eq!(live.observe_integers(observed, &mut extents, |nanos| nanos as f64, sums), 0b10);
+        assert_eq!(buckets(&live, 0), [3, 0]);
+    }
+
+    #[test]
+    fn a_batch_leaves_the_extremes_of_series_that_are_not_in_it() {
+        let (mut live, mut extents) = (Histograms::new(1), Vec::new());
+        live.put(0, &[0, 0], Moments::default());
+        let mut sum = ExactSum::default();
+        assert!(sum.add_whole(-8));
+        live.put(1, &[2, 0], Moments { sum, min: -5.0, max: -3.0 });
+        for (integers, expected) in [([5, 6], (5.0, 6.0)), ([6, 5], (5.0, 6.0)), ([9, 2], (2.0, 9.0))] {
+            observe(&mut live, &mut extents, &[0, 0], &integers);
+            assert_eq!((extremes(&live, 0), extremes(&live, 1)), (Some(expected), Some((-5.0, -3.0))));
+        }
+    }
+
     #[test]
     fn a_series_costs_what_the_budget_of_memory_counts_on() {
         assert!(size_of::<Moments>() <= 40);

@@ -246,13 +246,24 @@ impl SeriesKeys {
         self.overflow = None;
     }
 
-    /// Takes over what `live` gained since `self` was a copy of it; shares chunks, copies none.
-    pub(crate) fn catch_up(&mut self, live: &Self) {
-        let same = match (&self.overflow, &live.overflow) {
+    /// Whether these are a copy of `live` as it is now.
+    pub(super) fn are_of(&self, live: &Self) -> bool {
+        let chunks = self.chunks.iter().zip(&live.chunks);
+        self.len == live.len
+            && self.has_overflow_of(live)
+            && chunks.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    fn has_overflow_of(&self, live: &Self) -> bool {
+        match (&self.overflow, &live.overflow) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
             (ours, theirs) => ours.is_none() && theirs.is_none(),
-        };
-        if !same {
+        }
+    }
+
+    /// Takes over what `live` gained since `self` was a copy of it; shares chunks, copies none.
+    pub(crate) fn catch_up(&mut self, live: &Self) {
+        if !self.has_overflow_of(live) {
             self.overflow.clone_from(&live.overflow);
         }
         if self.len == live.len {
