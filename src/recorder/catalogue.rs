@@ -282,3 +282,52 @@ impl fmt::Debug for Catalogue {
         f.debug_struct("Catalogue").field("names", &self.names.lock().metrics.len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Counter;
+    use crate::metric::CounterBuilder;
+
+    struct Step;
+
+    impl MetricEvent for Step {
+        const EVENT_TYPES: &'static [&'static str] = &["step"];
+
+        fn event_type(&self) -> &'static str {
+            "step"
+        }
+    }
+
+    fn slot(counter: CounterBuilder<Step>) -> Slot<Step> {
+        Slot::new(counter.build().unwrap()).unwrap()
+    }
+
+    fn name_of(shown: &[MetricCut]) -> &str {
+        shown[0].family.name().as_str()
+    }
+
+    #[test]
+    fn only_recorders_of_equal_metrics_share_what_they_show_at_first() {
+        let catalogue = Catalogue::default();
+        let shown = |slot: Slot<Step>| catalogue.shown_at_first(&[slot]).unwrap();
+        let saves = || slot(Counter::builder("saves"));
+        let known = Arc::clone(saves().descriptor());
+        let shared = |mut slot: Slot<Step>| {
+            slot.share(Arc::clone(&known));
+            slot
+        };
+        let first = shown(shared(saves()));
+        assert!(Arc::ptr_eq(&first, &shown(shared(saves()))));
+        let other = shown(slot(Counter::builder("loads")));
+        assert_eq!((name_of(&first), name_of(&other)), ("saves", "loads"));
+        // Whoever compares addresses of descriptors is to find one in all of them.
+        let own = shown(saves());
+        assert!(!Arc::ptr_eq(own[0].family.descriptor(), &known));
+        // A metric that wants to see some events alone has a route as well, which is told in the report of memory.
+        let routed = shared(slot(Counter::builder("saves").on(&["step"])));
+        let bytes = routed.own_bytes();
+        assert_eq!((shown(routed)[0].metric_bytes, bytes > first[0].metric_bytes), (bytes, true));
+        assert!(catalogue.shown_at_first(&[shared(saves()), saves()]).is_some_and(|both| both.len() == 2));
+    }
+}
