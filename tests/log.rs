@@ -249,7 +249,7 @@ fn script(builder: RuntimeBuilder, own: Option<LogMode>) {
 }
 
 /// What the script comes to: level, target, code and recorder of every line, in order.
-const SCRIPT: [&str; 26] = [
+const SCRIPT: [&str; 27] = [
     "INFO runtime recorder_created main",
     "WARN runtime create_refused main",
     "DEBUG runtime recorder_looked_up none",
@@ -267,6 +267,7 @@ const SCRIPT: [&str; 26] = [
     "DEBUG recorder snapshot_published main",
     "WARN runtime removal_refused none",
     "INFO runtime recorder_created idle",
+    "INFO recorder recorder_stopped idle",
     "INFO runtime recorder_removed idle",
     "INFO runtime recorder_created held",
     "WARN recorder loss_began held",

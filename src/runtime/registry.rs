@@ -79,13 +79,18 @@ impl Registry {
         let Some(state) = self.read() else { return Vec::new() };
         let mut ahead = state.recorders.values().skip(AHEAD);
         let cloned = state.recorders.values().map(|recorder| {
-            // The count is there, before the recorder itself.
-            if let Some(ahead) = ahead.next() {
-                fetch_for_write(Arc::as_ptr(ahead).cast::<u64>().wrapping_sub(1));
-            }
+            ahead.next().into_iter().for_each(fetch_count);
             Arc::clone(recorder)
         });
         cloned.collect()
+    }
+
+    /// Ends such a list: of very many recorders, the counts are in nobody's cache any more.
+    pub(crate) fn give_back(mut list: Vec<Arc<dyn Hosted>>) {
+        while let Some(recorder) = list.pop() {
+            list.len().checked_sub(AHEAD).and_then(|at| list.get(at)).into_iter().for_each(fetch_count);
+            drop(recorder);
+        }
     }
 
     /// What it takes on the heap, without the recorders.
@@ -142,6 +147,11 @@ impl Registry {
         self.state.lock().closed = true;
         self.all()
     }
+}
+
+/// Asks for the count of a recorder's owners, which is before the recorder itself.
+fn fetch_count(recorder: &Arc<dyn Hosted>) {
+    fetch_for_write(Arc::as_ptr(recorder).cast::<u64>().wrapping_sub(1));
 }
 
 pub(crate) fn not_found(id: &RecorderId) -> Error {

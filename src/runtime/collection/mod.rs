@@ -33,6 +33,7 @@ use crate::runtime::collection::servers::Served;
 use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::collection::view::View;
 use crate::runtime::followers::ExporterStatus;
+use crate::runtime::registry::Registry;
 use crate::sync::fetch;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -135,8 +136,9 @@ fn read(list: &[Arc<dyn Hosted>]) -> Vec<Snapshot> {
 
 impl RuntimeSnapshot {
     pub(in crate::runtime) fn take(runtime: &Inner) -> Self {
-        let (retired, _, recorders) =
+        let (retired, list, recorders) =
             runtime.control.hub.groups.view(|| runtime.registry.list(), |list| read(list));
+        Registry::give_back(list);
         Self {
             namespace: runtime.namespace.as_str().into(),
             started: runtime.built_at,
