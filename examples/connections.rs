@@ -196,8 +196,6 @@ fn show_all(
         opened.recv_timeout(PATIENCE)?;
     }
     for look in 1..=looks {
-        // However far behind the worker is: what was done until now is in the picture.
-        runtime.flush_blocking(PATIENCE)?;
         let snapshot = runtime.collect();
         let open = snapshot.recorders().len() as u64;
         write!(
