@@ -14,6 +14,7 @@ use crate::support::stopper;
 use crate::support::until;
 use mvx_metrics::ErrorKind;
 use mvx_metrics::EventSink;
+use mvx_metrics::Fold;
 use mvx_metrics::MetricsRuntime;
 use mvx_metrics::OwnedRecorder;
 use mvx_metrics::Recorder;
@@ -84,13 +85,42 @@ fn what_has_nothing_left_for_the_worker_is_gone_when_its_guard_is_although_the_w
         handle.flush().wait(PATIENCE).unwrap();
         assert_eq!(handle.start().wait(PATIENCE).unwrap_err().kind(), ErrorKind::InvalidState);
     }
-    let snapshot = runtime.collect();
-    let families = snapshot.families(mvx_metrics::Fold::Group);
-    let events = families.iter().find(|family| family.descriptor().name().as_str() == "events").unwrap();
-    let total = events.parts()[0].family().series().next().unwrap().value().counter();
-    assert_eq!(total, Some(5), "what it has counted lives on in its group");
+    assert_eq!(total(&runtime), Some(5), "what it has counted lives on in its group");
     gate.open();
     assert!(runtime.shutdown(PATIENCE).unwrap().is_complete());
+}
+
+/// The counter `events` of all recorders, those that are gone included.
+fn total(runtime: &MetricsRuntime) -> Option<u64> {
+    let snapshot = runtime.collect();
+    let families = snapshot.families(Fold::Group);
+    let events = families.iter().find(|family| family.descriptor().name().as_str() == "events")?;
+    events.parts().first()?.family().series().next()?.value().counter()
+}
+
+#[test]
+fn what_was_processed_and_not_shown_yet_is_among_the_totals_when_its_recorder_is_gone() {
+    let mut unshown = 0;
+    for round in 0..20 {
+        let (runtime, gate, holder) = held(&format!("unshown-{round}"));
+        let second = Gate::default();
+        let last = runtime.recorder("last").metric(stopper("held", 0, &second)).create().unwrap();
+        let guard = owned(&runtime, "guard");
+        let handle = guard.clone();
+        holder.register_event(Number(0));
+        gate.until_reached();
+        // One after the other as soon as the worker goes on, and the second holds it again.
+        guard.register_event(Number(1));
+        last.register_event(Number(0));
+        gate.open();
+        second.until_reached();
+        unshown += u64::from(handle.accounts().processed == 1 && handle.snapshot().sequence() == 0);
+        drop(guard);
+        second.open();
+        until("it is removed", || gone(&runtime, "guard"));
+        assert_eq!(total(&runtime), Some(1));
+    }
+    assert!(unshown > 0, "the worker has shown everything at once");
 }
 
 #[test]
@@ -107,18 +137,21 @@ fn what_the_worker_has_still_to_do_for_a_recorder_is_done_before_it_goes() {
             .unwrap(),
     );
     insist(&hooked, Number(1));
+    let watched = owned(&runtime, "watched");
+    let changes = watched.subscribe(8);
     (0..100).for_each(|n| wide.register_event(Number(n)));
     runtime.flush_blocking(PATIENCE).unwrap();
     holder.register_event(Number(0));
     gate.until_reached();
     unsettled.register_event(Number(1));
     let handle = unsettled.clone();
-    let closings = [unsettled, hooked, wide].map(OwnedRecorder::begin_close);
+    let closings = [unsettled, hooked, wide, watched].map(OwnedRecorder::begin_close);
     assert!(closings.iter().all(|closing| closing.result().is_none()), "{closings:?}");
-    assert_eq!(runtime.recorder_ids().len(), 4);
+    assert_eq!(runtime.recorder_ids().len(), 5);
     gate.open();
     let processed = closings.map(|closing| closing.wait(PATIENCE).unwrap().processed);
-    assert_eq!(processed, [1, 1, 100]);
+    assert_eq!(processed, [1, 1, 100, 0]);
+    drop(changes);
     assert_eq!(handle.snapshot().counter("events", &[]), Some(1));
     assert_eq!(runtime.recorder_ids().len(), 1);
 }
