@@ -7,7 +7,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What every submission passes, in the order in which failures are cheapest to find.
-quick := "fmt shell clippy doc features examples instructions test-release-noassert loom miri msrv minimal-versions deny"
+quick := "fmt shell clippy doc features examples instructions test-noassert loom miri msrv minimal-versions deny"
 
 # What a release passes besides.
 slow := "loom-deep miri-deep fuzz tsan asan panic-abort stress one-core budgets"
@@ -48,27 +48,26 @@ doc:
 features:
     ci/features.sh
 
-# Examples and benches build; README.md's first command runs.
+# README.md's first command runs. The other examples are built and run by the tests.
 examples:
-    cargo build --release -p mvx-metrics --examples --benches --all-features
     bash -c "$(ci/readme-command.sh 1)" </dev/null
 
 # Instructions of the hot paths, against those stored with the code.
 instructions:
     ci/instructions.sh
 
-# Tests with debug assertions off, as users run the code: an assertion must not do work that is needed. What the compiler says of a mistake does
-# not depend on them, and takes long to ask.
-test-release-noassert:
-    cargo test --release --lib --tests -- --skip mistakes_in_a_derive_say_what_to_write_instead
+# Tests with debug assertions off: an assertion must not do work that is needed. The programs with most of the tests; `just stress` runs all of them
+# as users build them.
+test-noassert:
+    cargo test --profile noassert --lib --test recorder --test metrics --test export
 
 # Loom models, and the seeded bugs that they must catch.
 loom:
     ci/loom.sh
 
-# The same with more preemptions.
+# The same with a preemption more in each.
 loom-deep:
-    LOOM_MAX_PREEMPTIONS=4 MVX_LOOM_SECONDS=3600 ci/record.sh loom-deep ci/loom.sh
+    MVX_LOOM_MORE=1 MVX_LOOM_SECONDS=3600 ci/record.sh loom-deep ci/loom.sh
 
 # Undefined behaviour in all unsafe code: Miri over the unit tests of `sync` and `queue`, with a few schedules each.
 miri:

@@ -51,7 +51,7 @@ for check in "$@"; do
   show "$name" "$status" "$log"
   IFS='|' read -r word note < <(verdict "$status" "$log")
   [ "$word" != FAILED ] || failed=1
-  printf '=== %s: %s\n' "$name" "$word"
+  printf '=== %s: %s, %s s\n' "$name" "$word" "$((SECONDS - started))"
   table+=("$(printf '%-24s %6s s  %-12s %s' "$name" "$((SECONDS - started))" "$word" "$note")")
 done
 

@@ -15,7 +15,7 @@ if [ "${1:-}" != --store ] && ! grep -qxF "# $made" "$stored"; then
   ci/not-checked.sh instructions "the stored counts are of $(sed -n 's/^# //p' "$stored" | head -n 1), and here is $made" "ci/instructions.sh --store at the commit before"
   exit
 fi
-cargo build --release -p rivals --bin hotpath
+cargo build --release -p rivals --bin hotpath --no-default-features
 work=target/ci/instructions
 mkdir -p "$work"
 printf '# %s\n' "$made" >"$work/new"

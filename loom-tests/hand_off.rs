@@ -8,7 +8,7 @@
 //! seeded bug: rest_by_store caught by loom_tests::hand_off::two_producers_across_blocks
 //! seeded bug: stamp_relaxed caught by loom_tests::hand_off::two_producers_across_blocks
 //! seeded bug: switch_unseen caught by loom_tests::hand_off::two_producers_across_blocks
-//! seeded bug: table_without_spare caught by loom_tests::hand_off::two_producers_around_the_table
+//! seeded bug: table_without_spare caught by loom_tests::hand_off::two_producers_of_two_around_the_table
 //! seeded bug: close_apart_from_reservation caught by loom_tests::hand_off::two_producers_and_a_closer
 
 use super::TURNS;
@@ -206,24 +206,41 @@ fn race(
 /// Positions 0 to 3 lie in the small block, a large one and the next; whenever the queue is idle its lane is switched.
 #[test]
 fn two_producers_across_blocks() {
+    across_blocks::<1>(3);
+}
+
+/// The same with one event more, and for that with a preemption less, unless `just loom-deep` asks for more.
+#[test]
+fn two_producers_of_two_across_blocks() {
+    across_blocks::<2>(2);
+}
+
+fn across_blocks<const OTHERS: u64>(preemptions: usize) {
     for capacity in [2, 3] {
-        explore(&format!("two_producers_across_blocks, capacity {capacity}"), 3, move || {
-            race(
-                Recorder::new(capacity),
-                0,
-                |recorder| recorder.push(0, 2),
-                &[|recorder| recorder.push(1, 2)],
-            );
+        let name = format!("two_producers_across_blocks, 2 and {OTHERS} events, capacity {capacity}");
+        explore(&name, preemptions, move || {
+            let recorder = Recorder::new(capacity);
+            race(recorder, 0, |recorder| recorder.push(0, 2), &[|recorder| recorder.push(1, OTHERS)]);
         });
     }
 }
 
-/// With capacity 2 the table has two places for blocks, so the race from position 2 to 5 comes around it: blocks are taken out,
+/// With capacity 2 the table has two places for blocks, so the race from position 2 on comes around it: blocks are taken out,
 /// placed ahead, and met by producers of the next lap.
 #[test]
 fn two_producers_around_the_table() {
-    explore("two_producers_around_the_table", 3, || {
-        race(Recorder::new(2), 2, |recorder| recorder.push(0, 2), &[|recorder| recorder.push(1, 2)]);
+    around_the_table::<1>(3);
+}
+
+/// The same with one event more, as above.
+#[test]
+fn two_producers_of_two_around_the_table() {
+    around_the_table::<2>(2);
+}
+
+fn around_the_table<const OTHERS: u64>(preemptions: usize) {
+    explore(&format!("two_producers_around_the_table, 2 and {OTHERS} events"), preemptions, move || {
+        race(Recorder::new(2), 2, |recorder| recorder.push(0, 2), &[|recorder| recorder.push(1, OTHERS)]);
     });
 }
 
@@ -242,21 +259,21 @@ fn a_batch_and_a_producer() {
     }
 }
 
-/// The door is shut while two producers push, and there is room for both.
+/// The door is shut while two producers push, and there is room for both: with a preemption less, unless `just loom-deep` asks for more.
 #[test]
 fn two_producers_and_a_closer() {
-    against_a_closer(2);
+    against_a_closer(2, 2);
 }
 
 /// The same where one of them finds the queue full, or drained by the other.
 #[test]
 fn two_producers_for_one_place_and_a_closer() {
-    against_a_closer(1);
+    against_a_closer(1, 3);
 }
 
 /// An event of each: with one more, the schedules are fifty times as many.
-fn against_a_closer(capacity: u64) {
-    explore(&format!("two_producers_and_a_closer, capacity {capacity}"), 3, move || {
+fn against_a_closer(capacity: u64, preemptions: usize) {
+    explore(&format!("two_producers_and_a_closer, capacity {capacity}"), preemptions, move || {
         race(
             Recorder::new(capacity),
             0,

@@ -13,8 +13,8 @@
 //! when its protocol is weakened proves nothing.
 //!
 //! Under `mvx_loom` blocks have 1 and 2 slots, and a publication cell prepays 8 references and refills at 2, so a handful of events
-//! or reads crosses every boundary. Every model explores 3 preemptions, and 2 if it has four threads and says so in its name
-//! by `four_threads`; loom counts a switch away from a thread that could go on, not those at its end or at a wait.
+//! or reads crosses every boundary. Every protocol has a model that explores 3 preemptions; larger ones beside it explore 2. `MVX_LOOM_MORE=1` adds
+//! one to each (`just loom-deep`). loom counts a switch away from a thread that could go on, not those at its end or at a wait.
 
 mod abandon;
 mod drop_oldest;
@@ -52,12 +52,14 @@ fn work(mut turn: impl FnMut() -> Option<Rest>) {
     }
 }
 
-/// Runs `model` through every execution with at most `preemptions` of them, and says how many executions that was.
+/// Runs `model` through every execution with at most `preemptions` of them, and `MVX_LOOM_MORE` more, and says how many executions that was.
 fn explore(name: &str, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let executions = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&executions);
     let start = Instant::now();
     let mut builder = Builder::new();
+    let more = std::env::var("MVX_LOOM_MORE").map_or(0, |more| more.parse().unwrap());
+    let preemptions = preemptions + more;
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 2_000;
     builder.check(move || {

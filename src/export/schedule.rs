@@ -137,7 +137,7 @@ fn random() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

@@ -223,5 +223,5 @@ pub enum Interests {
     Only(Vec<&'static str>),
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests;

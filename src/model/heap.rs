@@ -27,7 +27,7 @@ pub(crate) fn map(capacity: usize, entry: usize) -> usize {
     places * (entry + 1) + GROUP
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use std::collections::HashMap;

@@ -165,7 +165,7 @@ fn write_digits(mut value: u64, negative: bool, digits: &mut Digits) -> &[u8] {
     &digits[at..]
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

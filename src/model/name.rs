@@ -253,7 +253,7 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidName, message)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -230,7 +230,7 @@ fn braces_pair_up(ucum: &str) -> bool {
     !inside
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

@@ -796,7 +796,7 @@ fn next_chunk(chunk: u8, took: Duration) -> u8 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

@@ -185,7 +185,7 @@ impl Drop for Left<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

@@ -283,7 +283,7 @@ impl fmt::Debug for Catalogue {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use crate::metric::Counter;

@@ -916,7 +916,7 @@ impl<E: MetricEvent> Core<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 #[cfg(not(mvx_loom))]
 mod tests {
     use super::*;

@@ -259,7 +259,7 @@ impl fmt::Debug for RecorderTask {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 #[cfg(not(mvx_loom))]
 mod tests {
     use super::*;

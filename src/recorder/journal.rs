@@ -196,7 +196,7 @@ impl fmt::Debug for Journal {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

@@ -93,7 +93,7 @@ impl Episode {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use crate::model::accounts::Dropped;

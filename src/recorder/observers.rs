@@ -142,7 +142,7 @@ impl<E: MetricEvent> Observers<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use crate::metric::Counter;

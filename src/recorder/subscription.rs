@@ -376,7 +376,7 @@ impl<E: MetricEvent> Recorder<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 #[cfg(not(mvx_loom))]
 mod tests {
     use super::*;

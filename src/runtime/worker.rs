@@ -404,7 +404,7 @@ fn nap(time: Duration) -> Step {
     Step::Rest(Repose::Nap(time))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

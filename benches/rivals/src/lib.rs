@@ -8,10 +8,14 @@ pub mod allocations;
 pub mod bursts;
 pub mod clocks;
 pub mod event;
+pub mod five;
 pub mod gate;
+#[cfg(feature = "peers")]
 pub mod machine;
+#[cfg(feature = "peers")]
 pub mod output;
 pub mod rounds;
+#[cfg(feature = "peers")]
 pub mod rows;
 pub mod stats;
 pub mod steady;

@@ -82,7 +82,7 @@ fn open_fds() -> Option<u64> {
     Some(listed.saturating_sub(1))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

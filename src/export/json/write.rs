@@ -201,7 +201,7 @@ pub(super) fn string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

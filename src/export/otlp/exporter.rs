@@ -474,7 +474,7 @@ impl fmt::Debug for OtlpExporterBuilder {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

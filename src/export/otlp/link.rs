@@ -157,7 +157,7 @@ pub(super) fn rejected(body: &[u8]) -> Option<Rejected> {
     Some(found)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

@@ -111,7 +111,7 @@ fn weight(text: &str) -> u16 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -247,7 +247,7 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -126,7 +126,7 @@ pub(crate) fn escaped(out: &mut String, text: &str, quotes: bool) {
     out.push_str(rest);
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

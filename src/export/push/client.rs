@@ -234,7 +234,7 @@ pub(crate) fn said(body: &[u8]) -> String {
     text.trim().escape_debug().to_string()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

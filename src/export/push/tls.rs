@@ -202,7 +202,7 @@ fn of_the_platform() -> Result<RootCertStore, Error> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

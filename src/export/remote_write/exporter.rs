@@ -372,7 +372,7 @@ impl fmt::Debug for RemoteWriteExporterBuilder {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use crate::export::push::Answer;

@@ -259,7 +259,7 @@ impl fmt::Debug for LabelSet {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

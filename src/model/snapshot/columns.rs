@@ -468,7 +468,7 @@ pub(super) fn make_room<T>(column: &mut Vec<T>, rows: usize) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

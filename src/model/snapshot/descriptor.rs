@@ -743,7 +743,7 @@ fn check_bounds(kind: Kind, bounds: &[f64]) -> Result<(), String> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

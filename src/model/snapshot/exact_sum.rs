@@ -433,7 +433,7 @@ fn round_once(parts: &[f64]) -> f64 {
     high
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -297,5 +297,5 @@ impl Clone for Exponential {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests;

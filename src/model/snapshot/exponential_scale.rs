@@ -119,7 +119,7 @@ fn power_of_two(exponent: i64) -> f64 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

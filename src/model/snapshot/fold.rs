@@ -324,5 +324,5 @@ impl Values {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests;

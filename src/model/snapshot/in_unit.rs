@@ -198,7 +198,7 @@ fn rounded(out: &mut impl Write, size: f64, name: &str) -> fmt::Result {
     write!(out, "{text} {name}")
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use crate::model::name::FieldName;

@@ -287,7 +287,7 @@ impl PartialEq for SeriesKeys {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
 

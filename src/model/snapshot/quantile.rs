@@ -81,7 +81,7 @@ impl HistogramRef<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use crate::model::label::LabelSet;
     use crate::model::snapshot::Descriptor;

@@ -302,7 +302,7 @@ impl<E, R> fmt::Debug for EventLogReader<E, R> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mvx_loom)))]
 mod tests {
     use super::*;
     use std::io::BufReader;

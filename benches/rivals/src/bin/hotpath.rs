@@ -87,7 +87,7 @@ fn detached() -> Result<(Recorder<Saved>, RecorderTask), Failure> {
 
 /// The instruments of B3 to B5.
 fn five() -> Result<(Recorder<Saved>, RecorderTask), Failure> {
-    Ok(rivals::rows::five::define(Recorder::detached("five").clock(Still)).create()?)
+    Ok(rivals::five::define(Recorder::detached("five").clock(Still)).create()?)
 }
 
 /// Bursts into a recorder without a runtime, drained on this thread; `last` is to have measured every event.

@@ -1,11 +1,11 @@
 //! B4: what the same costs the whole process, at a million events a second.
 
 use crate::Failure;
+use crate::five::Five;
 use crate::rows::Reading;
 use crate::rows::Row;
 use crate::rows::b3::Rival;
 use crate::rows::b3::against_the_best;
-use crate::rows::five::Five;
 use crate::rows::inline::ClientFamilies;
 use crate::rows::inline::Inline;
 use crate::rows::inline::Macros;

@@ -1,13 +1,13 @@
 //! B5: what a caller pays for one event, against five handles that were found before.
 
 use crate::Failure;
+use crate::five::Five;
 use crate::rows::Reading;
 use crate::rows::Row;
 use crate::rows::b3::Rival;
 use crate::rows::b3::against_the_best;
 use crate::rows::b3::away;
 use crate::rows::b3::burst;
-use crate::rows::five::Five;
 use crate::rows::inline::ClientHandles;
 use crate::rows::inline::Inline;
 use crate::rows::inline::MacroHandles;

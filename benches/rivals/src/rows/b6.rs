@@ -1,15 +1,15 @@
 //! B6: B3 with an `Arc<str>` for a label.
 
 use crate::Failure;
+use crate::five::Five;
+use crate::five::WithTenants;
+use crate::five::tenants;
 use crate::rows::Reading;
 use crate::rows::Row;
 use crate::rows::b3::Rival;
 use crate::rows::b3::against_the_best;
 use crate::rows::b3::away;
 use crate::rows::b3::burst;
-use crate::rows::five::Five;
-use crate::rows::five::WithTenants;
-use crate::rows::five::tenants;
 use crate::rows::inline::ClientTenants;
 use crate::rows::inline::Inline;
 use crate::rows::inline::Macros;

@@ -5,11 +5,11 @@
 
 use crate::bursts::Target;
 use crate::event::Saved;
-use crate::rows::five::SECONDS;
-use crate::rows::five::SIZES;
-use crate::rows::five::TENANTS;
-use crate::rows::five::Tier;
-use crate::rows::five::tenants;
+use crate::five::SECONDS;
+use crate::five::SIZES;
+use crate::five::TENANTS;
+use crate::five::Tier;
+use crate::five::tenants;
 use metrics::Recorder;
 use metrics::SharedString;
 use metrics_exporter_prometheus::PrometheusBuilder;

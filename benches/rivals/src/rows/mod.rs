@@ -27,7 +27,6 @@ mod b8;
 #[cfg(feature = "metrique")]
 mod b9;
 mod bare_queue;
-pub mod five;
 mod inline;
 mod task;
 
