@@ -44,6 +44,12 @@ pub const MAX_SOURCE_METRICS: usize = 128;
 /// Metrics that one source finds by [looking](crate::SourceWriter::find), in the whole of its life.
 pub const MAX_FOUND_METRICS: usize = 1_024;
 
+/// From twice as many recorders on, a collection looks at them by several threads: with fewer, a thread costs more than it takes off.
+pub(crate) const RECORDERS_OF_A_THREAD: usize = 16_384;
+
+/// Threads of one collection of very many recorders, where there are as many cores.
+pub(crate) const THREADS_OF_A_COLLECTION: usize = 4;
+
 /// Series of a recorder that any thread may add to its group, when it removes the recorder: with more the worker does.
 pub(crate) const SERIES_OF_ANY_THREAD: usize = 64;
 

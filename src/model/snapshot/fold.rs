@@ -34,6 +34,8 @@ pub(crate) struct Folded {
     /// When each row of a gauge was stated, for the last by time.
     stated: Vec<Timestamp>,
     past_limit: u64,
+    /// A series found no room, or a value was out of range: what comes then depends on the order.
+    exceeded: bool,
 }
 
 impl Folded {
@@ -50,12 +52,19 @@ impl Folded {
             sums: Vec::new(),
             stated: Vec::new(),
             past_limit: 0,
+            exceeded: false,
         }
     }
 
-    /// Makes room for so many series, if there is less.
+    /// Makes room for so many series, if there is less, for what is added from now on.
     pub(crate) fn widen(&mut self, limit: usize) {
         self.limit = self.limit.max(limit);
+        self.exceeded = false;
+    }
+
+    /// Whether a series found no room, or a value was out of range, since it was begun or [widened](Self::widen).
+    pub(crate) fn has_exceeded(&self) -> bool {
+        self.exceeded
     }
 
     /// Whether metrics of this kind can be folded at all: free fields mean what their metric says.
@@ -111,7 +120,49 @@ impl Folded {
         }
     }
 
+    /// Adds what others came to that follow in the order, and have the same shape; false if it matters that they were folded apart, as it
+    /// does once a limit or a range was exceeded. What this has come to then is of no use.
+    pub(crate) fn absorb(&mut self, other: &Self) -> bool {
+        self.add_rows(&other.family, |ours, row, series| {
+            match (&mut ours.family.values, &other.family.values) {
+                (Values::Gauge(column), Values::Gauge(theirs)) => {
+                    let (Some(value), Some(added)) = (column.get_mut(row), theirs.get(series)) else {
+                        return true;
+                    };
+                    let (Some(sum), Some(more)) = (ours.sums.get_mut(row), other.sums.get(series)) else {
+                        return true;
+                    };
+                    let (Some(stated), Some(at)) = (ours.stated.get_mut(row), other.stated.get(series))
+                    else {
+                        return true;
+                    };
+                    let first = *stated == Timestamp::default();
+                    let latest = *at >= *stated;
+                    *stated = (*stated).max(*at);
+                    match ours.family.descriptor.gauge_fold() {
+                        GaugeFold::Sum => {
+                            let fits = sum.merge(more);
+                            *value = sum.value();
+                            return fits;
+                        }
+                        GaugeFold::Count => *value += *added,
+                        rule => return fold_gauge(rule, value, *added, sum, first, latest),
+                    }
+                    true
+                }
+                (column, theirs) => column.add_row(row, theirs, series, &ours.family.descriptor),
+            }
+        });
+        !(self.exceeded || other.exceeded)
+    }
+
     fn add_series(&mut self, other: &Family, at: Timestamp) {
+        self.add_rows(other, |ours, row, series| ours.add_value(row, &other.values, series, at));
+    }
+
+    /// Finds the row of each series, and has `add` add its value to it, which is false if that is out of range.
+    #[inline]
+    fn add_rows(&mut self, other: &Family, add: impl Fn(&mut Self, usize, usize) -> bool) {
         let overflow = other.keys.overflow();
         for series in 0..other.len() {
             let started = other.keys.started(series);
@@ -120,7 +171,10 @@ impl Folded {
             } else {
                 self.row_of(other, series, started)
             };
-            self.add_value(row, &other.values, series, at);
+            if !add(self, row, series) {
+                self.family.saturated = self.family.saturated.saturating_add(1);
+                self.exceeded = true;
+            }
             self.family.exemplars.add(row, &other.exemplars, series, &self.shape);
         }
         self.family.exemplars.leave_out(other.exemplars_left_out());
@@ -145,6 +199,7 @@ impl Folded {
         let room = self.family.len() - usize::from(self.family.keys.overflow().is_some());
         if room >= self.limit {
             self.past_limit = self.past_limit.saturating_add(1);
+            self.exceeded = true;
             return self.overflow_row(started);
         }
         let row = self.family.keys.push(other.keys.texts(series), started);
@@ -194,21 +249,19 @@ impl Folded {
         }
     }
 
-    fn add_value(&mut self, row: usize, values: &Values, series: usize, at: Timestamp) {
-        let fits = match (&mut self.family.values, values) {
+    /// False if the result is out of range.
+    fn add_value(&mut self, row: usize, values: &Values, series: usize, at: Timestamp) -> bool {
+        match (&mut self.family.values, values) {
             (Values::Gauge(ours), Values::Gauge(theirs)) => {
                 let (Some(ours), Some(value), Some(sum), Some(stated)) =
                     (ours.get_mut(row), theirs.get(series), self.sums.get_mut(row), self.stated.get_mut(row))
                 else {
-                    return;
+                    return true;
                 };
                 let first = std::mem::replace(stated, at.max(*stated).max(FIRST)) == Timestamp::default();
                 fold_gauge(self.family.descriptor.gauge_fold(), ours, *value, sum, first, at >= *stated)
             }
             (ours, theirs) => ours.add_row(row, theirs, series, &self.family.descriptor),
-        };
-        if !fits {
-            self.family.saturated = self.family.saturated.saturating_add(1);
         }
     }
 }

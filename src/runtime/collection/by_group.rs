@@ -6,6 +6,7 @@ use crate::recorder::groups::Retired;
 use crate::recorder::view::Snapshot;
 use crate::runtime::collection::exported::ExportedFamily;
 use crate::runtime::collection::exported::Part;
+use crate::runtime::collection::parts::Parts;
 use crate::runtime::collection::scope::Scope;
 use crate::sync::fetch;
 use crate::sync::fetch_all;
@@ -16,35 +17,27 @@ use std::sync::Arc;
 type Key<'a> = (&'a str, Option<&'a str>);
 
 /// A part for each group; what cannot be folded, for each recorder.
+///
+/// Very many recorders are folded in parts, a thread for each, and the parts then added up: the time goes into waiting for memory, which each core does for
+/// itself.
 pub(super) fn families<'a>(
     recorders: &'a [Snapshot],
     retired: &'a Retired,
     limit: usize,
+    parts: Parts,
 ) -> Vec<ExportedFamily<'a>> {
-    let mut groups = Groups { folds: Vec::new(), by_key: BTreeMap::new(), expected: Vec::new(), limit };
-    for ((name, group), kept) in &retired.families {
-        let mut fold = Folded::clone(kept);
-        fold.widen(limit);
-        groups.begin((name.as_str(), group.as_deref()), fold);
+    let each = parts.map(recorders, |part, recorders| {
+        let mut groups = if part == 0 { Groups::of_retired(retired, limit) } else { Groups::new(limit) };
+        groups.add(recorders);
+        groups
+    });
+    let mut each = each.into_iter();
+    let mut groups = each.next().unwrap_or_else(|| Groups::of_retired(retired, limit));
+    if !each.all(|part| groups.absorb(part)) {
+        groups = Groups::of_retired(retired, limit);
+        groups.add(recorders);
     }
-    let mut single: Vec<(&Snapshot, usize)> = Vec::new();
-    for (at, recorder) in recorders.iter().enumerate() {
-        ask_ahead(recorders, at);
-        let group = recorder.cut.identity.group().map(|group| &**group);
-        for (position, metric) in recorder.cut.metrics.iter().enumerate() {
-            let family = &metric.family;
-            if !Folded::takes(family.descriptor().kind()) {
-                single.push((recorder, position));
-                continue;
-            }
-            let at = groups.find(position, group, family.descriptor());
-            if let Some((_, fold)) = groups.folds.get_mut(at) {
-                // The catalogue has seen to it that the shapes are equal.
-                fold.add_alike(family, recorder.taken_at());
-            }
-        }
-    }
-    gather(groups, &single)
+    gather(groups)
 }
 
 /// Asks for the memory of the recorders to come, each step of pointers some recorders after the one before: of very many, each is in cache
@@ -72,10 +65,59 @@ struct Groups<'a> {
     by_key: BTreeMap<Key<'a>, usize>,
     /// Where the last recorder's metrics were found, by their position: the next one's mostly are the same.
     expected: Vec<usize>,
+    /// What cannot be folded, with its position among the metrics of its recorder.
+    single: Vec<(&'a Snapshot, usize)>,
     limit: usize,
 }
 
 impl<'a> Groups<'a> {
+    fn new(limit: usize) -> Self {
+        Self { folds: Vec::new(), by_key: BTreeMap::new(), expected: Vec::new(), single: Vec::new(), limit }
+    }
+
+    /// What removed recorders have left.
+    fn of_retired(retired: &'a Retired, limit: usize) -> Self {
+        let mut groups = Self::new(limit);
+        for ((name, group), kept) in &retired.families {
+            let mut fold = Folded::clone(kept);
+            fold.widen(limit);
+            groups.begin((name.as_str(), group.as_deref()), fold);
+        }
+        groups
+    }
+
+    fn add(&mut self, recorders: &'a [Snapshot]) {
+        for (at, recorder) in recorders.iter().enumerate() {
+            ask_ahead(recorders, at);
+            let group = recorder.cut.identity.group().map(|group| &**group);
+            for (position, metric) in recorder.cut.metrics.iter().enumerate() {
+                let family = &metric.family;
+                if !Folded::takes(family.descriptor().kind()) {
+                    self.single.push((recorder, position));
+                    continue;
+                }
+                let at = self.find(position, group, family.descriptor());
+                if let Some((_, fold)) = self.folds.get_mut(at) {
+                    // The catalogue has seen to it that the shapes are equal.
+                    fold.add_alike(family, recorder.taken_at());
+                }
+            }
+        }
+    }
+
+    /// Adds the part that follows in the order; false if it is to be folded without parts.
+    fn absorb(&mut self, part: Self) -> bool {
+        self.single.extend(part.single);
+        part.folds.into_iter().all(|(key, fold)| match self.by_key.get(&key) {
+            Some(at) => self.folds.get_mut(*at).is_some_and(|(_, ours)| ours.absorb(&fold)),
+            None => {
+                let fits = !fold.has_exceeded();
+                self.begin(key, fold);
+                fits
+            }
+        })
+    }
+
     fn begin(&mut self, key: Key<'a>, fold: Folded) -> usize {
         let at = self.folds.len();
         self.folds.push((key, fold));
@@ -106,7 +148,7 @@ impl<'a> Groups<'a> {
 }
 
 /// One family for each name; past the limit of a family, its groups are one overflow series.
-fn gather<'a>(mut groups: Groups<'a>, single: &[(&'a Snapshot, usize)]) -> Vec<ExportedFamily<'a>> {
+fn gather<'a>(mut groups: Groups<'a>) -> Vec<ExportedFamily<'a>> {
     let mut families: BTreeMap<&str, ExportedFamily<'a>> = BTreeMap::new();
     let mut rests: BTreeMap<&str, Folded> = BTreeMap::new();
     let mut folds: Vec<Option<(Key<'a>, Folded)>> = groups.folds.drain(..).map(Some).collect();
@@ -132,8 +174,8 @@ fn gather<'a>(mut groups: Groups<'a>, single: &[(&'a Snapshot, usize)]) -> Vec<E
             shown.push(Part::new(Scope::Runtime, Cow::Owned(rest.into_family())));
         }
     }
-    for (recorder, position) in single {
-        let Some(metric) = recorder.cut.metrics.get(*position) else { continue };
+    for (recorder, position) in groups.single {
+        let Some(metric) = recorder.cut.metrics.get(position) else { continue };
         let family = &metric.family;
         let shown = families
             .entry(family.name().as_str())
@@ -148,4 +190,131 @@ fn gather<'a>(mut groups: Groups<'a>, single: &[(&'a Snapshot, usize)]) -> Vec<E
     // What is counted has a name of its own.
     families.sort_by(|one, other| one.descriptor().name().cmp(other.descriptor().name()));
     families
+}
+
+#[cfg(all(test, not(mvx_loom)))]
+mod tests {
+    use super::*;
+    use crate::model::event::MetricEvent;
+    use crate::model::snapshot::Family;
+    use crate::model::snapshot::GaugeFold;
+    use crate::recorder::builder::RecorderBuilder;
+    use crate::runtime::MetricsRuntime;
+    use crate::runtime::collection::RuntimeSnapshot;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    #[derive(Clone, Copy, Debug)]
+    struct Moved {
+        label: u8,
+        value: f64,
+        whole: u16,
+    }
+
+    impl MetricEvent for Moved {
+        fn event_type(&self) -> &'static str {
+            "moved"
+        }
+    }
+
+    /// Every kind of metric, and every rule by which gauges are folded.
+    fn every_kind(mut builder: RecorderBuilder<Moved>) -> RecorderBuilder<Moved> {
+        const STATES: [&str; 3] = ["open", "closed", "ajar"];
+        let rules = [
+            ("g.sum", GaugeFold::Sum),
+            ("g.min", GaugeFold::Min),
+            ("g.max", GaugeFold::Max),
+            ("g.count", GaugeFold::Count),
+            ("g.last", GaugeFold::Last),
+        ];
+        for (name, rule) in rules {
+            builder =
+                builder.gauge(name, |g| g.fold(rule).label("l", |e| e.label.into()).value(|e| Some(e.value)));
+        }
+        builder
+            .counter("a", |c| {
+                c.label("l", |e| e.label.into()).exemplar(|e, labels| labels.label("of", i64::from(e.whole)))
+            })
+            .counter("b", |c| c.label("l", |e| e.label.into()).value(|e| Some(e.value.abs())))
+            .up_down("c", |u| u.value(|e| Some(i64::from(e.whole) - 9)))
+            .histogram("d", |h| h.bounds(&[0.0, 1.5]).label("l", |e| e.label.into()).value(|e| Some(e.value)))
+            .exponential_histogram("e", |h| h.value(|e| Some(e.value)))
+            .average("f", |a| a.value(|e| Some(e.value)))
+            .summary("h", |s| s.value(|e| Some(e.value)))
+            .windowed_summary("i", |s| s.value(|e| Some(e.value)))
+            .rate("j", |r| r.value(|e| Some(u64::from(e.whole))))
+            .heartbeat("k", |h| h)
+            .min("m", |m| m.value(|e| Some(e.value)))
+            .max("n", |m| m.value(|e| Some(e.value)))
+            .info("o", |i| i.constant("model", "V2"))
+            .state_set("p", &STATES, |s| s.state(|e| STATES.get(usize::from(e.label) % 4).copied()))
+    }
+
+    /// A recorder for each of these, and one more that is removed, so that its group has totals.
+    fn collected(events: &[Vec<Moved>]) -> RuntimeSnapshot {
+        let runtime = MetricsRuntime::builder("parts").build().unwrap();
+        runtime.start().unwrap();
+        let patience = Duration::from_secs(60);
+        let create = |id: &str, group: usize| {
+            let builder = runtime.recorder::<Moved>(id);
+            let builder = if group == 0 { builder } else { builder.group(&format!("g{group}")) };
+            every_kind(builder).create().unwrap()
+        };
+        let removed = create("removed", 1);
+        events.iter().flatten().for_each(|event| removed.register_event(*event));
+        runtime.stop_and_remove("removed", patience).unwrap();
+        let mut recorders = Vec::new();
+        for (id, events) in events.iter().enumerate() {
+            let recorder = create(&id.to_string(), id % 3);
+            events.iter().for_each(|event| recorder.register_event(*event));
+            recorders.push(recorder);
+        }
+        runtime.flush_blocking(patience).unwrap();
+        runtime.collect()
+    }
+
+    /// Whose it is, what it is, and how many series were left out of the metric.
+    fn shown(snapshot: &RuntimeSnapshot, limit: usize, parts: usize) -> Vec<(String, Family, u64)> {
+        let families = families(&snapshot.recorders, &snapshot.retired, limit, Parts::exactly(parts));
+        let shown = families.iter().flat_map(|family| {
+            let parts = family.parts().iter();
+            parts.map(|part| (format!("{:?}", part.scope()), part.family().clone(), family.left_out()))
+        });
+        shown.collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn in_however_many_parts_recorders_come_to_the_same(
+            events in proptest::collection::vec(
+                proptest::collection::vec((0_u8..6, -1e3_f64..1e3, 0_u16..20), 0..6),
+                1..12,
+            ),
+            limit in 1_usize..12,
+        ) {
+            let events: Vec<Vec<Moved>> = events
+                .into_iter()
+                .map(|events| events.into_iter().map(|(label, value, whole)| Moved { label, value, whole }).collect())
+                .collect();
+            let snapshot = collected(&events);
+            let whole = shown(&snapshot, limit, 1);
+            prop_assert!(!whole.is_empty());
+            for parts in [2, 3, 12] {
+                prop_assert_eq!(&shown(&snapshot, limit, parts), &whole);
+            }
+        }
+    }
+
+    #[test]
+    fn what_exceeds_a_range_comes_to_the_same_in_parts() {
+        let huge = Moved { label: 0, value: f64::MAX, whole: 1 };
+        let snapshot =
+            collected(&[vec![huge; 3], vec![huge], vec![Moved { value: -f64::MAX, ..huge }], vec![huge]]);
+        let whole = shown(&snapshot, 10, 1);
+        assert!(whole.iter().any(|(_, family, _)| family.saturated() > 0), "{whole:?}");
+        assert_eq!(shown(&snapshot, 10, 2), whole);
+        assert_eq!(shown(&snapshot, 10, 4), whole);
+    }
 }

@@ -7,6 +7,7 @@ mod by_recorder;
 pub(crate) mod diagnosis;
 pub(crate) mod exported;
 pub(crate) mod merge;
+mod parts;
 pub(crate) mod scope;
 mod served;
 pub(crate) mod servers;
@@ -28,6 +29,7 @@ use crate::recorder::hosted::Hosted;
 use crate::recorder::view::Snapshot;
 use crate::runtime::Inner;
 use crate::runtime::collection::exported::ExportedFamily;
+use crate::runtime::collection::parts::Parts;
 use crate::runtime::collection::scope::Scope;
 use crate::runtime::collection::servers::Served;
 use crate::runtime::collection::source::SourceStatus;
@@ -110,8 +112,21 @@ pub struct RuntimeSnapshot {
 const AHEAD: usize = 8;
 
 /// The state of each recorder, in the order of creation.
-fn read(list: &[Arc<dyn Hosted>]) -> Vec<Snapshot> {
-    // With the recorders themselves: to look them up in the list would wait for its memory once more for each, out of order.
+fn read(list: &[Arc<dyn Hosted>], parts: Parts) -> Vec<Snapshot> {
+    let order = parts.map(list, |_, list| in_order(list));
+    let mut order = joined(order);
+    // Each part is in order already, which this sort makes use of.
+    order.sort_by_key(|(incarnation, _)| *incarnation);
+    joined(parts.map(&order, |part, some| {
+        // The others are appended to the first.
+        read_in_order(some, if part == 0 { order.len() } else { some.len() })
+    }))
+}
+
+/// Small things to be sorted: each recorder with the number of its creation.
+///
+/// With the recorders themselves: to look them up in the list would wait for its memory once more for each, out of order.
+fn in_order(list: &[Arc<dyn Hosted>]) -> Vec<(u64, &dyn Hosted)> {
     let mut order: Vec<(u64, &dyn Hosted)> = Vec::with_capacity(list.len());
     for (at, recorder) in list.iter().enumerate() {
         if let Some(ahead) = list.get(at + 2 * AHEAD) {
@@ -122,9 +137,13 @@ fn read(list: &[Arc<dyn Hosted>]) -> Vec<Snapshot> {
         }
         order.push((recorder.identity().epoch.incarnation, &**recorder));
     }
-    // Small things are sorted, and then the recorders are met as they were made, which is mostly how they lie in memory.
     order.sort_unstable_by_key(|(incarnation, _)| *incarnation);
-    let mut read = Vec::with_capacity(list.len());
+    order
+}
+
+/// The recorders are met as they were made, which is mostly how they lie in memory.
+fn read_in_order(order: &[(u64, &dyn Hosted)], room: usize) -> Vec<Snapshot> {
+    let mut read = Vec::with_capacity(room);
     for (place, (_, recorder)) in order.iter().enumerate() {
         if let Some((_, ahead)) = order.get(place + AHEAD) {
             ahead.fetch_for_reading();
@@ -134,10 +153,20 @@ fn read(list: &[Arc<dyn Hosted>]) -> Vec<Snapshot> {
     read
 }
 
+fn joined<T>(parts: Vec<Vec<T>>) -> Vec<T> {
+    let mut parts = parts.into_iter();
+    let mut all = parts.next().unwrap_or_default();
+    parts.for_each(|part| all.extend(part));
+    all
+}
+
 impl RuntimeSnapshot {
     pub(in crate::runtime) fn take(runtime: &Inner) -> Self {
-        let (retired, list, recorders) =
-            runtime.control.hub.groups.view(|| runtime.registry.list(), |list| read(list));
+        let (retired, list, recorders) = runtime
+            .control
+            .hub
+            .groups
+            .view(|| runtime.registry.list(), |list| read(list, Parts::of(list.len())));
         Registry::give_back(list);
         Self {
             namespace: runtime.namespace.as_str().into(),
@@ -205,7 +234,9 @@ impl RuntimeSnapshot {
     fn families_within(&self, fold: Fold, limit: usize) -> Vec<ExportedFamily<'_>> {
         let mut families = match self.view.as_ref().map_or(fold, |view| view.fold(fold)) {
             Fold::Recorder => by_recorder::families(&self.recorders, limit),
-            Fold::Group => by_group::families(&self.recorders, &self.retired, limit),
+            Fold::Group => {
+                by_group::families(&self.recorders, &self.retired, limit, Parts::of(self.recorders.len()))
+            }
         };
         for family in self.read.iter().flat_map(|given| given.iter()) {
             exported::enter(&mut families, Scope::Runtime, Cow::Borrowed(family));
