@@ -44,6 +44,12 @@ pub const MAX_SOURCE_METRICS: usize = 128;
 /// Metrics that one source finds by [looking](crate::SourceWriter::find), in the whole of its life.
 pub const MAX_FOUND_METRICS: usize = 1_024;
 
+/// Recorders of a runtime whose builder says nothing.
+pub const DEFAULT_RECORDERS: u32 = 1 << 20;
+
+/// The largest number of recorders that a runtime can be given room for.
+pub const MAX_RECORDERS: u32 = 1 << 28;
+
 /// From twice as many recorders on, a collection looks at them by several threads: with fewer, a thread costs more than it takes off.
 pub(crate) const RECORDERS_OF_A_THREAD: usize = 16_384;
 

@@ -45,6 +45,7 @@ pub struct RuntimeBuilder {
     pub(crate) hooks: HookFactory,
     pub(crate) listeners: Listeners,
     pub(crate) exported_cardinality: u32,
+    pub(crate) recorder_limit: u32,
     given_labels: Vec<(String, String)>,
     given_shapes: Vec<(String, MetricShape)>,
     /// The views of metrics given, once `build` has checked them.
@@ -63,6 +64,7 @@ impl RuntimeBuilder {
             hooks: HookFactory::default(),
             listeners: Listeners::default(),
             exported_cardinality: limits::DEFAULT_EXPORTED_CARDINALITY,
+            recorder_limit: limits::DEFAULT_RECORDERS,
             given_labels: Vec::new(),
             given_shapes: Vec::new(),
             shapes: Vec::new(),
@@ -88,6 +90,33 @@ impl RuntimeBuilder {
     /// series, and totals stay right. See [`RuntimeSnapshot::cardinality`](crate::RuntimeSnapshot::cardinality).
     pub fn exported_cardinality(mut self, series: u32) -> Self {
         self.exported_cardinality = series;
+        self
+    }
+
+    /// How many recorders the runtime has at a time, from 1 to [`MAX_RECORDERS`](crate::limits::MAX_RECORDERS);
+    /// [`DEFAULT_RECORDERS`](crate::limits::DEFAULT_RECORDERS) unless said. Those whose removal is under way are among them, so memory has a bound
+    /// also where threads make and drop recorders faster than the worker can settle them.
+    ///
+    /// One more is refused by `create` with [`ErrorKind::LimitReached`], and counted in `mvx.recorders.refused`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mvx_metrics::ErrorKind;
+    /// use mvx_metrics::prelude::*;
+    ///
+    /// # struct Saved; impl MetricEvent for Saved { fn event_type(&self) -> &'static str { "saved" } }
+    /// # fn main() -> Result<(), mvx_metrics::Error> {
+    /// let runtime = MetricsRuntime::builder("docs").recorder_limit(1).build()?;
+    /// let storage = runtime.recorder::<Saved>("storage").create()?;
+    /// let error = runtime.recorder::<Saved>("archive").create().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::LimitReached);
+    /// # drop(storage);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recorder_limit(mut self, recorders: u32) -> Self {
+        self.recorder_limit = recorders;
         self
     }
 
@@ -252,7 +281,7 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidId`] for a blank namespace (it names the threads), [`ErrorKind::InvalidLimit`] for a default
-    /// capacity or an exported cardinality out of range, and for more constant labels than [`MAX_LABELS`](crate::limits::MAX_LABELS);
+    /// capacity, an exported cardinality or a number of recorders out of range, and for more constant labels than [`MAX_LABELS`](crate::limits::MAX_LABELS);
     /// [`ErrorKind::InvalidName`] and [`ErrorKind::InvalidLimit`] for a view of metrics that none could match or follow;
     /// [`ErrorKind::InvalidName`] for the key of a constant label, and [`ErrorKind::MetricConflict`] if it is one of the runtime's own metrics.
     pub fn build(mut self) -> Result<MetricsRuntime, Error> {
@@ -261,6 +290,14 @@ impl RuntimeBuilder {
             Error::new(ErrorKind::InvalidId, message).with_source(cause)
         })?;
         check_capacity(self.capacity)?;
+        if !(1..=limits::MAX_RECORDERS).contains(&self.recorder_limit) {
+            let message = format!(
+                "a limit of {} recorders is out of range; give a number from 1 to {}",
+                self.recorder_limit,
+                limits::MAX_RECORDERS
+            );
+            return Err(Error::new(ErrorKind::InvalidLimit, message));
+        }
         if !(1..=limits::MAX_CARDINALITY).contains(&self.exported_cardinality) {
             let message = format!(
                 "an exported cardinality of {} is out of range; give a number from 1 to {}",

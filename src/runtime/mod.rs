@@ -251,12 +251,13 @@ impl MetricsRuntime {
         if !settings.shapes.is_empty() {
             let _ = control.hub.shapes.set(Shapes::new(settings.shapes.clone()));
         }
+        let registry = Registry::new(settings.recorder_limit as usize);
         let inner = Arc::new(Inner {
             namespace,
             built_at: settings.clock.now(),
             settings,
             control,
-            registry: Registry::default(),
+            registry,
             sources: Sources::default(),
             servers: Servers::default(),
             followers: Followers::default(),

@@ -20,17 +20,15 @@ const AHEAD: usize = 16;
 pub(crate) struct Registry {
     state: Mutex<State>,
     born: Birth,
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self { state: Mutex::default(), born: Birth::here() }
-    }
+    /// How many recorders are taken, those among them whose removal is under way.
+    limit: usize,
 }
 
 #[derive(Default)]
 struct State {
     closed: bool,
+    /// Recorders that found no room.
+    refused: u64,
     /// One that somebody removes is there, too: until that is done its id is taken and it can still be found.
     recorders: HashMap<RecorderId, Arc<dyn Hosted>>,
     /// A recorder that was removed while its user code held the worker, so that it can still be named: whoever runs that code keeps it
@@ -39,7 +37,11 @@ struct State {
 }
 
 impl Registry {
-    /// Enters a recorder, unless its id is taken or the runtime takes no more.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { state: Mutex::default(), born: Birth::here(), limit }
+    }
+
+    /// Enters a recorder, unless its id is taken, there is no room, or the runtime takes no more.
     pub(crate) fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
         let id = recorder.identity().id.clone();
         let mut state = self.state.lock();
@@ -50,6 +52,16 @@ impl Registry {
             return Err(
                 Error::new(ErrorKind::InvalidState, message).with_states("Closed", "Created or Running")
             );
+        }
+        let there = state.recorders.len();
+        if there >= self.limit && !state.recorders.contains_key(&id) {
+            state.refused = state.refused.saturating_add(1);
+            drop(state);
+            let message = format!(
+                "recorder {id} is one too many: {there} are there, among them those that are being removed; remove some, wait for removals to end \
+                 (`stop_and_remove`, `MetricsRuntime::flush`), or give the runtime a higher `recorder_limit`"
+            );
+            return Err(Error::new(ErrorKind::LimitReached, message));
         }
         match state.recorders.entry(id) {
             std::collections::hash_map::Entry::Occupied(taken) => {
@@ -91,6 +103,11 @@ impl Registry {
             list.len().checked_sub(AHEAD).and_then(|at| list.get(at)).into_iter().for_each(fetch_count);
             drop(recorder);
         }
+    }
+
+    /// How many recorders found no room.
+    pub(crate) fn refused(&self) -> u64 {
+        self.read().map_or(0, |state| state.refused)
     }
 
     /// What it takes on the heap, without the recorders.

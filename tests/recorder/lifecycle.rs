@@ -296,6 +296,52 @@ fn ids_are_trimmed_and_the_entity_is_the_id_unless_named() {
     assert_eq!(ids(&runtime), ["storage"]);
 }
 
+/// What a metric of the runtime itself stands at.
+fn refused(runtime: &MetricsRuntime) -> Option<u64> {
+    let snapshot = runtime.collect();
+    let vitals = snapshot.vitals();
+    let family =
+        vitals.iter().find(|family| family.descriptor().name().as_str() == "mvx.recorders.refused")?;
+    family.parts()[0].family().series().next()?.value().counter()
+}
+
+#[test]
+fn one_recorder_more_than_the_limit_is_refused_and_counted_until_there_is_room() {
+    for limit in [0, mvx_metrics::limits::MAX_RECORDERS + 1] {
+        let built = MetricsRuntime::builder("none").recorder_limit(limit).build();
+        assert_eq!(kind(built), Some(ErrorKind::InvalidLimit), "{limit}");
+    }
+    let runtime = MetricsRuntime::builder("few").recorder_limit(2).build().unwrap();
+    runtime.start().unwrap();
+    let (one, _two) = (counting(&runtime, "one"), counting(&runtime, "two"));
+    let error = runtime.recorder::<Number>("three").create().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitReached);
+    let text = error.to_string();
+    assert!(["three", "2 are there", "recorder_limit"].iter().all(|part| text.contains(part)), "{text}");
+    // What is there already is told as before, and is no refusal for want of room.
+    assert_eq!(kind(runtime.recorder::<Number>("two").create()), Some(ErrorKind::AlreadyExists));
+    assert_eq!(refused(&runtime), Some(1));
+    one.register_event(Number(1));
+    runtime.stop_and_remove("one", PATIENCE).unwrap();
+    assert!(runtime.recorder::<Number>("three").create().is_ok());
+    assert_eq!((ids(&runtime), refused(&runtime)), (vec!["two".to_owned(), "three".to_owned()], Some(1)));
+}
+
+#[test]
+fn a_recorder_whose_removal_waits_for_the_worker_takes_room_until_it_is_settled() {
+    let runtime = MetricsRuntime::builder("few").recorder_limit(1).build().unwrap();
+    runtime.start().unwrap();
+    let gate = Gate::default();
+    let owned = runtime.recorder::<Number>("one").metric(stopper("events", 1, &gate)).create_owned().unwrap();
+    owned.register_event(Number(1));
+    gate.until_reached();
+    // Nobody waits for it: it is removed when the worker comes to it.
+    drop(owned);
+    assert_eq!(kind(runtime.recorder::<Number>("two").create()), Some(ErrorKind::LimitReached));
+    gate.open();
+    until("there is room", || runtime.recorder::<Number>("two").create().is_ok());
+}
+
 #[test]
 fn recorders_are_listed_in_the_order_of_creation() {
     let runtime = running("list");

@@ -225,6 +225,7 @@ impl ProcessMerge {
             read,
             publication_interval: interval,
             wakes: None,
+            refused: None,
             exporters: Vec::new(),
             sources: Vec::new(),
             servers: Vec::new(),

@@ -101,6 +101,8 @@ pub struct RuntimeSnapshot {
     publication_interval: Duration,
     /// How often callers woke the worker; `None` where that is not known, or of several.
     wakes: Option<u64>,
+    /// Recorders that found no room; `None` of several runtimes.
+    refused: Option<u64>,
     exporters: Vec<ExporterStatus>,
     sources: Vec<SourceStatus>,
     servers: Vec<Served>,
@@ -178,6 +180,7 @@ impl RuntimeSnapshot {
             read: runtime.sources.given(),
             publication_interval: runtime.control.publication_interval(),
             wakes: Some(runtime.control.hub.wakes()),
+            refused: Some(runtime.registry.refused()),
             exporters: runtime.followers.statuses(),
             sources: runtime.sources.statuses(),
             servers: runtime.servers.served(),

@@ -60,8 +60,10 @@ pub(super) fn families(snapshot: &RuntimeSnapshot) -> Vec<ExportedFamily<'_>> {
     let of_sources = if sources.is_empty() { Vec::new() } else { of_sources(sources, started) };
     let publication = publication(snapshot.publication_interval);
     let wakes = snapshot.wakes.map(|wakes| wakes_of(wakes, started));
+    let refused = snapshot.refused.map(|count| refused_of(count, started));
     let of_servers = if servers.is_empty() { Vec::new() } else { served::families(servers) };
-    let of_runtime = std::iter::once(publication).chain(wakes).chain(of_exporters).chain(of_sources);
+    let of_runtime =
+        std::iter::once(publication).chain(wakes).chain(refused).chain(of_exporters).chain(of_sources);
     for family in of_runtime.chain(of_servers).flatten() {
         enter(&mut families, Scope::Runtime, Cow::Owned(family));
     }
@@ -183,6 +185,11 @@ fn level(name: &str, thing: &str, help: &str, level: i64) -> Result<Family, Erro
 fn wakes_of(count: u64, started: Timestamp) -> Result<Family, Error> {
     let help = "Times a caller found the worker asleep, and paid for waking it.";
     counter("mvx.worker.wakes", ("wake", help), "", &[("", count)], started)
+}
+
+fn refused_of(count: u64, started: Timestamp) -> Result<Family, Error> {
+    let help = "Recorders that the runtime had no room for.";
+    counter("mvx.recorders.refused", ("recorder", help), "", &[("", count)], started)
 }
 
 fn publication(interval: Duration) -> Result<Family, Error> {

@@ -38,6 +38,7 @@ struct Written {
     exported_cardinality: u64,
     publication_interval_nanos: u64,
     wakes: Option<u64>,
+    refused_recorders: Option<u64>,
     recorders: Vec<Snapshot>,
     /// What removed recorders and metrics have counted, by group.
     gone: Vec<(Option<String>, Family)>,
@@ -113,6 +114,7 @@ impl Serialize for RuntimeSnapshot {
             publication_interval_nanos: u64::try_from(self.publication_interval.as_nanos())
                 .unwrap_or(u64::MAX),
             wakes: self.wakes,
+            refused_recorders: self.refused,
             recorders: self.recorders.clone(),
             gone: gone.map(|((_, of), kept)| (group(of), kept.family().clone())).collect(),
             gone_accounts: accounts
@@ -165,6 +167,7 @@ impl Written {
             read: vec![Arc::new(self.read)],
             publication_interval: Duration::from_nanos(self.publication_interval_nanos),
             wakes: self.wakes,
+            refused: self.refused_recorders,
             exporters: self.exporters.into_iter().map(WrittenExporter::build).collect(),
             sources: self.sources.into_iter().map(WrittenSource::build).collect(),
             servers: self.servers,
