@@ -1,8 +1,7 @@
 //! What the compiler says about each mistake in a derive, and that the passing twins compile.
 //!
 //! The texts in `tests/ui/fail/*.stderr` contain the compiler's own wording, so they are compared under one compiler only.
-//! After an intended change: `TRYBUILD=overwrite cargo test --test ui`, then read the difference.
-#![cfg(feature = "derive")]
+//! After an intended change: `TRYBUILD=overwrite cargo test -p mvx-metrics-macros --test ui`, then read the difference.
 
 use std::env;
 use std::io;
