@@ -15,6 +15,9 @@ slow := "loom-deep miri-deep fuzz tsan asan panic-abort stress one-core budgets"
 # How much larger the stress tests are made; tests read it as MVX_SCALE.
 scale := env("MVX_SCALE", "20")
 
+# Releases without optimisation, in a directory of their own: what is looked at there does not depend on it, and it is most of the build.
+unoptimised := "CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=none CARGO_TARGET_DIR=target/unoptimised"
+
 # Lists the recipes.
 default:
     @just --list --unsorted
@@ -48,9 +51,9 @@ doc:
 features:
     ci/features.sh
 
-# README.md's first command runs. The other examples are built and run by the tests.
+# README.md's first command runs; the other examples are built and run by the tests.
 examples:
-    bash -c "$(ci/readme-command.sh 1)" </dev/null
+    {{ unoptimised }} bash -c "$(ci/readme-command.sh 1)" </dev/null
 
 # Instructions of the hot paths, against those stored with the code.
 instructions:
@@ -59,7 +62,7 @@ instructions:
 # Tests with debug assertions off: an assertion must not do work that is needed. The programs with most of the tests; `just stress` runs all of them
 # as users build them.
 test-noassert:
-    cargo test --profile noassert --lib --test recorder --test metrics --test export
+    {{ unoptimised }} cargo test --release --lib --test recorder --test metrics --test export
 
 # Loom models, and the seeded bugs that they must catch.
 loom:

@@ -135,7 +135,8 @@ impl fmt::Debug for Pool {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use std::sync::mpsc;

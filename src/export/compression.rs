@@ -26,7 +26,8 @@ pub(super) fn zstd(mut before: Vec<u8>, body: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

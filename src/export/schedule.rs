@@ -137,7 +137,8 @@ fn random() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -96,7 +96,8 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

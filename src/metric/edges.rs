@@ -171,7 +171,8 @@ fn limit(bound: f64, scale: f64, value: impl Fn(u64) -> f64) -> u64 {
     low
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::metric::BYTES_BOUNDS;

@@ -223,5 +223,6 @@ pub enum Interests {
     Only(Vec<&'static str>),
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests;

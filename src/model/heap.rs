@@ -27,7 +27,8 @@ pub(crate) fn map(capacity: usize, entry: usize) -> usize {
     places * (entry + 1) + GROUP
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use std::collections::HashMap;

@@ -165,7 +165,8 @@ fn write_digits(mut value: u64, negative: bool, digits: &mut Digits) -> &[u8] {
     &digits[at..]
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

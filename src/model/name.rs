@@ -253,7 +253,8 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidName, message)
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -230,7 +230,8 @@ fn braces_pair_up(ucum: &str) -> bool {
     !inside
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -9,7 +9,8 @@ pub(crate) mod ready;
 pub(crate) mod ring;
 pub(crate) mod run;
 mod segment;
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests;
 pub(crate) mod word;
 

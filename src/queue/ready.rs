@@ -219,7 +219,8 @@ impl<D: ?Sized> fmt::Debug for ReadyList<D> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -796,7 +796,8 @@ fn next_chunk(chunk: u8, took: Duration) -> u8 {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

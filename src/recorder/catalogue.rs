@@ -283,7 +283,8 @@ impl fmt::Debug for Catalogue {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::metric::Counter;

@@ -916,7 +916,8 @@ impl<E: MetricEvent> Core<E> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 #[cfg(not(mvx_loom))]
 mod tests {
     use super::*;

@@ -358,7 +358,8 @@ fn route_of<E: MetricEvent>(of: &Descriptor, interests: &Interests) -> Result<Op
     Ok(Some(known.iter().map(|event_type| wanted.contains(event_type)).collect()))
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::metric::Counter;

@@ -196,7 +196,8 @@ impl fmt::Debug for Journal {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

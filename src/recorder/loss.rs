@@ -93,7 +93,8 @@ impl Episode {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::model::accounts::Dropped;

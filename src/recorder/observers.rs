@@ -142,7 +142,8 @@ impl<E: MetricEvent> Observers<E> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::metric::Counter;

@@ -376,7 +376,8 @@ impl<E: MetricEvent> Recorder<E> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 #[cfg(not(mvx_loom))]
 mod tests {
     use super::*;

@@ -67,7 +67,7 @@ impl MetricsRuntime {
 }
 
 fn report(runtime: &Inner) -> MemoryReport {
-    let mut recorders: Vec<_> = runtime.registry.list().iter().map(|recorder| recorder.memory()).collect();
+    let mut recorders: Vec<_> = runtime.registry.all().iter().map(|recorder| recorder.memory()).collect();
     recorders.sort_by(|ours, theirs| theirs.bytes.cmp(&ours.bytes).then_with(|| ours.id.cmp(&theirs.id)));
     let catalogue =
         if runtime.control.hub.is_forked() { 0 } else { runtime.control.hub.catalogue.heap_bytes() };

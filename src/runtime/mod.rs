@@ -14,11 +14,13 @@ pub(crate) mod reader;
 mod registry;
 mod removal;
 pub(crate) mod report;
+mod roster;
 pub(crate) mod shutdown;
 #[cfg(feature = "signals")]
 mod signals;
 mod telling;
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests;
 mod thread;
 pub(crate) mod worker;

@@ -2,14 +2,13 @@
 
 use crate::model::error::Error;
 use crate::model::error::ErrorKind;
-use crate::model::heap;
 use crate::model::name::RecorderId;
 use crate::recorder::hosted::Hosted;
+use crate::runtime::roster::Roster;
 use crate::sync::Mutex;
 use crate::sync::MutexGuard;
 use crate::sync::fetch_for_write;
 use crate::sync::fork::Birth;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -30,7 +29,7 @@ struct State {
     /// Recorders that found no room.
     refused: u64,
     /// One that somebody removes is there, too: until that is done its id is taken and it can still be found.
-    recorders: HashMap<RecorderId, Arc<dyn Hosted>>,
+    recorders: Roster<Arc<dyn Hosted>>,
     /// A recorder that was removed while its user code held the worker, so that it can still be named: whoever runs that code keeps it
     /// until it returns. There is one worker, so there is one at most.
     held: Option<Weak<dyn Hosted>>,
@@ -43,7 +42,7 @@ impl Registry {
 
     /// Enters a recorder, unless its id is taken, there is no room, or the runtime takes no more.
     pub(crate) fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
-        let id = recorder.identity().id.clone();
+        let id = &recorder.identity().id;
         let mut state = self.state.lock();
         if state.closed {
             let message = format!(
@@ -53,8 +52,13 @@ impl Registry {
                 Error::new(ErrorKind::InvalidState, message).with_states("Closed", "Created or Running")
             );
         }
+        if state.recorders.get(id).is_some() {
+            drop(state);
+            let message = format!("recorder {id} exists already; get it, or choose another id");
+            return Err(Error::new(ErrorKind::AlreadyExists, message));
+        }
         let there = state.recorders.len();
-        if there >= self.limit && !state.recorders.contains_key(&id) {
+        if there >= self.limit {
             state.refused = state.refused.saturating_add(1);
             drop(state);
             let message = format!(
@@ -63,38 +67,24 @@ impl Registry {
             );
             return Err(Error::new(ErrorKind::LimitReached, message));
         }
-        match state.recorders.entry(id) {
-            std::collections::hash_map::Entry::Occupied(taken) => {
-                let message =
-                    format!("recorder {} exists already; get it, or choose another id", taken.key());
-                Err(Error::new(ErrorKind::AlreadyExists, message))
-            }
-            std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(recorder);
-                Ok(())
-            }
-        }
+        state.recorders.push(recorder);
+        Ok(())
     }
 
     pub(crate) fn find(&self, id: &RecorderId) -> Option<Arc<dyn Hosted>> {
         self.read()?.recorders.get(id).map(Arc::clone)
     }
 
-    /// Every recorder, in the order of creation.
+    /// Every recorder, in the order in which they were entered.
     pub(crate) fn all(&self) -> Vec<Arc<dyn Hosted>> {
-        // Sorted outside the lock, which removals wait for.
-        in_order(self.list())
-    }
-
-    /// Every recorder, in any order.
-    pub(crate) fn list(&self) -> Vec<Arc<dyn Hosted>> {
         let Some(state) = self.read() else { return Vec::new() };
-        let mut ahead = state.recorders.values().skip(AHEAD);
-        let cloned = state.recorders.values().map(|recorder| {
+        let mut all = Vec::with_capacity(state.recorders.len());
+        let mut ahead = state.recorders.iter().skip(AHEAD);
+        for recorder in state.recorders.iter() {
             ahead.next().into_iter().for_each(fetch_count);
-            Arc::clone(recorder)
-        });
-        cloned.collect()
+            all.push(Arc::clone(recorder));
+        }
+        all
     }
 
     /// Ends such a list: of very many recorders, the counts are in nobody's cache any more.
@@ -112,8 +102,7 @@ impl Registry {
 
     /// What it takes on the heap, without the recorders.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let room = self.read().map_or(0, |state| state.recorders.capacity());
-        heap::map(room, size_of::<(RecorderId, Arc<dyn Hosted>)>())
+        self.read().map_or(0, |state| state.recorders.heap_bytes())
     }
 
     /// Nothing in a child that was forked off while one of its parent's threads was in here.
@@ -152,7 +141,7 @@ impl Registry {
     pub(crate) fn find_busy(&self) -> Option<Arc<dyn Hosted>> {
         let is_busy = |recorder: &&Arc<dyn Hosted>| recorder.calls().now().is_some();
         let state = self.state.lock();
-        let found = state.recorders.values().find(is_busy).map(Arc::clone);
+        let found = state.recorders.iter().find(is_busy).map(Arc::clone);
         let held = state.held.clone();
         drop(state);
         // Out of the lock: this may have become its last owner.
@@ -173,11 +162,6 @@ fn fetch_count(recorder: &Arc<dyn Hosted>) {
 
 pub(crate) fn not_found(id: &RecorderId) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no recorder {id}; create it first, or check the id"))
-}
-
-fn in_order(mut recorders: Vec<Arc<dyn Hosted>>) -> Vec<Arc<dyn Hosted>> {
-    recorders.sort_by_key(|recorder| recorder.identity().epoch.incarnation);
-    recorders
 }
 
 impl fmt::Debug for Registry {

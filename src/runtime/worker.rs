@@ -404,7 +404,8 @@ fn nap(time: Duration) -> Step {
     Step::Rest(Repose::Nap(time))
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -90,7 +90,8 @@ impl<T> Drop for Claim<'_, T> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -66,7 +66,8 @@ impl<T> fmt::Debug for OnNeed<T> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use std::sync::Arc;

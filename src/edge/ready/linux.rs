@@ -82,7 +82,8 @@ fn open_fds() -> Option<u64> {
     Some(listed.saturating_sub(1))
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

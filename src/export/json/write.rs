@@ -201,7 +201,8 @@ pub(super) fn string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

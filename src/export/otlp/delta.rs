@@ -432,7 +432,8 @@ fn less(now: f64, then: f64) -> f64 {
     if now == then { 0.0 } else { now - then }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

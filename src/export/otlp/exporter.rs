@@ -474,7 +474,8 @@ impl fmt::Debug for OtlpExporterBuilder {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

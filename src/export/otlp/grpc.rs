@@ -245,7 +245,8 @@ fn retry_delay(info: &[u8]) -> Option<Duration> {
     Some(Duration::new(seconds, nanos))
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::export::wire::Wire;

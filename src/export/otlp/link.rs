@@ -157,7 +157,8 @@ pub(super) fn rejected(body: &[u8]) -> Option<Rejected> {
     Some(found)
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -121,7 +121,8 @@ impl Escaping {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -45,7 +45,8 @@ fn last_before(size: f64) -> f64 {
     if size < f64::INFINITY { -f64::from_bits(size.to_bits() + 1) } else { f64::NEG_INFINITY }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::metric::ExponentialHistogram;

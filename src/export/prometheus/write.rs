@@ -126,7 +126,8 @@ pub(crate) fn escaped(out: &mut String, text: &str, quotes: bool) {
     out.push_str(rest);
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

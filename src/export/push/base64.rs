@@ -61,7 +61,8 @@ fn digit(byte: u8) -> Option<u8> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -234,7 +234,8 @@ pub(crate) fn said(body: &[u8]) -> String {
     text.trim().escape_debug().to_string()
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -132,7 +132,8 @@ fn within(ip: IpAddr, network: &str, bits: &str) -> Option<bool> {
     Some(below == 128 || left >> below == right >> below)
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -169,7 +169,8 @@ pub(crate) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -202,7 +202,8 @@ fn of_the_platform() -> Result<RootCertStore, Error> {
     })
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

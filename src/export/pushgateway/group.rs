@@ -28,7 +28,8 @@ fn part(path: &mut String, key: &str, value: &str) {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -372,7 +372,8 @@ impl fmt::Debug for RemoteWriteExporterBuilder {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::export::push::Answer;

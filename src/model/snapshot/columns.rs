@@ -468,7 +468,8 @@ pub(super) fn make_room<T>(column: &mut Vec<T>, rows: usize) {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -743,7 +743,8 @@ fn check_bounds(kind: Kind, bounds: &[f64]) -> Result<(), String> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

@@ -433,7 +433,8 @@ fn round_once(parts: &[f64]) -> f64 {
     high
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -297,5 +297,6 @@ impl Clone for Exponential {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests;

@@ -119,7 +119,8 @@ fn power_of_two(exponent: i64) -> f64 {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -564,7 +564,8 @@ fn put_row<T>(column: &mut [T], row: Range<usize>, values: impl Iterator<Item = 
     cells.iter_mut().zip(values).for_each(|(cell, value)| *cell = value);
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
 

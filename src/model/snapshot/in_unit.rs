@@ -198,7 +198,8 @@ fn rounded(out: &mut impl Write, size: f64, name: &str) -> fmt::Result {
     write!(out, "{text} {name}")
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::model::name::FieldName;

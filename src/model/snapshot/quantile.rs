@@ -81,7 +81,8 @@ impl HistogramRef<'_> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use crate::model::label::LabelSet;
     use crate::model::snapshot::Descriptor;

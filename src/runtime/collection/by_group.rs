@@ -192,7 +192,8 @@ fn gather<'a>(mut groups: Groups<'a>) -> Vec<ExportedFamily<'a>> {
     families
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use crate::model::event::MetricEvent;

@@ -36,7 +36,6 @@ use crate::runtime::collection::source::SourceStatus;
 use crate::runtime::collection::view::View;
 use crate::runtime::followers::ExporterStatus;
 use crate::runtime::registry::Registry;
-use crate::sync::fetch;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -113,41 +112,11 @@ pub struct RuntimeSnapshot {
 /// How many recorders ahead memory is asked for: of very many, each is in cache lines of its own.
 const AHEAD: usize = 8;
 
-/// The state of each recorder, in the order of creation.
-fn read(list: &[Arc<dyn Hosted>], parts: Parts) -> Vec<Snapshot> {
-    let order = parts.map(list, |_, list| in_order(list));
-    let mut order = joined(order);
-    // Each part is in order already, which this sort makes use of.
-    order.sort_by_key(|(incarnation, _)| *incarnation);
-    joined(parts.map(&order, |part, some| {
-        // The others are appended to the first.
-        read_in_order(some, if part == 0 { order.len() } else { some.len() })
-    }))
-}
-
-/// Small things to be sorted: each recorder with the number of its creation.
-///
-/// With the recorders themselves: to look them up in the list would wait for its memory once more for each, out of order.
-fn in_order(list: &[Arc<dyn Hosted>]) -> Vec<(u64, &dyn Hosted)> {
-    let mut order: Vec<(u64, &dyn Hosted)> = Vec::with_capacity(list.len());
+/// The state of each recorder, as they were made, which is mostly how they lie in memory.
+fn read(list: &[Arc<dyn Hosted>]) -> Vec<Snapshot> {
+    let mut read = Vec::with_capacity(list.len());
     for (at, recorder) in list.iter().enumerate() {
-        if let Some(ahead) = list.get(at + 2 * AHEAD) {
-            fetch(std::ptr::from_ref(ahead.identity()));
-        }
         if let Some(ahead) = list.get(at + AHEAD) {
-            fetch(Arc::as_ptr(ahead.identity()));
-        }
-        order.push((recorder.identity().epoch.incarnation, &**recorder));
-    }
-    order.sort_unstable_by_key(|(incarnation, _)| *incarnation);
-    order
-}
-
-/// The recorders are met as they were made, which is mostly how they lie in memory.
-fn read_in_order(order: &[(u64, &dyn Hosted)], room: usize) -> Vec<Snapshot> {
-    let mut read = Vec::with_capacity(room);
-    for (place, (_, recorder)) in order.iter().enumerate() {
-        if let Some((_, ahead)) = order.get(place + AHEAD) {
             ahead.fetch_for_reading();
         }
         read.push(recorder.snapshot());
@@ -155,20 +124,10 @@ fn read_in_order(order: &[(u64, &dyn Hosted)], room: usize) -> Vec<Snapshot> {
     read
 }
 
-fn joined<T>(parts: Vec<Vec<T>>) -> Vec<T> {
-    let mut parts = parts.into_iter();
-    let mut all = parts.next().unwrap_or_default();
-    parts.for_each(|part| all.extend(part));
-    all
-}
-
 impl RuntimeSnapshot {
     pub(in crate::runtime) fn take(runtime: &Inner) -> Self {
-        let (retired, list, recorders) = runtime
-            .control
-            .hub
-            .groups
-            .view(|| runtime.registry.list(), |list| read(list, Parts::of(list.len())));
+        let (retired, list, recorders) =
+            runtime.control.hub.groups.view(|| runtime.registry.all(), |list| read(list));
         Registry::give_back(list);
         Self {
             namespace: runtime.namespace.as_str().into(),

@@ -302,7 +302,8 @@ impl<E, R> fmt::Debug for EventLogReader<E, R> {
     }
 }
 
-#[cfg(all(test, not(mvx_loom)))]
+#[cfg(test)]
+#[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
     use std::io::BufReader;
