@@ -4,6 +4,7 @@ use crate::model::error::Error;
 use crate::model::error::ErrorKind;
 use crate::model::name::RecorderId;
 use crate::recorder::hosted::Hosted;
+use crate::runtime::roster::NoPlace;
 use crate::runtime::roster::Roster;
 use crate::sync::Mutex;
 use crate::sync::MutexGuard;
@@ -52,23 +53,21 @@ impl Registry {
                 Error::new(ErrorKind::InvalidState, message).with_states("Closed", "Created or Running")
             );
         }
-        if state.recorders.get(id).is_some() {
-            drop(state);
-            let message = format!("recorder {id} exists already; get it, or choose another id");
-            return Err(Error::new(ErrorKind::AlreadyExists, message));
+        match state.recorders.push(Arc::clone(&recorder), self.limit) {
+            Ok(()) => Ok(()),
+            Err(NoPlace::Taken) => {
+                let message = format!("recorder {id} exists already; get it, or choose another id");
+                Err(Error::new(ErrorKind::AlreadyExists, message))
+            }
+            Err(NoPlace::Full(there)) => {
+                state.refused = state.refused.saturating_add(1);
+                let message = format!(
+                    "recorder {id} is one too many: {there} are there, among them those that are being removed; remove some, wait for removals to end \
+                     (`stop_and_remove`, `MetricsRuntime::flush`), or give the runtime a higher `recorder_limit`"
+                );
+                Err(Error::new(ErrorKind::LimitReached, message))
+            }
         }
-        let there = state.recorders.len();
-        if there >= self.limit {
-            state.refused = state.refused.saturating_add(1);
-            drop(state);
-            let message = format!(
-                "recorder {id} is one too many: {there} are there, among them those that are being removed; remove some, wait for removals to end \
-                 (`stop_and_remove`, `MetricsRuntime::flush`), or give the runtime a higher `recorder_limit`"
-            );
-            return Err(Error::new(ErrorKind::LimitReached, message));
-        }
-        state.recorders.push(recorder);
-        Ok(())
     }
 
     pub(crate) fn find(&self, id: &RecorderId) -> Option<Arc<dyn Hosted>> {

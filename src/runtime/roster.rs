@@ -4,6 +4,7 @@ use crate::model::heap;
 use crate::model::name::RecorderId;
 use crate::recorder::hosted::Hosted;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::sync::Arc;
@@ -20,6 +21,15 @@ impl Named for Arc<dyn Hosted> {
     fn id(&self) -> &RecorderId {
         &self.identity().id
     }
+}
+
+/// Why somebody is not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoPlace {
+    /// There is one of the same id.
+    Taken,
+    /// There are so many, and no more may come.
+    Full(usize),
 }
 
 /// A list in the order of arrival, with a table of places beside it.
@@ -69,13 +79,24 @@ impl<T: Named> Roster<T> {
         self.places.get(*at as usize)?.owner.as_ref()
     }
 
-    /// Adds one that is [not there](Self::get).
-    pub(super) fn push(&mut self, owner: T) {
+    /// Adds one, unless its id is taken or there are so many already.
+    pub(super) fn push(&mut self, owner: T, limit: usize) -> Result<(), NoPlace> {
         let hash = self.hash(owner.id());
-        let Ok(at) = u32::try_from(self.places.len()) else { return };
-        self.places.push(Place { hash, owner: Some(owner) });
-        let places = &self.places;
-        self.by_id.insert_unique(hash.wide(), at, |at| hash_at(places, *at));
+        let (there, places) = (self.len(), &mut self.places);
+        let entry = self.by_id.entry(
+            hash.wide(),
+            |at| is_at(places, *at, hash, owner.id()),
+            |at| hash_at(places, *at),
+        );
+        let Entry::Vacant(free) = entry else { return Err(NoPlace::Taken) };
+        match u32::try_from(places.len()) {
+            Ok(at) if there < limit => {
+                free.insert(at);
+                places.push(Place { hash, owner: Some(owner) });
+                Ok(())
+            }
+            _ => Err(NoPlace::Full(there)),
+        }
     }
 
     pub(super) fn remove(&mut self, id: &RecorderId) -> Option<T> {
@@ -155,6 +176,8 @@ mod tests {
         }
     }
 
+    const LIMIT: usize = 120;
+
     fn id(number: u32) -> RecorderId {
         RecorderId::new(&format!("recorder-{number}")).unwrap()
     }
@@ -177,10 +200,17 @@ mod tests {
             for (step, (enters, number)) in (0_u32..).zip(steps) {
                 let there = expected.iter().position(|owner| owner.0 == id(number));
                 prop_assert_eq!(roster.get(&id(number)).is_some(), there.is_some());
-                if enters && there.is_none() {
-                    roster.push(Owner(id(number), step));
-                    expected.push(Owner(id(number), step));
-                } else if !enters {
+                if enters {
+                    let pushed = roster.push(Owner(id(number), step), LIMIT);
+                    if there.is_some() {
+                        prop_assert_eq!(pushed, Err(NoPlace::Taken));
+                    } else if expected.len() == LIMIT {
+                        prop_assert_eq!(pushed, Err(NoPlace::Full(LIMIT)));
+                    } else {
+                        prop_assert_eq!(pushed, Ok(()));
+                        expected.push(Owner(id(number), step));
+                    }
+                } else {
                     let removed = there.map(|at| expected.remove(at));
                     prop_assert_eq!(roster.remove(&id(number)), removed);
                 }
@@ -195,7 +225,7 @@ mod tests {
     #[test]
     fn what_many_took_is_given_back_when_most_are_gone() {
         let mut roster = Roster::default();
-        (0..10_000).for_each(|number| roster.push(Owner(id(number), number)));
+        (0..10_000).for_each(|number| assert_eq!(roster.push(Owner(id(number), number), 10_000), Ok(())));
         let most = roster.heap_bytes();
         (0..9_900).for_each(|number| assert!(roster.remove(&id(number)).is_some(), "{number}"));
         assert!(roster.heap_bytes() < most / 20, "{} of {most} bytes", roster.heap_bytes());
