@@ -193,6 +193,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn it_is_a_list_whose_members_are_found_by_id(steps in prop::collection::vec((any::<bool>(), 0_u32..300), 0..1_500)) {
             let mut roster = Roster::default();
@@ -214,7 +216,7 @@ mod tests {
                     let removed = there.map(|at| expected.remove(at));
                     prop_assert_eq!(roster.remove(&id(number)), removed);
                 }
-                if step % 50 == 0 {
+                if step % 200 == 0 {
                     check(&roster, &expected)?;
                 }
             }
