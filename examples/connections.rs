@@ -139,15 +139,21 @@ fn work(
                 break;
             }
         }
-        for replaced in 0..CHURN.min(connections) {
+        let replacements = CHURN.min(connections);
+        for replaced in 0..replacements {
             let place = ((round * CHURN + replaced) % connections) as usize;
             let next = connect(runtime, thread, &mut done)?;
             if let Some(connection) = open.get_mut(place) {
                 let closed = std::mem::replace(connection, next);
                 send(&closed, Traffic::Closed)?;
                 done.closed += 1;
-                // Its guard's end closes and removes the recorder; nobody waits.
-                drop(closed);
+                if replaced + 1 < replacements {
+                    // Its guard's end closes and removes the recorder; nobody waits.
+                    drop(closed);
+                } else {
+                    // Once in a round the thread does: so it never closes more than the worker comes to.
+                    closed.close(PATIENCE)?;
+                }
             }
         }
         round += 1;
