@@ -196,9 +196,15 @@ fn gather<'a>(mut groups: Groups<'a>) -> Vec<ExportedFamily<'a>> {
 #[cfg(not(mvx_loom))]
 mod tests {
     use super::*;
+    use crate::metric::Metric;
     use crate::model::event::MetricEvent;
+    use crate::model::name::FieldName;
     use crate::model::snapshot::Family;
+    use crate::model::snapshot::FamilyWriter;
     use crate::model::snapshot::GaugeFold;
+    use crate::model::snapshot::Kind;
+    use crate::model::verdict::Context;
+    use crate::model::verdict::Verdict;
     use crate::recorder::builder::RecorderBuilder;
     use crate::runtime::MetricsRuntime;
     use crate::runtime::collection::RuntimeSnapshot;
@@ -215,6 +221,25 @@ mod tests {
     impl MetricEvent for Moved {
         fn event_type(&self) -> &'static str {
             "moved"
+        }
+    }
+
+    /// What cannot be folded.
+    #[derive(Debug)]
+    struct Seen(Arc<Descriptor>, u64);
+
+    impl Metric<Moved> for Seen {
+        fn descriptor(&self) -> &Arc<Descriptor> {
+            &self.0
+        }
+
+        fn handle_event(&mut self, _: &Moved, _: &Context) -> Verdict {
+            self.1 += 1;
+            Verdict::Accepted
+        }
+
+        fn snapshot(&self, writer: &mut FamilyWriter<'_>) {
+            writer.field(&FieldName::new("events").unwrap(), self.1);
         }
     }
 
@@ -248,6 +273,7 @@ mod tests {
             .min("m", |m| m.value(|e| Some(e.value)))
             .max("n", |m| m.value(|e| Some(e.value)))
             .info("o", |i| i.constant("model", "V2"))
+            .metric(Seen(Descriptor::builder("q", Kind::Fields).build().unwrap(), 0))
             .state_set("p", &STATES, |s| s.state(|e| STATES.get(usize::from(e.label) % 4).copied()))
     }
 
