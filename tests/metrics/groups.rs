@@ -274,10 +274,11 @@ fn vitals_account_for_every_event_by_group_those_of_removed_recorders_included()
         ("recorders[][]", 1.0),
         ("quarantined[][]", 1.0),
         ("quarantined[disks][]", 0.0),
+        ("recorders.refused[][]", 0.0),
     ] {
         assert_eq!(get(&now, key), Some(value), "{key} in {now:?}");
     }
-    assert_eq!(now.len(), 2 * (6 + 8) + 2, "{now:?}");
+    assert_eq!(now.len(), 2 * (6 + 8) + 3, "{now:?}");
     assert!(get(&now, "publication.interval[][]").unwrap() > 0.0);
     runtime.stop_and_remove("left", PATIENCE).unwrap();
     let after = told(&runtime.collect());

@@ -62,11 +62,6 @@ impl Folded {
         self.exceeded = false;
     }
 
-    /// Whether a series found no room, or a value was out of range, since it was begun or [widened](Self::widen).
-    pub(crate) fn has_exceeded(&self) -> bool {
-        self.exceeded
-    }
-
     /// Whether metrics of this kind can be folded at all: free fields mean what their metric says.
     pub(crate) fn takes(kind: Kind) -> bool {
         kind != Kind::Fields

@@ -110,10 +110,10 @@ impl<'a> Groups<'a> {
         self.single.extend(part.single);
         part.folds.into_iter().all(|(key, fold)| match self.by_key.get(&key) {
             Some(at) => self.folds.get_mut(*at).is_some_and(|(_, ours)| ours.absorb(&fold)),
+            // Nothing came before it, so it is what it would be without parts; if it has exceeded something, that is told to the next.
             None => {
-                let fits = !fold.has_exceeded();
                 self.begin(key, fold);
-                fits
+                true
             }
         })
     }

@@ -44,6 +44,38 @@ fn what_finds_no_room_is_in_the_overflow_series_and_is_counted() {
     assert_eq!((overflow.value().counter(), folded.past_limit()), (Some(20), 2));
 }
 
+/// Folded apart, and then together.
+fn absorbed(first: &[Family], second: &[Family], limit: usize) -> (Folded, bool) {
+    let mut whole = folded(first, limit);
+    let plain = whole.absorb(&folded(second, limit));
+    (whole, plain)
+}
+
+#[test]
+fn folded_apart_they_come_to_the_same_and_it_is_told_where_that_is_not_sure() {
+    let families = [
+        counters(&[("a", 5), ("b", 2)]),
+        counters(&[("c", 7), ("a", 3)]),
+        counters(&[("b", 1), ("", 4)]),
+        counters(&[("", 9)]),
+    ];
+    for at in 1..families.len() {
+        let (first, second) = families.split_at(at);
+        let (both, plain) = absorbed(first, second, 4);
+        assert!(plain, "{at}");
+        assert_eq!(both.family(), folded(&families, 4).family(), "{at}");
+    }
+    let (one, many) = ([counters(&[("a", 1)])], [counters(&[("b", 1), ("c", 1)])]);
+    assert!(!absorbed(&one, &many, 2).1, "both together find no room");
+    assert!(!absorbed(&many, &one, 1).1, "the first has found none");
+    assert!(!absorbed(&[counters(&[])], &many, 1).1, "the second has found none");
+    let huge = [counters(&[("a", u64::MAX)])];
+    assert!(!absorbed(&one, &huge, 2).1, "the sum is out of range");
+    let mut widened = folded(&many, 1);
+    widened.widen(2);
+    assert!(!widened.exceeded, "what was before is over");
+}
+
 #[test]
 fn label_values_that_run_into_each_other_are_kept_apart() {
     let shape = || Descriptor::builder("pairs", Kind::Counter).label("a").label("b").build().unwrap();
