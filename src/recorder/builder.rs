@@ -556,11 +556,15 @@ impl<E: MetricEvent> RecorderBuilder<E> {
 }
 
 pub(crate) fn check_capacity(capacity: u32) -> Result<(), Error> {
-    if (1..=limits::MAX_CAPACITY).contains(&capacity) {
+    check_limit(format_args!("capacity {capacity}"), capacity, limits::MAX_CAPACITY)
+}
+
+/// Refuses a limit that somebody sets, unless it is from 1 to `most`.
+pub(crate) fn check_limit(what: fmt::Arguments<'_>, given: u32, most: u32) -> Result<(), Error> {
+    if (1..=most).contains(&given) {
         return Ok(());
     }
-    let message =
-        format!("capacity {capacity} is out of range; give a number from 1 to {}", limits::MAX_CAPACITY);
+    let message = format!("{what} is out of range; give a number from 1 to {most}");
     Err(Error::new(ErrorKind::InvalidLimit, message))
 }
 

@@ -11,6 +11,7 @@ use crate::model::name::RecorderId;
 use crate::model::pattern::NamePattern;
 use crate::model::policy::OverflowPolicy;
 use crate::recorder::builder::check_capacity;
+use crate::recorder::builder::check_limit;
 use crate::recorder::factory::HookFactory;
 use crate::recorder::factory::NewRecorder;
 use crate::recorder::factory::RecorderHooks;
@@ -290,22 +291,9 @@ impl RuntimeBuilder {
             Error::new(ErrorKind::InvalidId, message).with_source(cause)
         })?;
         check_capacity(self.capacity)?;
-        if !(1..=limits::MAX_RECORDERS).contains(&self.recorder_limit) {
-            let message = format!(
-                "a limit of {} recorders is out of range; give a number from 1 to {}",
-                self.recorder_limit,
-                limits::MAX_RECORDERS
-            );
-            return Err(Error::new(ErrorKind::InvalidLimit, message));
-        }
-        if !(1..=limits::MAX_CARDINALITY).contains(&self.exported_cardinality) {
-            let message = format!(
-                "an exported cardinality of {} is out of range; give a number from 1 to {}",
-                self.exported_cardinality,
-                limits::MAX_CARDINALITY
-            );
-            return Err(Error::new(ErrorKind::InvalidLimit, message));
-        }
+        let (recorders, series) = (self.recorder_limit, self.exported_cardinality);
+        check_limit(format_args!("a limit of {recorders} recorders"), recorders, limits::MAX_RECORDERS)?;
+        check_limit(format_args!("an exported cardinality of {series}"), series, limits::MAX_CARDINALITY)?;
         let given = self.given_labels.iter().map(|(key, value)| (key.as_str(), value));
         self.constant_labels = LabelSet::new(given)?;
         if let Some((key, _)) = self.constant_labels.iter().find(|(key, _)| OWN_KEYS.contains(key)) {

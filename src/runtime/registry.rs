@@ -43,9 +43,9 @@ impl Registry {
 
     /// Enters a recorder, unless its id is taken, there is no room, or the runtime takes no more.
     pub(crate) fn enter(&self, recorder: Arc<dyn Hosted>) -> Result<(), Error> {
-        let id = &recorder.identity().id;
         let mut state = self.state.lock();
         if state.closed {
+            let id = &recorder.identity().id;
             let message = format!(
                 "recorder {id} cannot be created: its runtime is shutting down; build another runtime"
             );
@@ -53,13 +53,14 @@ impl Registry {
                 Error::new(ErrorKind::InvalidState, message).with_states("Closed", "Created or Running")
             );
         }
-        match state.recorders.push(Arc::clone(&recorder), self.limit) {
-            Ok(()) => Ok(()),
-            Err(NoPlace::Taken) => {
+        let Err((why, recorder)) = state.recorders.push(recorder, self.limit) else { return Ok(()) };
+        let id = &recorder.identity().id;
+        match why {
+            NoPlace::Taken => {
                 let message = format!("recorder {id} exists already; get it, or choose another id");
                 Err(Error::new(ErrorKind::AlreadyExists, message))
             }
-            Err(NoPlace::Full(there)) => {
+            NoPlace::Full(there) => {
                 state.refused = state.refused.saturating_add(1);
                 let message = format!(
                     "recorder {id} is one too many: {there} are there, among them those that are being removed; remove some, wait for removals to end \

@@ -53,7 +53,7 @@ struct Place<T> {
 
 /// A part of what the hasher says, which is enough for the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hash(u32);
+struct Hash(u32);
 
 impl Hash {
     /// Spread again: the table takes its tags from the highest bits.
@@ -75,12 +75,12 @@ impl<T: Named> Roster<T> {
 
     pub(super) fn get(&self, id: &RecorderId) -> Option<&T> {
         let hash = self.hash(id);
-        let at = self.by_id.find(hash.wide(), |at| self.is_at(*at, hash, id))?;
+        let at = self.by_id.find(hash.wide(), |at| is_at(&self.places, *at, hash, id))?;
         self.places.get(*at as usize)?.owner.as_ref()
     }
 
-    /// Adds one, unless its id is taken or there are so many already.
-    pub(super) fn push(&mut self, owner: T, limit: usize) -> Result<(), NoPlace> {
+    /// Adds one, or gives it back if its id is taken or there are so many already.
+    pub(super) fn push(&mut self, owner: T, limit: usize) -> Result<(), (NoPlace, T)> {
         let hash = self.hash(owner.id());
         let (there, places) = (self.len(), &mut self.places);
         let entry = self.by_id.entry(
@@ -88,14 +88,14 @@ impl<T: Named> Roster<T> {
             |at| is_at(places, *at, hash, owner.id()),
             |at| hash_at(places, *at),
         );
-        let Entry::Vacant(free) = entry else { return Err(NoPlace::Taken) };
+        let Entry::Vacant(free) = entry else { return Err((NoPlace::Taken, owner)) };
         match u32::try_from(places.len()) {
             Ok(at) if there < limit => {
                 free.insert(at);
                 places.push(Place { hash, owner: Some(owner) });
                 Ok(())
             }
-            _ => Err(NoPlace::Full(there)),
+            _ => Err((NoPlace::Full(there), owner)),
         }
     }
 
@@ -128,10 +128,6 @@ impl<T: Named> Roster<T> {
 
     fn hash(&self, id: &RecorderId) -> Hash {
         Hash(self.seed.hash_one(id.as_str()) as u32)
-    }
-
-    fn is_at(&self, at: u32, hash: Hash, id: &RecorderId) -> bool {
-        is_at(&self.places, at, hash, id)
     }
 
     /// The cost is shared by the removals that made the holes.
@@ -203,14 +199,15 @@ mod tests {
                 let there = expected.iter().position(|owner| owner.0 == id(number));
                 prop_assert_eq!(roster.get(&id(number)).is_some(), there.is_some());
                 if enters {
-                    let pushed = roster.push(Owner(id(number), step), LIMIT);
+                    let owner = Owner(id(number), step);
+                    let pushed = roster.push(owner.clone(), LIMIT);
                     if there.is_some() {
-                        prop_assert_eq!(pushed, Err(NoPlace::Taken));
+                        prop_assert_eq!(pushed, Err((NoPlace::Taken, owner)));
                     } else if expected.len() == LIMIT {
-                        prop_assert_eq!(pushed, Err(NoPlace::Full(LIMIT)));
+                        prop_assert_eq!(pushed, Err((NoPlace::Full(LIMIT), owner)));
                     } else {
                         prop_assert_eq!(pushed, Ok(()));
-                        expected.push(Owner(id(number), step));
+                        expected.push(owner);
                     }
                 } else {
                     let removed = there.map(|at| expected.remove(at));

@@ -11,6 +11,7 @@ use crate::model::name::RecorderId;
 use crate::model::snapshot::Descriptor;
 use crate::model::snapshot::Family;
 use crate::queue::published::Shared;
+use crate::recorder::builder::check_limit;
 use crate::recorder::groups::Retired;
 use crate::recorder::view::Cut;
 use crate::recorder::view::Snapshot;
@@ -128,13 +129,7 @@ impl ProcessMerge {
     ///
     /// [`ErrorKind::InvalidLimit`] unless it is from 1 to [`MAX_CARDINALITY`](crate::limits::MAX_CARDINALITY).
     pub fn exported_cardinality(mut self, series: u32) -> Result<Self, Error> {
-        if !(1..=limits::MAX_CARDINALITY).contains(&series) {
-            let message = format!(
-                "an exported cardinality of {series} is out of range; give a number from 1 to {}",
-                limits::MAX_CARDINALITY
-            );
-            return Err(Error::new(ErrorKind::InvalidLimit, message));
-        }
+        check_limit(format_args!("an exported cardinality of {series}"), series, limits::MAX_CARDINALITY)?;
         self.limit = series as usize;
         Ok(self)
     }
